@@ -1,0 +1,82 @@
+"""What pydantic found, in words a product manager can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from catalog.checks import Where, did_you_mean
+from catalog.models import Closeness, Performance, Range, Tier
+
+NESTED: dict[str, type[BaseModel]] = {
+    "where": Range,
+    "tiers": Tier,
+    "performance": Performance,
+    "closeness": Closeness,
+}
+
+WANTED = {
+    "string_type": "a text; if it is one, write it in quotes",
+    "string_unicode": "a text that can be printed; write it without escapes",
+    "float_type": "a number; write it without quotes or units, with a point for decimals",
+    "int_type": "a whole number; write it without quotes or units",
+    "bool_type": "true or false",
+    "tuple_type": "a list; write [a, b]",
+    "dict_type": "a mapping; write its fields below it, indented",
+    "model_type": "a mapping; write its fields below it, indented",
+    "finite_number": "a finite number; give its value",
+}
+
+LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:
+    """The keys that lead from the model to the mistake, and what is wrong and what to do."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    at = tuple(key for key in error["loc"] if key not in ("[key]", "product_id", "bundle_id"))
+    if at[:1] == ("where",):
+        at = at[:2] + at[3:]  # pydantic puts the branch of the union third
+    if kind == "missing":
+        return at, "is missing; add it"
+    if kind == "extra_forbidden":
+        owner = NESTED[str(at[0])] if len(at) > 1 else model
+        fields = [name for name in owner.model_fields if name not in ("product_id", "bundle_id")]
+        return at, f"is not a field of a {owner.__name__.lower()}; {did_you_mean(at[-1], fields)}"
+    if kind in ("enum", "literal_error"):
+        words = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        return at, f"{_shown(value)} is not known; {did_you_mean(value, words)}"
+    if kind in WANTED:
+        wanted, _, remedy = WANTED[kind].partition("; ")
+        return at, f"{_shown(value)} is not {wanted}; {remedy or f'write {wanted}'}"
+    if kind in LIMITS:
+        words_, limit = LIMITS[kind]
+        return at, f"{_shown(value)} is not {words_} {context[limit]:g}; correct it"
+    if kind in ("string_too_short", "too_short"):
+        return at, "is empty; fill it in, or remove it where it is not needed"
+    if kind == "string_pattern_mismatch":
+        return at, f"{_shown(value)} {_pattern(at)}"
+    if kind == "value_error":
+        return at, str(context["error"])
+    return at, error["msg"]
+
+
+def _pattern(at: Where) -> str:
+    return "is not a currency; write its three capital letters" if at == ("currency",) else "has a space in it; use _"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = f"the text '{value}'" if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,344 @@
+"""The `sheaf` command: one function a verb, each thin."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from catalog import DEFAULT, Catalog, CatalogError, Line, read_catalog
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Ranks product bundles for every client of a bank, from the bank's own tables.
+
+    The way from tables to offers:  check → train → rank, or recommend and serve.
+    No bank at hand?  `sheaf simulate bank --clients 5000`  makes one;  `sheaf demo`  shows everything at once.
+    """,
+)
+console = Console()
+errors = Console(stderr=True)
+
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")]
+CatalogPath = Annotated[
+    Path, typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf.")
+]
+Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
+
+
+def main() -> None:
+    """Runs the command; what a user can put right is told in a sentence, not in a traceback."""
+    warnings.showwarning = lambda message, *_, **__: errors.print(f"[yellow]Note:[/] {message}", highlight=False)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("Stopped.")
+        sys.exit(130)
+    except Exception as error:
+        if not _is_told(error) or os.environ.get("SHEAF_TRACEBACK"):
+            raise
+        errors.print(f"[red]Error:[/] {error}", highlight=False, markup=True)
+        sys.exit(1)
+
+
+def _is_told(error: Exception) -> bool:
+    """Errors of ours, whose messages say what to do; anything else is a fault of Sheaf and shows where."""
+    import duckdb
+
+    names = {"RegistryError", "UnknownClientError"}
+    return isinstance(error, ValueError | duckdb.IOException | OSError) or type(error).__name__ in names
+
+
+@contextmanager
+def _steps(title: str) -> Iterator[Callable[[str], None]]:
+    """A line that says which step is under way and for how long."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors) as progress:
+        task = progress.add_task(title)
+        yield lambda step: progress.update(task, description=f"{title}: {step}")
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar; what is yielded is called with how much is done, and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _day(day: dt.datetime | None) -> dt.date | None:
+    return None if day is None else day.date()
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="New folder for the bank's tables.")],
+    clients: Annotated[int, typer.Option(help="How many clients.", min=1)] = 5_000,
+    months: Annotated[int, typer.Option(help="How many months, up to December 2025.", min=3)] = 24,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bank, byte for byte.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a bank that is already there.")] = False,
+) -> None:
+    """Make a bank with a known truth: clients, holdings, positions, transactions, links."""
+    from simulation import simulate as make
+
+    with _bar("Simulating") as done:
+        make(folder, clients, months, seed, overwrite=overwrite, progress=done)
+    console.print(f"A bank of {clients:,} clients over {months} months lies in {folder}. Next: sheaf check {folder}")
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with the bank's tables.")],
+    catalog: CatalogPath = DEFAULT,
+) -> None:
+    """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
+    from features.check import check as find
+    from features.check import render
+
+    findings = find(folder, read_catalog(catalog))
+    if findings:
+        console.print(render(findings))
+        raise typer.Exit(1)
+    console.print(f"{folder}: all tables are as the contract says.")
+
+
+@app.command()
+def profile(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    out: Annotated[Path | None, typer.Option(help="A Parquet file, for people and notebooks.")] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
+) -> None:
+    """Build client profiles as of a day; by default the bank's last day."""
+    from features import Bank, dictionary
+    from features import profile as build
+    from features.snapshot import Snapshot
+    from training.sample import last_day
+
+    if out is None and snapshot is None:
+        raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both")
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = _day(as_of) or last_day(bank)
+    frame = build(bank, sold, day)
+    with _steps(f"Profiles as of {day}") as step:
+        if out is not None:
+            step(str(out))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            frame.sort("client_id").sink_parquet(out)
+        if snapshot is not None:
+            Snapshot.write(snapshot, frame, dictionary(bank, sold), day, lambda done: step(f"{done:,} clients"))
+    console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
+
+
+@app.command()
+def train(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        list[dt.datetime] | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
+    ] = None,
+    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    cohorts: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
+    ] = None,
+    parameters: Annotated[Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")] = None,
+) -> None:
+    """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
+    from features import Bank
+    from training.parameters import Parameters
+    from training.train import train as run
+
+    bank = Bank.open(data)
+    days = [day.date() for day in as_of or []]
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with _steps("Training") as step:
+        trained = run(bank, read_catalog(catalog), days, horizon_days, _cohorts(cohorts), chosen, step)
+    console.print(_figures(trained))
+    how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
+    console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
+    if trained.champion_deciding is not None and trained.better_by is not None:
+        console.print(
+            f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion before {trained.champion_deciding:.4f}; "
+            f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
+            highlight=False,
+        )
+    console.print(f"Registered as version {trained.version}, alias [bold]{trained.alias}[/].", highlight=False)
+
+
+def _cohorts(path: Path | None) -> Any:
+    if path is None:
+        return None
+    import pyarrow.parquet as pq
+    from pyarrow import csv
+
+    if not path.is_file():
+        raise ValueError(f"--cohorts {path}: no such file; it is Parquet or CSV with the columns client_id, as_of")
+    if path.suffix == ".csv":
+        as_text = csv.ConvertOptions(column_types={"client_id": "string"})
+        return csv.read_csv(path, convert_options=as_text)
+    return pq.read_table(path)
+
+
+def _figures(trained: Any) -> Table:
+    table = Table(title="Backtest")
+    for name, side in (("", "left"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
+                       ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration error", "right")):  # fmt: skip
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    found = trained.backtest.figures
+    segments = ["", *(f".{line}" for line in Line), *(f".kind_{kind}" for kind in ("retail", "corporate", "institution"))]
+    for segment in segments:
+        if f"product_map_at_7{segment}" not in found:
+            continue
+        stems = ("ndcg_at_5", "product_map_at_7", "product_ndcg_at_5", "product_recall_at_5", "product_calibration_error")
+        told = [found.get(stem + segment, float("nan")) for stem in stems]
+        label = segment.lstrip(".").replace("kind_", "clients: ") or "all"
+        label = f"line: {label}" if segment and "kind" not in segment else label
+        table.add_row(label, *("–" if value != value else f"{value:.4f}" for value in told))
+    return table
+
+
+@app.command()
+def rank(
+    data: DataFolder,
+    as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")],
+    out: Annotated[Path, typer.Option(help="Parquet file: client_id, rank, bundle_id, score, probability.")],
+    catalog: CatalogPath = DEFAULT,
+    top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
+) -> None:
+    """Rank every candidate bundle for every client of a day with the champion."""
+    from features import Bank
+    from training.registry import need_champion
+    from training.scoring import rank as run
+
+    champion = need_champion()
+    with _steps(f"Ranking with version {champion.version}") as step:
+        clients, rows = run(
+            champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
+            lambda done: step(f"{done:,} clients"),
+        )  # fmt: skip
+    console.print(f"{rows:,} rows for {clients:,} clients as of {as_of.date()} are in {out}.")
+
+
+@app.command()
+def recommend(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
+) -> None:
+    """Show the best bundles for one client, with the reasons, before you call."""
+    import tempfile
+
+    from features import Bank, dictionary
+    from features import profile as build
+    from features.snapshot import Snapshot
+    from serving import Recommender
+    from training.registry import need_champion
+    from training.sample import last_day
+
+    model, sold, bank = need_champion().model, read_catalog(catalog), Bank.open(data)
+    day = _day(as_of) or last_day(bank)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "profiles"
+        Snapshot.write(folder, build(bank, sold, day, [client]), dictionary(bank, sold), day)
+        answer = Recommender(model, Snapshot.read(folder), sold).recommend(client, top)
+    console.print(offers_table(answer.model_dump(mode="json"), f"Client {client}"))
+
+
+def offers_table(answer: dict[str, Any], title: str) -> Table:
+    """An answer of the service as a table a banker can read."""
+    table = Table(title=f"{title}: what to offer next ({answer['horizon_days']} days from {answer['profile_day']})",
+                  show_lines=True)  # fmt: skip
+    table.add_column("#", justify="right")
+    table.add_column("bundle", min_width=18)
+    table.add_column("line")
+    table.add_column("brings (has already)", min_width=20)
+    table.add_column("will open", justify="right")
+    table.add_column("because", min_width=30)
+    for offer in answer["offers"]:
+        brings = [f"{part['name']} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
+        has = [f"({part['name']})" for part in offer["products"] if part["held"]]
+        because = "\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"]
+        table.add_row(
+            str(offer["rank"]), offer["name"], offer["line"], "\n".join(brings + has), f"{offer['probability']:.1%}", because
+        )
+    if not answer["offers"]:
+        table.add_row("", "nothing: all that may be sold is held", "", "", "", "")
+    table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
+    return table
+
+
+@app.command()
+def serve(
+    data: Annotated[Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")] = None,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 3000,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+    prepare_only: Annotated[bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")] = False,
+) -> None:
+    """Answer over HTTP on this machine: POST /recommend."""
+    from serving.preparing import command, prepare
+
+    if data is not None:
+        with _steps("Preparing") as step:
+            prepare(data, read_catalog(catalog), _day(as_of), step)
+    if prepare_only:
+        console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
+        return
+    console.print(f"Listening on http://127.0.0.1:{port} (this machine only; no access control yet). Try /docs.")
+    raise typer.Exit(subprocess.call(command(port, workers)))
+
+
+@app.command()
+def demo(
+    clients: Annotated[int, typer.Option(help="Size of the simulated bank.", min=500)] = 4_000,
+    folder: Annotated[Path, typer.Option(help="Where the bank's tables go.")] = Path("demo-bank"),
+) -> None:
+    """Simulate a bank, check it, train, serve, and ask for one client of each kind over HTTP."""
+    from serving.demonstration import ask_each_kind
+
+    started = time.monotonic()
+    simulate(folder, clients, 24, 0, True)
+    check(folder)
+    train(folder, DEFAULT)
+    from serving.preparing import prepare
+
+    with _steps("Preparing the service") as step:
+        prepare(folder, read_catalog(DEFAULT), None, step)
+    with _steps("Starting the service") as step:
+        answers = ask_each_kind(step)
+    for kind, answer in answers:
+        console.print(offers_table(answer, f"{kind.capitalize()} client {answer['client_id']}"))
+    console.print(f"The whole line in {time.monotonic() - started:.0f} seconds, and the service is stopped again.")
+    console.print(
+        f"Next:\n  .venv/bin/sheaf recommend C0000001 --data {folder}     offers for any client, before a call\n"
+        f"  .venv/bin/sheaf serve --data {folder}                  the service, for channel apps\n"
+        "  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     runs, plots, registry\n"
+        "  .venv/bin/sheaf --help                              everything else",
+        highlight=False,
+    )
+
+
+__all__ = ["Catalog", "CatalogError", "app", "main", "offers_table"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What is wrong with a bank's tables, all of it at once, before any work starts.
+
+The rules follow from `features.contract` and the catalog. pandera runs them as expressions over Ibis tables, so that
+DuckDB works them out where the files lie: of ten million bookings only counts and a few keys ever reach Python.
+That takes pandera's Narwhals backend: its own Ibis backend fetches every row of a table as soon as one fails.
+pointblank was the other candidate; it takes no DuckDB relation but through Ibis, and then, to find the first failing
+rows among ten million, fifteen times as long and over a gigabyte. By hand is what neither has: the keys of the rows
+that fail, texts that cannot be read as a number or a day, duplicates counted without fetching them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pandera.ibis as pa
+from pandera.config import ValidationDepth, config_context, set_config
+from pandera.errors import SchemaErrors
+from rich.table import Table as Grid
+from rich.text import Text
+
+from catalog import Catalog
+from features.contract import TABLES, C, Column, Table, Type
+from features.tables import TableError, connect, reason, relation
+
+SHOWN = 5  # keys and values that a finding names
+RAW = "as written: "  # prefix of the column that keeps a text beside what was read from it
+
+set_config(use_narwhals_backend=True)  # has no context of its own: pandera looks up its backends by the global setting
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong: where, on how many rows, the keys of the first of them, and what to do about it.
+
+    `table` and `column` are empty where the whole folder or the whole table is meant, `keys` where no row is to blame.
+    """
+
+    table: str
+    column: str
+    problem: str
+    rows: int
+    keys: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row breaks the rule where `broken` is true; `shown` is the column whose values the finding names."""
+
+    column: str
+    problem: str
+    remedy: str
+    broken: Callable[[ir.Table], ir.BooleanValue]
+    shown: str | None = None
+
+
+@ibis.udf.scalar.builtin
+def isfinite(number: float) -> bool:  # type: ignore[empty-body]
+    """DuckDB's own. Its isnan is of no use here: over Parquet it believes the file's bounds, which leave NaN out."""
+
+
+def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
+    """All that is wrong with the tables in `folder`, in the contract's order; empty where they can be worked with.
+
+    Reads nothing into memory but what it reports, and never raises for bad input.
+    """
+    if not Path(folder).is_dir():
+        return [Finding("", "", f"{folder} is not a folder", 0, (), "give the folder that holds the bank's tables")]
+    connection = connect()
+    backend = ibis.duckdb.from_connection(connection)
+    findings: list[Finding] = []
+    clients: ir.Value | None = None  # the ids that other tables may speak of, once they are read
+    for name, table in TABLES.items():
+        try:
+            found = relation(Path(folder), name, connection)
+            if found is None:
+                if table.required:
+                    wanted = f"put {name}.parquet, {name}/ with Parquet files or {name}.csv there"
+                    findings.append(Finding(name, "", "the table is missing", 0, (), wanted))
+                continue
+            found.create_view(name)
+            frame = backend.table(name)
+            findings += _examine(frame, table, catalog, clients)
+            if name == "clients" and C.CLIENT in frame.columns and _filled(frame):
+                clients = _typed(frame, table)[C.CLIENT]
+        except TableError as error:
+            problem, _, remedy = str(error).rpartition("; ")
+            findings.append(Finding(name, "", problem, 0, (), remedy))
+        except duckdb.Error as error:  # what is wrong further down in a file shows only when its rows are read
+            problem = f"table {name} cannot be read: {reason(error)}"
+            findings.append(Finding(name, "", problem, 0, (), "write it anew"))
+    return findings
+
+
+def render(findings: Sequence[Finding]) -> Grid:
+    """The findings as a table for a terminal, one row each."""
+    grid = Grid("table", "column", "what is wrong", "rows", "first keys", "what to do", title="What the check found")
+    for finding in findings:
+        rows = f"{finding.rows:,}" if finding.rows else ""
+        keys = "\n".join(finding.keys)
+        cells = (finding.table, finding.column, finding.problem, rows, keys, finding.remedy)
+        grid.add_row(*map(Text, cells))  # Text: what comes from the data is no markup
+    return grid
+
+
+def _examine(frame: ir.Table, table: Table, catalog: Catalog, clients: ir.Value | None) -> list[Finding]:
+    present = [column for column in table.columns if column.name in frame.columns]
+    missing = [column.name for column in table.columns if column.required and column.name not in frame.columns]
+    findings = [
+        Finding(
+            table.name,
+            name,
+            "the required column is missing",
+            0,
+            (),
+            f"add it; the table has {', '.join(frame.columns)}",
+        )
+        for name in missing
+    ]
+    if not present:
+        return findings
+    if not _filled(frame):
+        remedy = "fill it" if table.required else "fill it or leave the table out"
+        return [*findings, Finding(table.name, "", "the table has no rows", 0, (), remedy)]
+    typed = _typed(frame, table)
+    key = [column.name for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
+    rules = [rule for column in present for rule in _rules(column, typed, catalog, clients)]
+    rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*frame.columns}]
+    for rule, failing in _failing(typed, rules):
+        findings.append(_finding(table, rule, failing, key, failing.count()))
+    if table.key and not set(table.key) & set(missing):
+        whole = [typed[column.name].notnull() for column in present if column.name in key and column.required]
+        groups = typed.filter(whole).group_by(key).aggregate(rows=ibis._.count())
+        problem = f"more than one row with the same {', '.join(key)}"
+        twice = Rule(key[0], problem, "keep one of them", lambda t: t.rows > 1)
+        for rule, failing in _failing(groups, [twice]):
+            findings.append(_finding(table, rule, failing, key, failing.rows.sum()))
+    return findings
+
+
+def _filled(frame: ir.Table) -> bool:
+    return bool(frame.limit(1).count().execute())
+
+
+def _typed(frame: ir.Table, table: Table) -> ir.Table:
+    """The contract's columns as `Bank` would hand them out, null where it could not; beside those, what was written."""
+    columns: dict[str, ir.Value] = {}
+    for column in table.columns:
+        if column.name not in frame.columns:
+            continue
+        value, kind = frame[column.name], frame[column.name].type()
+        written = value.cast("string")
+        if column.type in (Type.ID, Type.TEXT):
+            columns[column.name] = written.re_replace(r"\.0$", "") if kind.is_floating() else written
+        elif column.type is Type.NUMBER and kind.is_numeric():
+            columns[column.name] = value.cast("float64")
+        elif column.type is Type.DAY and (kind.is_date() or kind.is_timestamp()):
+            columns[column.name] = value.cast("date")
+        else:
+            day = written.left(10)
+            number, is_day = written.try_cast("float64"), day.re_search(r"^\d{4}-\d{2}-\d{2}$")
+            read = number if column.type is Type.NUMBER else ibis.ifelse(is_day, day.try_cast("date"), None)
+            columns |= {column.name: read, RAW + column.name: written}
+    return frame.select(**columns)
+
+
+def _rules(column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value | None) -> Iterable[Rule]:
+    name, written = column.name, RAW + column.name
+    if written in typed.columns:
+        what, how = ("day", "2024-12-31") if column.type is Type.DAY else ("number", "1234.5")
+        yield Rule(
+            name,
+            f"not a {what}",
+            f"write every {what} like {how}, or as a {what} of the file's own",
+            lambda t: t[written].notnull() & t[name].isnull(),
+            written,
+        )
+    if column.required:
+        yield Rule(name, "empty", "fill it, or leave these rows out", lambda t: _empty(t, written, name))
+    if column.type is Type.NUMBER:
+        yield Rule(
+            name,
+            "not a finite number",
+            "replace infinities and not-a-number by the true value or by null",
+            lambda t: ~isfinite(t[name]),
+        )
+    if column.between:
+        low, high = column.between
+        yield Rule(
+            name,
+            f"outside of {low:g} to {high:g}",
+            f"give it as a fraction between {low:g} and {high:g}",
+            lambda t: (t[name] < low) | (t[name] > high),
+            name,
+        )
+    if column.values:
+        yield _unknown(name, column.values, f"use one of {', '.join(column.values)}")
+    if name == C.PRODUCT:
+        products = [product.product_id for product in catalog.products]
+        yield _unknown(name, products, "add the product to the catalog, or leave its rows out")
+    if name == C.BUNDLE:
+        bundles = [bundle.bundle_id for bundle in catalog.offers]
+        yield _unknown(name, bundles, "add the bundle to the catalog, or leave its rows out")
+    if name in (C.CLIENT, C.LINKED) and clients is not None:
+        yield _unknown(name, clients, "add the client to clients, or leave these rows out")
+
+
+def _empty(typed: ir.Table, *columns: str) -> ir.BooleanValue:
+    value = next(typed[name] for name in columns if name in typed.columns)
+    return value.isnull() | (value == "") if value.type().is_string() else value.isnull()
+
+
+def _unknown(name: str, values: Sequence[str] | ir.Value, remedy: str) -> Rule:
+    what = name.removesuffix("_id").removeprefix("linked") or "client"
+    return Rule(name, f"unknown {what}", remedy, lambda t: (t[name] != "") & t[name].notin(values), name)
+
+
+def _order(begin: str | None, end: str) -> Rule:
+    return Rule(end, f"before {begin}", "correct whichever of the two days is wrong", lambda t: t[end] < t[begin])
+
+
+def _failing(frame: ir.Table, rules: Sequence[Rule]) -> list[tuple[Rule, ir.Table]]:
+    """The rules that rows of `frame` break, each with those rows, which stay in DuckDB.
+
+    pandera asks of every outcome whether it is null. Of a negation Ibis writes that as NOT x IS NULL, which is true of
+    every x; hence the choice between False and True, which is never null.
+    """
+    checks = [
+        pa.Check(lambda data, broken=rule.broken: ibis.ifelse(broken(data.table), False, True), name=str(place))
+        for place, rule in enumerate(rules)
+    ]
+    try:
+        with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+            pa.DataFrameSchema(checks=checks).validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        failing = [(rules[int(error.check.name)], error.failure_cases) for error in errors.schema_errors]
+        for _, rows in failing:
+            if not isinstance(rows, ir.Table):  # pandera catches what a rule raises and hands over its words
+                raise duckdb.Error(rows) from errors
+        return failing
+    return []
+
+
+def _finding(table: Table, rule: Rule, failing: ir.Table, key: Sequence[str], count: ir.Value) -> Finding:
+    problem = rule.problem
+    if rule.shown:
+        values = failing.select(rule.shown).distinct().order_by(rule.shown).limit(SHOWN + 1).to_pyarrow()
+        texts = [repr(value) for value in values[rule.shown].to_pylist()]
+        problem += ": " + ", ".join(texts[:SHOWN]) + (", …" if len(texts) > SHOWN else "")
+    first = failing.select(key).order_by(key).limit(SHOWN).to_pyarrow().to_pylist()
+    keys = dict.fromkeys(_key(row, table) for row in first)
+    return Finding(table.name, rule.column, problem, int(count.execute()), tuple(keys), rule.remedy)
+
+
+def _key(row: dict[str, object], table: Table) -> str:
+    parts = {name: value for name, value in row.items() if value is not None or table.column(name).required}
+    return " / ".join("null" if value is None else str(value) for value in parts.values())

@@ -1,0 +1,130 @@
+"""Whom the client is tied to, and what those hold: employers and staff, owners, groups, suppliers, guarantors.
+
+A row of `links` reads "client's <relation> is linked"; it is counted for both, each in its own direction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import narwhals as nw
+
+from catalog import Catalog
+from features.contract import C, Relation
+from features.expressions import Frame, Tables, indicator, months_before, spread
+from features.feature import Feature, count, number
+from features.tables import Bank
+
+RECENT_MONTHS = 3
+_OTHER, _WAY = "_other", "_way"
+_TIES = {f"links_{relation}": f"Clients that are this client's {relation}." for relation in Relation} | {
+    f"links_{relation}_of": f"Clients whose {relation} this client is." for relation in Relation
+}
+_GROUPS = {"linked": None, "employer": "links_employer", "staff": "links_employer_of"}
+
+
+def features(bank: Bank, catalog: Catalog) -> list[Feature]:
+    if "links" not in bank:
+        return []
+    stated = [count(name, "clients", meaning) for name, meaning in _TIES.items()]
+    stated.append(count("linked_clients", "clients", "Different clients that this client is tied to in any way."))
+    for product in catalog.products:
+        key, name = product.product_id, product.name
+        stated += [
+            number(
+                f"linked_held__{key}",
+                "share",
+                f"Share of the clients tied to this client that hold {name}.",
+                f"Of those close to this client, {{value}} hold {name}",
+            ),
+            count(
+                f"linked_opened__{key}",
+                "clients",
+                f"Clients tied to this client that opened {name} in the last {RECENT_MONTHS} months.",
+                f"{{value}} close to this client took {name} in the last {RECENT_MONTHS} months",
+            ),
+            number(
+                f"employer_held__{key}",
+                "share",
+                f"Share of the client's employers that hold {name}.",
+                f"The employer holds {name}",
+            ),
+            number(
+                f"staff_held__{key}",
+                "share",
+                f"Share of the clients employed by this client that hold {name}.",
+                f"Of the staff, {{value}} hold {name}",
+            ),
+        ]
+    return stated
+
+
+def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
+    products = [product.product_id for product in catalog.products]
+    ties = _ties(known["links"]).join(clients.select(C.CLIENT), on=C.CLIENT, how="semi")
+    held = _held(known["holdings"].filter(nw.col(C.PRODUCT).is_in(products)), months_before(as_of, RECENT_MONTHS))
+    counts = _counts(ties)
+    by_product = (
+        _neighbours(ties)
+        .join(held, left_on=_OTHER, right_on="_holder", how="inner")
+        .with_columns(*((nw.col(group) * nw.col("_held")).alias(f"{group}_held") for group in _GROUPS))
+        .group_by(C.CLIENT, C.PRODUCT)
+        .agg(*(nw.col(f"{group}_held").sum() for group in _GROUPS), nw.col("linked_opened").sum())
+    )
+    wide = spread(by_product, C.PRODUCT, products, [*(f"{group}_held" for group in _GROUPS), "linked_opened"])
+    frame = counts.join(wide, on=C.CLIENT, how="left")
+    shares = [
+        nw.when(nw.col(f"_{group}") > 0)
+        .then(nw.col(f"{group}_held__{p}").fill_null(0.0) / nw.col(f"_{group}"))
+        .alias(f"{group}_held__{p}")
+        for group in _GROUPS
+        for p in products
+    ]
+    return frame.select(C.CLIENT, *_TIES, "linked_clients", *shares, *(f"linked_opened__{p}" for p in products))
+
+
+def _ties(links: Frame) -> Frame:
+    """One row a client, the other client and the way they are tied, from either side of every link that still holds."""
+    links = links.filter(nw.col(C.UNTIL).is_null(), nw.col(C.CLIENT) != nw.col(C.LINKED))
+    way = nw.concat_str(nw.lit("links_"), nw.col(C.RELATION))
+    out = links.select(C.CLIENT, nw.col(C.LINKED).alias(_OTHER), way.alias(_WAY))
+    back = links.select(
+        nw.col(C.LINKED).alias(C.CLIENT),
+        nw.col(C.CLIENT).alias(_OTHER),
+        nw.concat_str(way, nw.lit("_of")).alias(_WAY),
+    )
+    return nw.concat([out, back]).unique()
+
+
+def _neighbours(ties: Frame) -> Frame:
+    """One row a client and other client, with 1.0 in the groups that the other one is of."""
+    groups = {group: nw.lit(1.0) if way is None else indicator(nw.col(_WAY) == way) for group, way in _GROUPS.items()}
+    return (
+        ties.with_columns(*(value.alias(group) for group, value in groups.items()))
+        .group_by(C.CLIENT, _OTHER)
+        .agg(*(nw.col(group).max() for group in groups))
+    )
+
+
+def _counts(ties: Frame) -> Frame:
+    by_way = (
+        ties.with_columns(*(indicator(nw.col(_WAY) == name).alias(name) for name in _TIES))
+        .group_by(C.CLIENT)
+        .agg(*(nw.col(name).sum() for name in _TIES))
+    )
+    groups = _neighbours(ties).group_by(C.CLIENT).agg(*(nw.col(group).sum().alias(f"_{group}") for group in _GROUPS))
+    return by_way.join(groups, on=C.CLIENT, how="left").with_columns(nw.col("_linked").alias("linked_clients"))
+
+
+def _held(holdings: Frame, recent: int) -> Frame:
+    """One row a holder and product: whether it is held, and whether it was opened after the day `recent`."""
+    return (
+        holdings.select(
+            nw.col(C.CLIENT).alias("_holder"),
+            C.PRODUCT,
+            indicator(nw.col(C.CLOSED_ON).is_null()).alias("_held"),
+            indicator(nw.col(C.OPENED_ON) > recent).alias("linked_opened"),
+        )
+        .group_by("_holder", C.PRODUCT)
+        .agg(nw.col("_held").max(), nw.col("linked_opened").max())
+    )

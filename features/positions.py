@@ -1,0 +1,52 @@
+"""Positions with the economics of their product, months counted back from the bank's last known month-end."""
+
+from __future__ import annotations
+
+import narwhals as nw
+
+from catalog import Catalog
+from features.contract import C
+from features.expressions import DAYS_A_MONTH, Frame, lookup, where
+
+STALE_DAYS = 62  # positions older than two months say nothing about today
+
+
+def positions_back(positions: Frame, catalog: Catalog, day: int) -> Frame:
+    """The catalog's positions of the last thirteen known month-ends, with `back`: 0 the last one, 1 the one before.
+
+    Empty where the last month-end lies more than `STALE_DAYS` before `day`.
+    """
+    positions = positions.filter(nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products]))
+    back = ((nw.col("_last") - nw.col(C.MONTH)) / DAYS_A_MONTH).round()
+    return (
+        positions.filter(nw.col(C.MONTH) > day - STALE_DAYS - 14 * DAYS_A_MONTH)
+        .join(last_month(positions, day), how="cross")
+        .with_columns(back.alias("back"))
+        .filter(nw.col("back") <= 12)
+    )
+
+
+def last_month(positions: Frame, day: int) -> Frame:
+    """One row, `_last`: the last month-end that positions are known of; no row where that is stale."""
+    last = positions.select(nw.col(C.MONTH).max().alias("_last"))
+    return last.filter(nw.col("_last") >= day - STALE_DAYS)
+
+
+def side_of(catalog: Catalog, side: str) -> nw.Expr:
+    return nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products if product.side == side])
+
+
+def year_margin(catalog: Catalog) -> nw.Expr:
+    """A year's margin of a position, as a fraction of its balance.
+
+    Loan: r - t, deposit: t - r, with r the client's rate and t the bank's transfer rate (DOMAIN: funds-transfer
+    pricing); the product's `margin` where the position has no rate, and for services.
+    """
+    rate, transfer = nw.col(C.RATE), nw.lit(catalog.policy.transfer_rate)
+    assumed = lookup(C.PRODUCT, {product.product_id: product.margin for product in catalog.products})
+    priced = nw.when(side_of(catalog, "deposit")).then(transfer - rate).otherwise(rate - transfer)
+    return nw.when(rate.is_null() | side_of(catalog, "service")).then(assumed).otherwise(priced)
+
+
+def balance_where(condition: nw.Expr) -> nw.Expr:
+    return where(condition, nw.col(C.BALANCE)).fill_null(0.0)

@@ -1,0 +1,274 @@
+"""A bank's tables, opened from files or taken from the caller's own frames, and what of them is known on a day.
+
+`Bank` hands every table out as a Narwhals lazy frame of one shape, whatever it came from: all columns of the
+contract (absent ones null), ids and texts as strings, numbers as doubles, days as whole days since 1970-01-01.
+Day numbers keep the feature groups free of the calendars, resolutions and time zones of the engines behind them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import narwhals as nw
+from narwhals.typing import IntoFrame
+
+from features.contract import TABLES, C, Table, Type
+
+EPOCH = dt.datetime(1970, 1, 1)
+MINUTES_A_DAY = 1440
+MS_A_DAY = MINUTES_A_DAY * 60_000
+ISO_DAY = "%Y-%m-%d"
+ALWAYS = -1e9  # as a day number: before any date that an engine can hold
+
+
+class TableError(ValueError):
+    """A table that cannot be read as the contract says; the message names it and says what to do."""
+
+
+def day_number(day: dt.date) -> int:
+    """Whole days from 1970-01-01 to `day`; a moment counts by its date."""
+    return day.toordinal() - EPOCH.toordinal()
+
+
+def from_day_number(number: float) -> dt.date:
+    """The date that `day_number` was taken of."""
+    return EPOCH.date() + dt.timedelta(days=int(number))
+
+
+class Bank(Mapping[str, nw.LazyFrame[Any]]):
+    """The tables of one bank by the contract's names; a table that the bank does not have is absent.
+
+    Take it from files with `Bank.open(folder)` (DuckDB reads them out of core) or from frames of one library
+    with `Bank.of(clients=…, holdings=…)`: pandas, Polars, PyArrow, DuckDB relations, anything Narwhals takes.
+    A column of days may hold dates, timestamps (one with a time zone counts by its day in UTC), ISO texts
+    (by their first ten characters), or the day numbers of a table that a `Bank` handed out.
+    Columns beyond the contract are kept for the clients, as attributes, and dropped elsewhere.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, nw.LazyFrame[Any]], connection: duckdb.DuckDBPyConnection | None = None
+    ) -> None:
+        unknown = set(tables) - set(TABLES)
+        if unknown:
+            raise TableError(f"no such table in the contract: {sorted(unknown)}; it has {sorted(TABLES)}")
+        missing = [t.name for t in TABLES.values() if t.required and t.name not in tables]
+        if missing:
+            raise TableError(f"required tables are missing: {missing}; hand them over with the others")
+        self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
+        self._connection = connection
+
+    @classmethod
+    def of(cls, **frames: IntoFrame) -> Bank:
+        """The bank made of the caller's own frames, one keyword a table."""
+        return cls({name: nw.from_native(frame).lazy() for name, frame in frames.items()})
+
+    @classmethod
+    def open(cls, folder: Path | str, connection: duckdb.DuckDBPyConnection | None = None) -> Bank:
+        """The bank whose tables lie in `folder`, a Parquet file, a folder of them, or a CSV file a table.
+
+        Nothing is read but the files' heads; what is asked of the tables later reads what it needs.
+        `features.check.check` tells beforehand whether the values are what the contract wants.
+        """
+        connection = connection or connect()
+        found = {name: relation(Path(folder), name, connection) for name in TABLES}
+        missing = [name for name, table in TABLES.items() if table.required and found[name] is None]
+        if missing:
+            names = ", ".join(f"{name}.parquet, {name}/ or {name}.csv" for name in missing)
+            raise TableError(f"{folder} lacks required tables: put {names} there")
+        return cls({name: nw.from_native(r) for name, r in found.items() if r is not None}, connection)
+
+    def __getitem__(self, name: str) -> nw.LazyFrame[Any]:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    @cached_property
+    def attributes(self) -> dict[str, nw.dtypes.DType]:
+        """The clients' columns beyond the contract's, with their types."""
+        named = {column.name for column in TABLES["clients"].columns}
+        return {name: dtype for name, dtype in self["clients"].collect_schema().items() if name not in named}
+
+    def known_on(self, as_of: dt.date) -> Bank:
+        """What was known of the bank at the end of `as_of`: the one place where the as-of rule is kept.
+
+        Rows dated later are gone, and a later date inside an earlier row reads as null, with what it tells.
+        """
+        known = Bank.__new__(Bank)
+        known._tables = {name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()}
+        known._connection = self._connection
+        return known
+
+    def clients_on(self, as_of: dt.date) -> nw.LazyFrame[Any]:
+        """One row a client: the latest known on `as_of`, by `valid_from`; one without that day is older than any."""
+        known = _known_on(self["clients"], TABLES["clients"], day_number(as_of))
+        dated = known.with_columns(_since=nw.col(C.VALID_FROM).fill_null(ALWAYS))
+        latest = dated.with_columns(_latest=nw.col("_since").max().over(C.CLIENT))
+        return latest.filter(nw.col("_since") == nw.col("_latest")).drop("_since", "_latest")
+
+    def cohort(self, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None = None) -> nw.LazyFrame[Any]:
+        """The clients to train on or to rank as of a day, one row each, as last known on that day.
+
+        They are those active on `as_of` (joined by then, not left by then). Of them, those that `cohort` names: ids,
+        or a frame of any library (client_id, as_of) with rows of that day. Without it, those that the bank's
+        `cohorts` lists for that day; all of them where it lists none.
+
+        Raises TableError where the frame has no row for `as_of`.
+        """
+        clients = self.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
+        if isinstance(cohort, list | tuple):
+            return clients.filter(nw.col(C.CLIENT).is_in([str(client) for client in cohort]))
+        if cohort is None and "cohorts" not in self:
+            return clients
+        rows = self["cohorts"] if cohort is None else _normalised(self._beside(cohort), TABLES["cohorts"])
+        listed = rows.filter(nw.col(C.AS_OF) == day_number(as_of)).select(C.CLIENT)
+        if not listed.head(1).collect().is_empty():
+            return clients.join(listed, on=C.CLIENT, how="semi")
+        if cohort is None:
+            return clients
+        raise TableError(f"the cohort has no row with {C.AS_OF} {as_of:{ISO_DAY}}; add rows or choose another day")
+
+    def _beside(self, frame: Any) -> nw.LazyFrame[Any]:
+        """The caller's frame, in the library that holds the bank's tables: frames of two libraries do not join."""
+        mine, theirs = self["clients"].implementation, nw.from_native(frame).lazy()
+        if mine == nw.Implementation.DUCKDB and self._connection is not None:  # nor do relations of two connections
+            return nw.from_native(self._connection.from_arrow(theirs.collect("pyarrow").to_native()))
+        if mine == theirs.implementation:
+            return theirs
+        if mine == nw.Implementation.DUCKDB:
+            raise TableError(
+                "these tables are DuckDB relations; hand over the cohort as a relation of their connection"
+            )
+        return theirs.collect(mine).lazy()
+
+
+def connect(memory_limit: str = "4GB") -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory that spills to disk beyond `memory_limit` and keeps no order it need not keep."""
+    connection = duckdb.connect(config={"memory_limit": memory_limit, "preserve_insertion_order": False})
+    connection.execute("set enable_progress_bar = false")
+    connection.execute("set TimeZone = 'UTC'")  # a timestamp's day must not depend on the machine's zone
+    connection.execute("set parquet_metadata_cache = true")  # every step of a lazy frame looks at the files' heads
+    return connection
+
+
+def relation(folder: Path, table: str, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+    """The table as it lies in `folder`, or None where it is not there.
+
+    Raises TableError where it is there twice, or is not what its name says.
+    """
+    if not folder.is_dir():
+        raise TableError(f"{folder} is not a folder; give the folder that holds the bank's tables")
+    paths = [path for path in (folder / f"{table}.parquet", folder / table, folder / f"{table}.csv") if path.exists()]
+    if len(paths) > 1:
+        raise TableError(f"table {table} is there more than once; keep one of {', '.join(p.name for p in paths)}")
+    try:
+        return connection.sql(f"select * from {_reader(paths[0], connection)}") if paths else None
+    except duckdb.Error as error:
+        raise TableError(f"table {table} cannot be read: {reason(error)}; write it anew") from error
+
+
+def reason(error: duckdb.Error) -> str:
+    """DuckDB's own words on one line, without the hints that follow them."""
+    return " ".join(str(error).split("\n\n")[0].split("\n")[:3]).rstrip(". ")
+
+
+def _reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
+    if path.suffix == ".csv":
+        return _csv_reader(path, connection)
+    if not path.is_dir():
+        return f"read_parquet({_quoted(path)}, hive_partitioning = false)"
+    parts = sorted(path.rglob("*.parquet"))
+    if not parts:
+        raise TableError(f"the folder {path.name} holds no .parquet file; put the table's files there or remove it")
+    hive = any("=" in part for file in parts for part in file.relative_to(path).parts[:-1])
+    files = ", ".join(map(_quoted, parts))
+    return f"read_parquet([{files}], union_by_name = true, hive_partitioning = {hive}, hive_types_autocast = false)"
+
+
+def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
+    """DuckDB's call that reads `path`: the contract's columns as they are written, the others as DuckDB guesses them.
+
+    A guess would make a number of "007" and a day in May or in June of "05/06/2024". The types are found once and
+    spelled out, since DuckDB would otherwise guess again at every step of a lazy frame.
+    """
+    dialect = "header = true, skip = 0, quote = '\"', escape = '\"'"
+    guess = f"{dialect}, sample_size = -1, ignore_errors = true"  # what is wrong with a row is told when it is read
+    sniffed = f"select Delimiter, Columns from sniff_csv({_quoted(path)}, {guess})"
+    [(delimiter, columns)] = connection.execute(sniffed).fetchall()
+    named = {column.name for column in TABLES[path.stem].columns}
+    types = {c["name"]: "VARCHAR" if c["name"] in named else c["type"] for c in columns}
+    spelled = ", ".join(f"{_text(name)}: {_text(kind)}" for name, kind in types.items())
+    how = f"auto_detect = false, {dialect}, delim = {_text(delimiter)}, columns = {{{spelled}}}"
+    return f"read_csv({_quoted(path)}, {how})"
+
+
+def _quoted(path: Path) -> str:
+    return _text(re.sub(r"([*?\[])", r"[\1]", str(path)))  # DuckDB takes these for wildcards
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
+    present = frame.collect_schema()
+    missing = [column.name for column in table.columns if column.required and column.name not in present]
+    if missing:
+        raise TableError(f"table {table.name}: required columns are missing: {missing}; it has {list(present)}")
+    columns = []
+    for column in table.columns:
+        value: nw.Expr = nw.lit(None)
+        if column.name in present:
+            value = nw.col(column.name)
+            if column.type is Type.DAY:
+                value = _day(value, present[column.name], frame.implementation)
+        if column.type in (Type.DAY, Type.NUMBER):
+            value = value.cast(nw.Float64())
+        else:
+            value = value.cast(nw.String())
+            if column.name in present and present[column.name].is_float():  # integers with nulls, as pandas has them
+                value = value.str.replace_all(r"\.0$", "")
+        columns.append(value.alias(column.name))
+    named = {column.name for column in table.columns}
+    further = [name for name in present if name not in named] if table.open_ended else []
+    try:
+        return frame.select(*columns, *further)
+    except (ValueError, TypeError) as error:  # the eager engines cast here and now
+        raise TableError(
+            f"table {table.name}: {str(error).splitlines()[0]}; days are dates or ISO texts (2024-12-31), "
+            "numbers have a decimal point"
+        ) from error
+
+
+def _day(value: nw.Expr, dtype: nw.dtypes.DType, engine: nw.Implementation) -> nw.Expr:
+    if dtype.is_numeric():
+        return value
+    if isinstance(dtype, nw.String | nw.Categorical | nw.Enum):
+        value = value.cast(nw.String()).str.slice(0, 10).str.to_datetime(format=ISO_DAY)
+    elif isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
+        if engine is nw.Implementation.DUCKDB and dtype.time_zone != "UTC":
+            raise TableError("days with a time zone need a connection in UTC; run set TimeZone = 'UTC' on it first")
+        value = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if engine is nw.Implementation.DUCKDB:  # subtracts dates into whole days, which is its fastest way by far
+        return value.cast(nw.Date()) - nw.lit(EPOCH.date())
+    return value.cast(nw.Datetime("us")).dt.timestamp("ms") // MS_A_DAY
+
+
+def _known_on(frame: nw.LazyFrame[Any], table: Table, day: int) -> nw.LazyFrame[Any]:
+    if table.dated:
+        dated = nw.col(table.dated)
+        frame = frame.filter(dated.is_null() | (dated <= day))
+    for end in table.ends:
+        told = [*table.told_at_end, end]  # the date last: the others are read by it
+        for name in told:
+            frame = frame.with_columns(nw.when(nw.col(end) <= day).then(nw.col(name)).alias(name))
+    return frame

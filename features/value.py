@@ -1,0 +1,191 @@
+"""What the client is worth to the bank, its place among all clients, and the segments that follow.
+
+Contribution is margin by funds-transfer pricing plus fees, before cost, risk and capital. Places and shares are
+among all clients active on the day, whichever of them are profiled.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import narwhals as nw
+
+from catalog import Catalog, Kind
+from features.contract import C
+from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
+from features.feature import Feature, category, number
+from features.positions import positions_back, year_margin
+from features.tables import Bank, day_number
+
+_TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
+
+
+def features(bank: Bank, catalog: Catalog) -> list[Feature]:
+    money, policy = catalog.currency, catalog.policy
+    earned = "positions" in bank
+    of_year = "Margin and fees of the last 12 month-ends" if earned else "Assumed margin and fees of a year"
+    tiers = ", ".join(f"{tier.name} to {tier.cumulative_share:.0%}" for tier in policy.tiers)
+    near = policy.closeness
+    stated = [
+        number(
+            "contribution",
+            money,
+            f"{of_year}, before cost, risk and capital.",
+            f"Contributes {{value}} {money} a year",
+            0.0,
+        ),
+        number(
+            "contribution_share",
+            "share",
+            "The client's share of the sum of all clients' contributions; null where that is not positive.",
+        ),
+        number("contribution_rank", "place", "The client's place by contribution, 1 is the largest."),
+        number(
+            "contribution_cumulative",
+            "share",
+            "Share of all positive contributions that the clients up to this one bring, from the largest down.",
+        ),
+        category("tier", f"By the share of all positive contributions that larger clients bring: {tiers}."),
+        category(
+            "closeness",
+            f"core from {near.tenure_months:g} months, {near.products} products and {near.lines} "
+            "lines on, else ordinary.",
+        ),
+    ]
+    if "transactions" in bank:
+        stated.append(
+            category(
+                "performance",
+                f"Of a firm, by (inflow - outflow) / inflow of the last {DAYS[12]} days: prosperous from "
+                f"{policy.performance.prosperous:g}, loss_making below {policy.performance.loss_making:g}, "
+                "general between; null without inflow.",
+            )
+        )
+    return stated
+
+
+def build(known: Bank, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
+    active = _active(known, as_of)
+    worth = _assumed(known, catalog) if "positions" not in known else _earned(known, catalog, as_of)
+    ranked = _ranked(active.select(C.CLIENT).join(worth, on=C.CLIENT, how="left"), catalog)
+    frame = clients.select(C.CLIENT, C.KIND, months_since(C.JOINED_ON, as_of).alias("_tenure"))
+    frame = frame.join(ranked, on=C.CLIENT, how="left").join(_breadth(known, catalog), on=C.CLIENT, how="left")
+    near = catalog.policy.closeness
+    core = (
+        (nw.col("_tenure") >= near.tenure_months)
+        & (nw.col("_products").fill_null(0.0) >= near.products)
+        & (nw.col("_lines").fill_null(0.0) >= near.lines)
+    )
+    columns: list[str | nw.Expr] = [
+        "contribution",
+        "contribution_share",
+        "contribution_rank",
+        "contribution_cumulative",
+        "tier",
+        nw.when(core).then(nw.lit("core")).otherwise(nw.lit("ordinary")).alias("closeness"),
+    ]
+    if "transactions" in known:
+        frame = frame.join(_flow_margin(known, as_of), on=C.CLIENT, how="left")
+        columns.append(_performance(catalog).alias("performance"))
+    return frame.select(C.CLIENT, *columns)
+
+
+def _active(known: Bank, as_of: dt.date) -> Frame:
+    return known.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
+
+
+def _earned(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
+    """The contribution of the last twelve month-ends, a twelfth of a year each."""
+    rows = positions_back(known["positions"], catalog, day_number(as_of)).filter(nw.col("back") < 12)
+    assumed = lookup(C.PRODUCT, {product.product_id: product.annual_fee / 12 for product in catalog.products})
+    margin = (nw.col(C.BALANCE) * year_margin(catalog) / 12).fill_null(0.0)
+    fees = nw.when(nw.col(C.FEES).is_null()).then(assumed).otherwise(nw.col(C.FEES))
+    return (
+        rows.select(C.CLIENT, (margin + fees).alias("contribution"))
+        .group_by(C.CLIENT)
+        .agg(nw.col("contribution").sum())
+    )
+
+
+def _assumed(known: Tables, catalog: Catalog) -> Frame:
+    """A year's contribution of the products held, each with its typical balance: what is left without positions."""
+    worth = {p.product_id: p.balance * p.margin + p.annual_fee for p in catalog.products}
+    held = _open_products(known)
+    return (
+        held.select(C.CLIENT, lookup(C.PRODUCT, worth).alias("contribution"))
+        .group_by(C.CLIENT)
+        .agg(nw.col("contribution").sum())
+    )
+
+
+def _open_products(known: Tables) -> Frame:
+    return known["holdings"].filter(nw.col(C.CLOSED_ON).is_null()).select(C.CLIENT, C.PRODUCT).unique()
+
+
+def _breadth(known: Tables, catalog: Catalog) -> Frame:
+    """Products held and the lines they span, a client."""
+    lines = {product.line for product in catalog.products}
+    of_line = {
+        line: lookup(C.PRODUCT, {p.product_id: 1.0 for p in catalog.products if p.line == line}).alias(f"_line__{line}")
+        for line in lines
+    }
+    held = _open_products(known).filter(nw.col(C.PRODUCT).is_in([p.product_id for p in catalog.products]))
+    counts = (
+        held.with_columns(nw.lit(1.0).alias("_products"), *of_line.values())
+        .group_by(C.CLIENT)
+        .agg(nw.col("_products").sum(), *(nw.col(f"_line__{line}").max() for line in lines))
+    )
+    spanned = nw.sum_horizontal(*(f"_line__{line}" for line in lines))
+    return counts.select(C.CLIENT, "_products", spanned.alias("_lines"))
+
+
+def _ranked(worth: Frame, catalog: Catalog) -> Frame:
+    contribution = nw.col("contribution")
+    # engines add in different orders: who is equal, and who is positive, is told from millionths
+    worth = worth.with_columns(contribution.fill_null(0.0)).with_columns((-contribution.round(6)).alias("_descending"))
+    brings = nw.col("_descending") < 0
+    worth = worth.with_columns(amount_where(brings, contribution).alias("_positive"))
+    order = ["_descending", C.CLIENT]
+    placed = worth.with_columns(
+        contribution.sum().alias("_total"),
+        nw.col("_positive").sum().alias("_positive_total"),
+        nw.col("_positive").cum_sum().over(order_by=order).alias("_reached"),
+        contribution.cum_count().over(order_by=order).cast(nw.Float64).alias("contribution_rank"),
+    )
+    whole = nw.col("_positive_total")
+    before = ratio(nw.col("_reached") - nw.col("_positive"), whole)
+    last, *better = reversed(catalog.policy.tiers)
+    tier = nw.lit(last.name)
+    for step in better:  # whoever it takes to reach the share
+        within = brings & (before < step.cumulative_share - _TINY)
+        tier = nw.when(within).then(nw.lit(step.name)).otherwise(tier)
+    return placed.select(
+        C.CLIENT,
+        "contribution",
+        ratio(contribution, nw.col("_total")).alias("contribution_share"),
+        "contribution_rank",
+        ratio(nw.col("_reached"), whole).alias("contribution_cumulative"),
+        tier.alias("tier"),
+    )
+
+
+def _flow_margin(known: Tables, as_of: dt.date) -> Frame:
+    amount = nw.col(C.AMOUNT)
+    return (
+        known["transactions"]
+        .filter(nw.col(C.BOOKED_AT) > day_number(as_of) - DAYS[12])
+        .select(C.CLIENT, amount.alias("_net"), amount_where(amount > 0, amount).alias("_inflow"))
+        .group_by(C.CLIENT)
+        .agg(nw.col("_net").sum(), nw.col("_inflow").sum())
+    )
+
+
+def _performance(catalog: Catalog) -> nw.Expr:
+    bounds = catalog.policy.performance
+    margin = ratio(nw.col("_net"), nw.col("_inflow"))
+    segment = (
+        nw.when(margin >= bounds.prosperous)
+        .then(nw.lit("prosperous"))
+        .otherwise(nw.when(margin < bounds.loss_making).then(nw.lit("loss_making")).otherwise(nw.lit("general")))
+    )
+    return nw.when((nw.col(C.KIND) == Kind.CORPORATE.value) & ~margin.is_null()).then(segment)

@@ -1,0 +1,72 @@
+"""Starts the service, asks it over HTTP for one client of each kind, and stops it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+
+from features.snapshot import Snapshot
+from serving.preparing import FOLDER, command
+
+START_SECONDS = 90
+
+
+@contextmanager
+def running(port: int | None = None) -> Iterator[str]:
+    """The service's address while it runs. Raises RuntimeError with its last words where it does not start."""
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until = time.monotonic() + START_SECONDS
+        while not _ready(url):
+            if process.poll() is not None or time.monotonic() > until:
+                process.kill()
+                said = (process.communicate()[0] or "").strip().splitlines()[-15:]
+                raise RuntimeError("the service did not start; its last words:\n" + "\n".join(said))
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[tuple[str, dict[str, Any]]]:
+    """The answers for a client of each kind, by kind."""
+    profiles = Snapshot.read(FOLDER / "profiles").profiles
+    kinds = profiles.values[:, profiles.columns.index("kind")]
+    held = profiles.values[:, profiles.columns.index("products_held")]
+    answers = []
+    with running() as url:
+        for code, kind in enumerate(profiles.categories["kind"]):
+            of_kind = np.flatnonzero(kinds == code)
+            some = of_kind[np.argsort(-held[of_kind], kind="stable")[len(of_kind) // 4]]  # well, but not fully, served
+            client = str(profiles.client_ids[some])
+            progress(f"asking for {kind} client {client}")
+            reply = httpx.post(f"{url}/recommend", json={"client_id": client, "k": 5}, timeout=30)
+            reply.raise_for_status()
+            answers.append((kind, reply.json()))
+    return answers
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,46 @@
+"""What must lie on disk before the service starts: the champion's folder and the profiles of a day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from catalog import Catalog
+from features import Bank, dictionary, profile
+from features.snapshot import Snapshot
+from training.registry import need_champion
+from training.sample import last_day
+
+FOLDER = Path("mlruns/serving")
+
+
+def prepare(
+    data: Path, catalog: Catalog, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None
+) -> None:
+    """Lays out the champion and the profiles of the bank in `data` as of a day (default: its last) for the service."""
+    progress("champion")
+    champion = need_champion()
+    place = FOLDER / ".model"
+    shutil.rmtree(place, ignore_errors=True)
+    champion.model.save(place)
+    shutil.rmtree(FOLDER / "model", ignore_errors=True)
+    place.rename(FOLDER / "model")
+    bank = Bank.open(data)
+    day = as_of or last_day(bank)
+    Snapshot.write(
+        FOLDER / "profiles", profile(bank, catalog, day), dictionary(bank, catalog), day,
+        lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
+    )  # fmt: skip
+
+
+def command(port: int, workers: int = 1) -> list[str]:
+    """The command that serves on this machine's loopback address."""
+    os.environ["BENTOML_DO_NOT_TRACK"] = "true"
+    return [
+        sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService",
+        "--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers),
+    ]  # fmt: skip

@@ -1,0 +1,112 @@
+"""The simulation itself: month by month, block by block, from the state before a month to the tables after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from catalog import DEFAULT, Catalog, read_catalog
+from simulation.bookings import Partners, book
+from simulation.changes import change, change_jobs, end_holdings
+from simulation.conditions import Conditions, link_signals
+from simulation.money import settle
+from simulation.needs import advance_needs
+from simulation.openings import open_products, opening_probabilities, start_holdings
+from simulation.population import populate
+from simulation.records import Records
+from simulation.state import Bank
+from simulation.tables import SimulationError, replacing
+from simulation.timing import Draws, Month, calendar
+
+TRUTH_MONTHS = 2  # the last ones, whose probabilities are written
+WARM_UP_MONTHS = 8  # before the first: until needs, what they made clients open, and balances have found their level
+MOST_CLIENTS = 9_999_999  # what ids have digits for
+
+
+def simulate(
+    folder: Path | str,
+    clients: int,
+    months: int = 24,
+    seed: int = 0,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes to `folder` the tables of a bank that does not exist, and the truth about it.
+
+    The bank has had `clients` clients, at most, by the end of 2025; the tables cover the `months` months until then
+    (clients, holdings, positions, transactions and links, as the contract says, products of the default catalog).
+    `truth/opening_probability.parquet` holds as_of, client_id, product_id and the probability that the product is
+    opened in the 31 days after `as_of`, for every active client and eligible product not held, at the ends of
+    October and November 2025. The same arguments give the same bytes. `progress` is called after every month with
+    the months done and all months. SimulationError where the arguments make no bank or `folder` already holds
+    tables; nothing is written then, nor when anything else goes wrong.
+    """
+    if not 1 <= clients <= MOST_CLIENTS:
+        raise SimulationError(f"{clients} clients make no bank; give a number from 1 to {MOST_CLIENTS}")
+    if not 1 <= months <= 240:
+        raise SimulationError(f"{months} months cannot be simulated; give a number from 1 to 240")
+    if seed < 0:
+        raise SimulationError(f"seed {seed} is negative; give 0 or more")
+    catalog, draws = read_catalog(DEFAULT), Draws(seed)
+    every = calendar(months, WARM_UP_MONTHS)
+    earlier, span = every[:WARM_UP_MONTHS], every[WARM_UP_MONTHS:]
+    with replacing(Path(folder), overwrite) as draft:
+        bank = populate(clients, span, catalog, draws)
+        start_holdings(bank, every[0], catalog, draws)
+        for month in earlier:
+            _warm_up(bank, month, catalog, draws)
+        with Records(draft, bank, catalog.currency) as records:
+            for segment in bank.segments:
+                for _, block in segment.blocks():
+                    there = np.flatnonzero(segment.joined[block] < span[0].first) + block.start
+                    records.clients(segment, there, np.full(len(there), span[0].first - 1))
+            for month in span:
+                _simulate_month(bank, month, month.index >= months - TRUTH_MONTHS, catalog, records, draws)
+                if progress:
+                    progress(month.index + 1, months)
+            records.links(span[-1].last)
+            for segment in bank.segments:
+                for _, block in segment.blocks():
+                    records.still_open(segment, block)
+
+
+def _warm_up(bank: Bank, month: Month, catalog: Catalog, draws: Draws) -> None:
+    links = [link_signals(bank, segment, month) for segment in bank.segments]
+    for segment, signals in zip(bank.segments, links, strict=True):
+        for number, block in segment.blocks():
+            probability = opening_probabilities(Conditions(segment, block, month, signals), catalog)
+            open_products(segment, number, block, probability, month, draws)
+            advance_needs(segment, number, block, month, draws)
+            settle(segment, number, block, month, draws)
+
+
+def _simulate_month(bank: Bank, month: Month, tell: bool, catalog: Catalog, records: Records, draws: Draws) -> None:
+    # Links are read before anything is opened in the month, so that what one client does moves others from the next on.
+    links = [link_signals(bank, segment, month) for segment in bank.segments]
+    for segment, signals in zip(bank.segments, links, strict=True):
+        for number, block in segment.blocks():
+            probability = opening_probabilities(Conditions(segment, block, month, signals), catalog)
+            if tell:
+                records.truth(segment, block, month.first - 1, probability)
+            opened = open_products(segment, number, block, probability, month, draws)
+            records.closed(segment, end_holdings(segment, number, block, opened, month, draws))
+            changed, on = change(bank, segment, number, block, month, draws)
+            joined, left = (
+                np.flatnonzero((day[block] >= month.first) & (day[block] <= month.last)) + block.start
+                for day in (segment.joined, segment.left)
+            )
+            told = np.concatenate([changed, joined, left])
+            records.clients(segment, told, np.concatenate([on, segment.joined[joined], segment.left[left]]))
+    records.former_jobs(change_jobs(bank, month, draws))
+    positions, transactions = records.month(month)
+    with positions, transactions:
+        for segment in bank.segments:
+            partners = Partners(bank, segment, month, draws)
+            for number, block in segment.blocks():
+                stated = settle(segment, number, block, month, draws)
+                records.positions(positions, segment, block, month, stated)
+                rows = book(bank, segment, number, block, month, stated, partners, draws)
+                records.transactions(transactions, segment, block, rows)

@@ -1,0 +1,422 @@
+"""Everything that is wrong with a bank's tables is found at once: where, how often, on which keys, what to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from catalog import Bundle, Catalog, Kind, Line, Product
+from features.check import Finding, check, render
+from features.tables import connect
+
+CATALOG = Catalog(
+    name="Test bank",
+    currency="EUR",
+    products=(
+        Product(product_id="mortgage", name="Mortgage", line=Line.RETAIL, family="loans"),
+        Product(product_id="leasing", name="Leasing", line=Line.CORPORATE, family="loans"),
+    ),
+    bundles=(
+        Bundle(
+            bundle_id="home",
+            name="Home",
+            products=("mortgage", "leasing"),
+            line=Line.RETAIL,
+            kinds=(Kind.RETAIL, Kind.CORPORATE, Kind.INSTITUTION),
+        ),
+    ),
+)
+
+D = dt.date
+GOOD: dict[str, dict[str, Any]] = {
+    "clients": {
+        "client_id": ["c1", "c2", "c3"],
+        "kind": ["retail", "corporate", "institution"],
+        "joined_on": [D(2020, 1, 1), D(2020, 1, 1), D(2021, 1, 1)],
+        "left_on": [None, D(2020, 1, 1), None],
+        "age": [41, None, None],
+    },
+    "holdings": {
+        "client_id": ["c1", "c2", "c2"],
+        "product_id": ["mortgage", "leasing", "leasing"],
+        "opened_on": [D(2020, 1, 1), D(2021, 1, 1), D(2022, 1, 1)],
+        "closed_on": [None, D(2021, 6, 1), None],
+    },
+    "positions": {
+        "client_id": ["c1", "c1", "c2"],
+        "product_id": ["mortgage", "mortgage", "leasing"],
+        "month": [D(2024, 1, 31), D(2024, 2, 29), D(2024, 1, 31)],
+        "balance": [100.0, 99.0, None],
+    },
+    "transactions": {
+        "client_id": ["c1", "c1", "c2"],
+        "booked_at": [dt.datetime(2024, 1, 1, 8), dt.datetime(2024, 1, 1, 8), dt.datetime(2024, 1, 2)],
+        "amount": [10.0, 10.0, -3.5],
+    },
+    "links": {
+        "client_id": ["c1"],
+        "linked_id": ["c2"],
+        "relation": ["employer"],
+        "since": [D(2020, 1, 1)],
+        "until": [None],
+    },
+    "offers": {
+        "offer_id": ["o1", "o2"],
+        "client_id": ["c1", "c2"],
+        "bundle_id": ["home", "mortgage"],
+        "offered_at": [dt.datetime(2024, 1, 1, 8), dt.datetime(2024, 1, 2)],
+        "propensity": [0.0, 1.0],
+        "outcome": ["accepted", None],
+        "responded_at": [dt.datetime(2024, 1, 1, 7), None],  # on the day of the offer: days are compared, not hours
+    },
+    "cohorts": {"client_id": ["c1"], "as_of": [D(2024, 1, 1)]},
+}
+
+
+def write(folder: Path, tables: dict[str, dict[str, Any]]) -> Path:
+    for name, columns in tables.items():
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet")
+    return folder
+
+
+def findings(folder: Path, **changed: Any) -> list[Finding]:
+    """What is found in the good bank with `table__column` given other values, and left out where they are None."""
+    tables = {name: dict(columns) for name, columns in GOOD.items()}
+    for place, values in changed.items():
+        table, _, column = place.partition("__")
+        if values is None and column:
+            del tables[table][column]
+        elif values is None:
+            del tables[table]
+        else:
+            tables[table][column] = values
+    return check(write(folder, tables), CATALOG)
+
+
+def test_good_tables_are_found_good(tmp_path):
+    assert findings(tmp_path) == []
+
+
+def test_the_required_tables_alone_are_enough(tmp_path):
+    assert check(write(tmp_path, {name: GOOD[name] for name in ("clients", "holdings")}), CATALOG) == []
+
+
+# --- tables and columns ---
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    problem = f"{nowhere} is not a folder"
+    assert check(nowhere, CATALOG) == [Finding("", "", problem, 0, (), "give the folder that holds the bank's tables")]
+
+
+def test_a_missing_required_table(tmp_path):
+    remedy = "put holdings.parquet, holdings/ with Parquet files or holdings.csv there"
+    assert findings(tmp_path, holdings=None) == [Finding("holdings", "", "the table is missing", 0, (), remedy)]
+
+
+def test_a_missing_required_column(tmp_path):
+    remedy = "add it; the table has client_id, product_id, closed_on"
+    expected = Finding("holdings", "opened_on", "the required column is missing", 0, (), remedy)
+    assert findings(tmp_path, holdings__opened_on=None) == [expected]
+
+
+def test_without_the_clients_ids_nobody_is_called_unknown(tmp_path):
+    assert [(f.table, f.column) for f in findings(tmp_path, clients__client_id=None)] == [("clients", "client_id")]
+    (tmp_path / "clients.parquet").unlink()
+    assert [(f.table, f.problem) for f in check(tmp_path, CATALOG)] == [("clients", "the table is missing")]
+
+
+def test_a_table_of_something_else(tmp_path):
+    write(tmp_path, GOOD | {"links": {"a": [1], "b": [2]}})
+    remedy = "add it; the table has a, b"
+    columns = ("client_id", "linked_id", "relation")
+    expected = [Finding("links", column, "the required column is missing", 0, (), remedy) for column in columns]
+    assert check(tmp_path, CATALOG) == expected
+
+
+def test_an_empty_table(tmp_path):
+    write(tmp_path, GOOD)
+    for name in ("clients", "transactions"):
+        pq.write_table(pa.table(GOOD[name]).slice(0, 0), tmp_path / f"{name}.parquet")
+    assert check(tmp_path, CATALOG) == [
+        Finding("clients", "", "the table has no rows", 0, (), "fill it"),
+        Finding("transactions", "", "the table has no rows", 0, (), "fill it or leave the table out"),
+    ]
+
+
+def test_a_file_that_is_not_parquet(tmp_path):
+    write(tmp_path, GOOD)
+    (tmp_path / "links.parquet").write_text("client_id,linked_id,relation\nc1,c2,employer\n")
+    [finding] = check(tmp_path, CATALOG)
+    assert (finding.table, finding.column, finding.rows, finding.keys) == ("links", "", 0, ())
+    assert finding.problem.startswith("table links cannot be read: ")
+    assert "links.parquet" in finding.problem
+    assert finding.remedy == "write it anew"
+
+
+def test_a_file_that_is_damaged_further_down(tmp_path):
+    write(tmp_path, GOOD)
+    many = {"client_id": [f"c{i}" for i in range(9999)], "booked_at": [D(2024, 1, 1)] * 9999, "amount": [1.0] * 9999}
+    damaged = tmp_path / "transactions.parquet"
+    pq.write_table(pa.table(many), damaged)
+    content = bytearray(damaged.read_bytes())
+    content[20:2000] = b"\xff" * 1980  # in the values; the end of the file, which says what it holds, stays whole
+    damaged.write_bytes(content)
+    [finding] = check(tmp_path, CATALOG)
+    assert (finding.table, finding.column, finding.remedy) == ("transactions", "", "write it anew")
+    assert finding.problem.startswith("table transactions cannot be read: ")
+
+
+def test_a_csv_with_a_row_too_long(tmp_path):
+    write(tmp_path, {name: GOOD[name] for name in ("clients", "holdings")})
+    (tmp_path / "links.csv").write_text("client_id,linked_id,relation\nc1,c2,employer\nc2,c1,owner,more\n")
+    [finding] = check(tmp_path, CATALOG)
+    assert (finding.table, finding.column, finding.remedy) == ("links", "", "write it anew")
+    assert "Line: 3" in finding.problem
+
+
+def test_a_table_that_is_there_twice(tmp_path):
+    write(tmp_path, GOOD)
+    (tmp_path / "links.csv").write_text("client_id,linked_id,relation\n")
+    remedy = "keep one of links.parquet, links.csv"
+    assert check(tmp_path, CATALOG) == [Finding("links", "", "table links is there more than once", 0, (), remedy)]
+
+
+# --- values ---
+
+
+def test_texts_that_are_no_numbers(tmp_path):
+    expected = Finding(
+        "transactions",
+        "amount",
+        "not a number: '1,5', 'n/a'",
+        2,
+        ("c1 / 2024-01-01", "c2 / 2024-01-02"),
+        "write every number like 1234.5, or as a number of the file's own",
+    )
+    assert findings(tmp_path, transactions__amount=["1,5", "10.0", "n/a"]) == [expected]
+
+
+def test_texts_that_are_no_days(tmp_path):
+    expected = Finding(
+        "holdings",
+        "closed_on",
+        "not a day: '05/06/2024', '2024-02-30'",
+        2,
+        ("c1 / mortgage / 2020-01-01", "c2 / leasing / 2021-01-01"),
+        "write every day like 2024-12-31, or as a day of the file's own",
+    )
+    assert findings(tmp_path, holdings__closed_on=["2024-02-30", "05/06/2024", "2024-03-01T10:00:00Z"]) == [expected]
+
+
+def test_numbers_where_days_are_wanted(tmp_path):
+    [finding] = findings(tmp_path, cohorts__as_of=[20240101])
+    assert (finding.column, finding.problem, finding.rows) == ("as_of", "not a day: '20240101'", 1)
+
+
+def test_duplicate_keys(tmp_path):
+    expected = Finding(
+        "holdings",
+        "client_id",
+        "more than one row with the same client_id, product_id, opened_on",
+        2,
+        ("c2 / leasing / 2021-01-01",),
+        "keep one of them",
+    )
+    opened_on = [D(2020, 1, 1), D(2021, 1, 1), D(2021, 1, 1)]
+    assert findings(tmp_path, holdings__opened_on=opened_on) == [expected]
+
+
+def test_a_client_twice_without_a_valid_from(tmp_path):
+    [finding] = findings(tmp_path, clients__client_id=["c1", "c2", "c1"])
+    assert (finding.table, finding.rows, finding.keys) == ("clients", 2, ("c1",))
+    assert finding.problem == "more than one row with the same client_id"
+
+
+def test_a_client_twice_with_the_same_valid_from(tmp_path):
+    changed = {"clients__client_id": ["c1", "c2", "c2"], "clients__valid_from": [D(2020, 1, 1), None, None]}
+    [finding] = findings(tmp_path, **changed)
+    assert (finding.rows, finding.keys) == (2, ("c2",))
+
+
+def test_a_client_may_have_a_row_for_every_change(tmp_path):
+    changed = {"clients__client_id": ["c1", "c2", "c2"], "clients__valid_from": [None, None, D(2020, 1, 1)]}
+    assert findings(tmp_path, **changed) == []
+
+
+def test_two_bookings_alike_are_two_bookings(tmp_path):
+    assert findings(tmp_path, transactions__client_id=["c1", "c1", "c1"]) == []
+
+
+def test_null_and_empty_ids(tmp_path):
+    expected = Finding(
+        "holdings",
+        "client_id",
+        "empty",
+        2,
+        (" / leasing / 2021-01-01", "null / mortgage / 2020-01-01"),
+        "fill it, or leave these rows out",
+    )
+    assert findings(tmp_path, holdings__client_id=[None, "", "c2"]) == [expected]
+
+
+def test_a_null_in_a_required_column(tmp_path):
+    [finding] = findings(tmp_path, transactions__amount=[10.0, None, -3.5])
+    assert (finding.table, finding.column, finding.problem, finding.rows) == ("transactions", "amount", "empty", 1)
+    assert finding.keys == ("c1 / 2024-01-01",)
+
+
+@pytest.mark.parametrize(
+    ("table", "end", "begin", "days", "keys"),
+    [
+        ("clients", "left_on", "joined_on", [D(2019, 12, 31), None, None], ("c1",)),
+        ("holdings", "closed_on", "opened_on", [None, D(2020, 12, 31), None], ("c2 / leasing / 2021-01-01",)),
+        ("links", "until", "since", [D(2019, 1, 1)], ("c1 / c2 / employer / 2020-01-01",)),
+        ("offers", "responded_at", "offered_at", [dt.datetime(2023, 12, 31, 23), None], ("o1",)),
+    ],
+)
+def test_an_end_before_its_beginning(table, end, begin, days, keys, tmp_path):
+    expected = Finding(table, end, f"before {begin}", 1, keys, "correct whichever of the two days is wrong")
+    assert findings(tmp_path, **{f"{table}__{end}": days}) == [expected]
+
+
+@pytest.mark.parametrize("table", ["holdings", "positions"])
+def test_a_product_that_is_not_in_the_catalog(table, tmp_path):
+    [finding] = findings(tmp_path, **{f"{table}__product_id": ["mortgage", "mortgage", "leasehold"]})
+    assert (finding.table, finding.column, finding.rows) == (table, "product_id", 1)
+    assert finding.problem == "unknown product: 'leasehold'"
+    assert finding.remedy == "add the product to the catalog, or leave its rows out"
+
+
+def test_a_bundle_that_the_catalog_does_not_offer(tmp_path):
+    [finding] = findings(tmp_path, offers__bundle_id=["home", "young_family"])
+    assert (finding.table, finding.column, finding.problem) == ("offers", "bundle_id", "unknown bundle: 'young_family'")
+    assert finding.keys == ("o2",)
+
+
+def test_an_unknown_kind(tmp_path):
+    remedy = "use one of retail, corporate, institution"
+    expected = Finding("clients", "kind", "unknown kind: 'Retail', 'firm'", 2, ("c1", "c2"), remedy)
+    assert findings(tmp_path, clients__kind=["Retail", "firm", "institution"]) == [expected]
+
+
+def test_an_unknown_relation(tmp_path):
+    [finding] = findings(tmp_path, links__relation=["cousin"])
+    assert finding.problem == "unknown relation: 'cousin'"
+    assert finding.remedy == "use one of group, employer, owner, guarantor, supplier"
+
+
+def test_a_link_to_an_unknown_client(tmp_path):
+    remedy = "add the client to clients, or leave these rows out"
+    keys = ("c1 / c9 / employer / 2020-01-01",)
+    expected = Finding("links", "linked_id", "unknown client: 'c9'", 1, keys, remedy)
+    assert findings(tmp_path, links__linked_id=["c9"]) == [expected]
+
+
+@pytest.mark.parametrize("table", ["holdings", "positions", "transactions", "links", "offers", "cohorts"])
+def test_rows_of_unknown_clients(table, tmp_path):
+    others = GOOD[table]["client_id"][1:]
+    [finding] = findings(tmp_path, **{f"{table}__client_id": ["c9", *others]})
+    assert (finding.table, finding.column, finding.problem) == (table, "client_id", "unknown client: 'c9'")
+    assert finding.rows == 1
+
+
+def test_ids_that_are_numbers_in_one_table_and_texts_in_another_are_the_same(tmp_path):
+    changed = {"clients__client_id": [1, 2, 3], "positions__client_id": [1.0, 2.0, 3.0], "links__linked_id": ["2"]}
+    others = {
+        f"{table}__client_id": ["1"] * len(GOOD[table]["client_id"]) for table in ("transactions", "links", "offers")
+    }
+    assert findings(tmp_path, **changed, **others, holdings__client_id=["1", "2", "3"], cohorts__client_id=["3"]) == []
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), float("-inf")])
+def test_an_amount_that_is_not_finite(amount, tmp_path):
+    remedy = "replace infinities and not-a-number by the true value or by null"
+    expected = Finding("transactions", "amount", "not a finite number", 1, ("c2 / 2024-01-02",), remedy)
+    assert findings(tmp_path, transactions__amount=[1.0, 2.0, amount]) == [expected]
+
+
+def test_a_propensity_that_is_no_probability(tmp_path):
+    remedy = "give it as a fraction between 0 and 1"
+    expected = Finding("offers", "propensity", "outside of 0 to 1: -0.1, 85.0", 2, ("o1", "o2"), remedy)
+    assert findings(tmp_path, offers__propensity=[85.0, -0.1]) == [expected]
+
+
+# --- all of it ---
+
+
+def test_everything_wrong_is_told_at_once_in_the_contracts_order(tmp_path):
+    found = findings(
+        tmp_path,
+        clients__kind=["firm", "corporate", None],
+        holdings__product_id=["mortgage", None, "leasehold"],
+        holdings__closed_on=[D(2019, 1, 1), None, None],
+        transactions__amount=None,
+        transactions__client_id=["c9", "c1", "c2"],
+        cohorts__as_of=["soon"],
+    )
+    assert [(f.table, f.column, f.problem) for f in found] == [
+        ("clients", "kind", "empty"),
+        ("clients", "kind", "unknown kind: 'firm'"),
+        ("holdings", "product_id", "empty"),
+        ("holdings", "product_id", "unknown product: 'leasehold'"),
+        ("holdings", "closed_on", "before opened_on"),
+        ("transactions", "amount", "the required column is missing"),
+        ("transactions", "client_id", "unknown client: 'c9'"),
+        ("cohorts", "as_of", "not a day: 'soon'"),
+    ]
+
+
+def test_csv_tables_are_checked_like_the_others(tmp_path):
+    (tmp_path / "clients.csv").write_text("client_id,kind,joined_on\n007,retail,2020-01-01\n7,firm,01.02.2020\n")
+    (tmp_path / "holdings.csv").write_text("client_id;product_id;opened_on\n007;mortgage;2020-01-01\n07;leasing;\n")
+    assert [(f.table, f.column, f.problem, f.keys) for f in check(tmp_path, CATALOG)] == [
+        ("clients", "kind", "unknown kind: 'firm'", ("7",)),
+        ("clients", "joined_on", "not a day: '01.02.2020'", ("7",)),
+        ("holdings", "client_id", "unknown client: '07'", ("07 / leasing / null",)),
+        ("holdings", "opened_on", "empty", ("07 / leasing / null",)),
+    ]
+
+
+def test_only_the_first_keys_and_values_are_named(tmp_path):
+    write(tmp_path, GOOD)
+    count = 1000
+    holdings = {
+        "client_id": ["c1"] * count,
+        "product_id": [f"p{place:03}" for place in reversed(range(count))],
+        "opened_on": [D(2020, 1, 1)] * count,
+    }
+    pq.write_table(pa.table(holdings), tmp_path / "holdings.parquet")
+    [finding] = check(tmp_path, CATALOG)
+    assert finding.rows == count
+    assert finding.problem == "unknown product: 'p000', 'p001', 'p002', 'p003', 'p004', …"
+    assert finding.keys == tuple(f"c1 / p00{place} / 2020-01-01" for place in range(5))
+
+
+def test_two_million_bookings_are_checked_in_seconds(tmp_path):
+    write(tmp_path, GOOD)
+    wrong = "case when i % 1000 = 0 then 'inf' else '1' end::double"
+    booked = f"'c' || (1 + i % 3) client_id, timestamp '2024-01-01' booked_at, {wrong} amount"
+    bookings = connect().sql(f"select {booked} from range(2000000) t(i)")
+    bookings.to_parquet(str(tmp_path / "transactions.parquet"))
+    start = time.process_time()
+    [finding] = check(tmp_path, CATALOG)
+    assert (finding.problem, finding.rows) == ("not a finite number", 2000)
+    assert time.process_time() - start < 10  # seconds of all cores; about 1 on two of 2026
+
+
+def test_findings_are_shown_as_they_are(tmp_path):
+    found = findings(tmp_path, clients__kind=["[red]firm", "corporate", "institution"])
+    shown = io.StringIO()
+    Console(file=shown, width=160).print(render(found))
+    for part in ("clients", "kind", "unknown kind: '[red]firm'", "1", "c1", "use one of retail"):
+        assert part in shown.getvalue()

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features import Bank, batches, day_number, dictionary, encode, profile
+from features.expressions import months_before
+from tests.features.banks import CATALOG, DAY, Rows, bank, client, futures, pasts, profiles, tables, written
+
+MINIMAL = {
+    "clients": [client("a"), client("b")],
+    "holdings": [{"client_id": "a", "product_id": "card", "opened_on": "2024-01-31"}],
+}
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_nothing_dated_after_the_day_moves_any_column(data: Any) -> None:
+    past = data.draw(pasts())
+    one, other = (Bank.of(**tables(data.draw(futures(past)))) for _ in range(2))
+    pd.testing.assert_frame_equal(profiles(one), profiles(other), check_exact=True)
+
+
+@given(pasts().flatmap(futures))
+@settings(max_examples=12)
+def test_pandas_and_duckdb_give_the_same_profiles(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
+    frames = tables(rows)
+    of_files = written(frames, tmp_path_factory.mktemp("bank") / "tables")
+    pd.testing.assert_frame_equal(
+        profiles(Bank.of(**frames)), profiles(of_files), rtol=1e-9, atol=1e-9, check_dtype=False
+    )
+
+
+@given(pasts().flatmap(futures))
+@settings(max_examples=20)
+def test_the_columns_are_those_of_the_dictionary_with_their_types(rows: Rows) -> None:
+    some = Bank.of(**tables(rows))
+    found = profiles(some)
+    assert list(found.columns) == [feature.name for feature in dictionary(some, CATALOG)]
+    for feature in dictionary(some, CATALOG):
+        column = found[feature.name]
+        if feature.type == "category":
+            assert column.dropna().map(lambda value: isinstance(value, str)).all()
+        else:
+            assert column.dtype == np.float64
+        if feature.type == "flag":
+            assert column.dropna().isin([0.0, 1.0]).all()
+        if feature.missing is not None:
+            assert column.notna().all()
+
+
+def test_clients_and_holdings_are_enough() -> None:
+    found = profiles(bank(**MINIMAL))
+    assert found.index.tolist() == ["a", "b"]
+    assert found["held__card"].tolist() == [1.0, 0.0]
+    assert "inflow_3m" not in found
+    assert "deposits" not in found
+    assert "performance" not in found
+
+
+def test_a_bank_of_no_clients_has_no_profiles() -> None:
+    assert profiles(bank(clients=[], holdings=[])).empty
+
+
+def test_only_those_who_have_joined_and_not_left_are_profiled() -> None:
+    some = bank(
+        clients=[
+            client("active"),
+            client("leaves_later", left_on="2024-07-01"),
+            client("left", left_on="2024-06-30"),
+            client("joins_later", joined_on="2024-07-01"),
+        ],
+        holdings=[],
+    )
+    assert profiles(some).index.tolist() == ["active", "leaves_later"]
+
+
+def test_the_latest_row_known_of_a_client_counts() -> None:
+    rows = [client("a", valid_from=day, rating=grade)
+            for day, grade in ((None, "C"), ("2024-01-01", "B"), ("2024-06-30", "A"), ("2024-07-01", "D"))]  # fmt: skip
+    assert profiles(bank(clients=rows, holdings=[]))["rating"].tolist() == ["A"]
+
+
+def test_a_cohort_is_profiled_as_within_the_whole_bank() -> None:
+    some = bank(
+        clients=[client(name) for name in "abc"],
+        holdings=[{"client_id": name, "product_id": "loan", "opened_on": "2024-01-31"} for name in "abbc"],
+        links=[{"client_id": "a", "linked_id": "b", "relation": "employer"}],
+    )
+    whole = profiles(some)
+    listed = pd.DataFrame({"client_id": ["c", "a"], "as_of": pd.Timestamp(DAY)})
+    pd.testing.assert_frame_equal(profiles(some, cohort=listed), whole.loc[["a", "c"]])
+    pd.testing.assert_frame_equal(profiles(some, cohort=["b"]), whole.loc[["b"]])
+
+
+def test_the_banks_own_cohort_of_the_day_is_taken() -> None:
+    some = bank(**MINIMAL, cohorts=[{"client_id": "b", "as_of": DAY}, {"client_id": "a", "as_of": "2024-05-31"}])
+    assert profiles(some).index.tolist() == ["b"]
+
+
+def test_an_attribute_named_like_a_profile_column_is_refused() -> None:
+    clients = pd.DataFrame([client("a", products_held=3)]).astype({"joined_on": "datetime64[s]"})
+    holdings = pd.DataFrame({"client_id": ["a"], "product_id": ["card"], "opened_on": [pd.Timestamp("2024-01-31")]})
+    with pytest.raises(ValueError, match=r"clients: columns \['products_held'\] have the names of profile columns; ren"):
+        profile(Bank.of(clients=clients, holdings=holdings), CATALOG, DAY)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "months", "earlier"),
+    [
+        ("2024-06-30", 1, "2024-05-31"),  # the ends of months meet
+        ("2024-06-30", 4, "2024-02-29"),
+        ("2023-02-28", 2, "2022-12-31"),
+        ("2024-03-30", 1, "2024-02-29"),  # a day that February lacks
+        ("2015-06-27", 1, "2015-05-27"),
+        ("2024-01-15", 13, "2022-12-15"),
+    ],
+)
+def test_a_month_before_is_a_calendar_month(as_of: str, months: int, earlier: str) -> None:
+    assert months_before(dt.date.fromisoformat(as_of), months) == day_number(dt.date.fromisoformat(earlier))
+
+
+def test_batches_are_the_frame_cut_up(tmp_path: Path) -> None:
+    rows: Any = {"clients": [client(f"c{number:03d}") for number in range(45)], "holdings": MINIMAL["holdings"]}
+    for some in (bank(**rows), written(tables(rows), tmp_path / "tables")):
+        parts = list(batches(profile(some, CATALOG, DAY), rows=20))
+        assert max(len(part) for part in parts) <= 20
+        assert sorted(name for part in parts for name in part["client_id"].to_list()) == [
+            row["client_id"] for row in rows["clients"]
+        ]
+
+
+ENCODED = bank(
+    clients=[client("a", rating="B"), client("b", kind="corporate", rating=None), client("c", rating="A")],
+    holdings=MINIMAL["holdings"],
+)
+
+
+def test_encoding_codes_categories_in_sorted_order_and_null_as_nan() -> None:
+    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    assert matrix.client_ids.tolist() == ["a", "b", "c"]
+    assert matrix.columns == [feature.name for feature in dictionary(ENCODED, CATALOG)]
+    assert matrix.values.dtype == np.float32
+    assert matrix.values.flags.c_contiguous
+    assert matrix.categories["rating"] == ["A", "B"]
+    assert matrix.categories["sector"] == []
+    column = {name: matrix.values[:, index] for index, name in enumerate(matrix.columns)}
+    np.testing.assert_array_equal(column["rating"], [1, np.nan, 0])
+    np.testing.assert_array_equal(column["kind"], [1, 0, 1])
+    np.testing.assert_array_equal(column["sector"], [np.nan] * 3)
+    np.testing.assert_array_equal(column["held__card"], [1, 0, 0])
+
+
+def test_aligning_reorders_and_leaves_out_what_is_not_known() -> None:
+    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    columns = ["held__card", "held__later_product", "rating", "kind"]
+    aligned = matrix.align(columns, {"rating": ["AAA", "B"], "kind": ["corporate", "retail"]})
+    assert aligned.columns == columns
+    assert aligned.categories == {"rating": ["AAA", "B"], "kind": ["corporate", "retail"]}
+    assert aligned.values.flags.c_contiguous
+    np.testing.assert_array_equal(
+        aligned.values, np.array([[1, np.nan, 1, 1], [0, np.nan, np.nan, 0], [0, np.nan, np.nan, 1]], np.float32)
+    )
+
+
+def test_a_column_that_was_a_number_and_is_a_category_now_is_not_known() -> None:
+    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    assert np.isnan(matrix.align(["rating"], {}).values).all()
+
+
+def test_encoding_nobody_keeps_the_columns() -> None:
+    nobody = bank(clients=[], holdings=[])
+    matrix = encode(profile(nobody, CATALOG, DAY), dictionary(nobody, CATALOG))
+    assert matrix.values.shape == (0, len(dictionary(nobody, CATALOG)))
+
+
+def test_encoding_is_the_same_however_the_rows_are_batched(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    monkeypatch.setattr(batches, "__defaults__", (1,))
+    apart = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    assert apart.categories == whole.categories
+    np.testing.assert_array_equal(apart.values, whole.values)

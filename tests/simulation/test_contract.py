@@ -1,0 +1,10 @@
+"""The simulated bank is a bank as far as the contract goes."""
+
+from __future__ import annotations
+
+from catalog import DEFAULT, read_catalog
+from features.check import check
+
+
+def test_the_check_of_incoming_tables_finds_nothing(folder):
+    assert check(folder, read_catalog(DEFAULT)) == []

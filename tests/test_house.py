@@ -1,0 +1,87 @@
+"""What holds for the repository as a whole: import direction, pinned dependencies, no file that knows one machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PINNED = [entry for entry in re.split(r"\n(?=\S)", LOCK) if "==" in entry.splitlines()[0]]
+
+MACHINE_PATH = re.compile(r"(?<![\w.:*/-])(?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\Users\\)\w")
+TRUTH_PATH = re.compile(r"""["'/]truth\b""")
+
+
+def repository_files() -> list[Path]:
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(git, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("only git knows which files are the repository's, and this is no git checkout")
+    return [path for name in names if name and (path := ROOT / name).is_file()]
+
+
+def texts() -> list[tuple[str, str]]:
+    """Path from the root and content of every text file of the repository."""
+    found = []
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" not in content:
+            found.append((path.relative_to(ROOT).as_posix(), content.decode("utf-8")))
+    return found
+
+
+def test_rooms_import_only_what_stands_before_them():
+    lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    run = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_room_is_packaged_and_under_the_import_contract():
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks", "tests"}
+    assert rooms == set(PROJECT["tool"]["importlinter"]["root_packages"])
+    assert {f"{room}*" for room in rooms} == set(PROJECT["tool"]["setuptools"]["packages"]["find"]["include"])
+
+
+def test_every_pinned_dependency_has_hashes():
+    assert PINNED
+    without = [entry.splitlines()[0] for entry in PINNED if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
+    assert without == []
+
+
+def test_lock_names_no_registry_and_no_folder():
+    entries = [line for line in LOCK.splitlines() if re.search(r"://|^-|\s@\s|^\.?/", line)]
+    assert entries == []
+
+
+def test_lock_meets_every_floor():
+    versions: dict[str, list[str]] = {}
+    for entry in PINNED:
+        name, version = entry.split("==", 1)
+        versions.setdefault(canonicalize_name(name), []).append(version.split()[0])
+    project = PROJECT["project"]
+    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    for requirement in map(Requirement, asked):
+        pins = versions.get(canonicalize_name(requirement.name), [])
+        assert pins, f"{requirement.name} is not in requirements.lock: make lock"
+        assert all(requirement.specifier.contains(pin) for pin in pins), f"{requirement} against {pins}: make lock"
+
+
+def test_no_file_holds_a_path_of_somebodys_machine():
+    found = [f"{name}: {match[0]}" for name, text in texts() for match in MACHINE_PATH.finditer(text)]
+    assert found == []
+
+
+def test_only_benchmarks_read_the_truth():
+    may = ("benchmarks/", "simulation/", "tests/simulation/", "tests/benchmarks/", "tests/test_house.py")
+    found = [name for name, text in texts() if name.endswith((".py", ".ipynb")) and TRUTH_PATH.search(text)]
+    assert [name for name in found if not name.startswith(may)] == []

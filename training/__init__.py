@@ -1,0 +1,35 @@
+"""Profiles and what clients opened next in, a ranked, calibrated, registered champion out."""
+
+from training.adoption import Adoption
+from training.candidates import Candidates, Encoding, Pairs, Population
+from training.contributions import Contributions
+from training.evaluation import Evaluation, evaluate
+from training.fitting import fit
+from training.model import ArtifactError, Model, Ranking
+from training.parameters import ParameterError, Parameters
+from training.ranking import BundleRows, bundle_rows
+from training.sample import Day, SampleError, TrainingSample, default_days, read_sample
+
+__all__ = [
+    "Adoption",
+    "ArtifactError",
+    "BundleRows",
+    "Candidates",
+    "Contributions",
+    "Day",
+    "Encoding",
+    "Evaluation",
+    "Model",
+    "Pairs",
+    "ParameterError",
+    "Parameters",
+    "Population",
+    "Ranking",
+    "SampleError",
+    "TrainingSample",
+    "bundle_rows",
+    "default_days",
+    "evaluate",
+    "fit",
+    "read_sample",
+]

@@ -1,0 +1,131 @@
+"""How good a model is on clients it never saw: figures in total, by line and by kind of client, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from catalog import Catalog, Line
+from training import metrics
+from training.candidates import KIND, Candidates
+from training.metrics import Ranked, bootstrap_interval, calibration_error, reliability
+from training.model import Model, Ranking
+from training.ranking import bundle_rows, gain, opened_of
+from training.sample import Day
+
+NDCG_AT, MAP_AT, RECALL_AT = 5, 7, 5
+DECIDING = f"ndcg_at_{NDCG_AT}"  # the figure by which a challenger beats a champion
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`figures` by name (`ndcg_at_5`, `product_map_at_7`, `ndcg_at_5.retail`, …); NaN where nobody opened anything.
+
+    `deciding` is NDCG@5 of every client who opened something, in order of the client; `calibration` holds
+    (bins, 3) reliability tables by name; `clients` counts those evaluated.
+    """
+
+    figures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    deciding: np.ndarray
+    calibration: dict[str, np.ndarray] = field(default_factory=dict)
+    clients: int = 0
+
+
+def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Evaluation:
+    """The model's figures on the clients of a day, against what they opened of this catalog within the horizon.
+
+    Bundles: NDCG@5 with the graded gain of `training.ranking.gain`; MAP@7, recall@5 and coverage of whole bundles.
+    Products: MAP@7, NDCG@5, recall@5, coverage, each also by line (order within the line). Calibration errors are
+    over all candidate pairs.
+    """
+    aligned = model.align(day.profiles)
+    candidates = model.candidates(catalog)
+    peers = candidates.peer_groups(aligned)
+    probability = model.adoption.of_clients(candidates, aligned.values, peers, threads)
+    rows = bundle_rows(candidates, aligned.values, probability)
+    held = candidates.held(aligned.values)
+    opened = opened_of(candidates, rows.pairs, day.opened, held)
+    brings = rows.column("brings")
+    score, whole_probability = model.order.score(rows, threads), model.completion(rows)
+    client, item = rows.pairs.client, rows.pairs.item
+    whole = (opened >= brings).astype(float)
+    graded = Ranked.of(client, score, gain(opened, brings), item)
+    exact = Ranked.of(client, score, whole, item)
+    figures: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    deciding = metrics.ndcg(graded, NDCG_AT)
+    _tell(figures, intervals, DECIDING, deciding)
+    _tell(figures, intervals, f"map_at_{MAP_AT}", metrics.average_precision(exact, MAP_AT))
+    _tell(figures, intervals, f"recall_at_{RECALL_AT}", metrics.recall(exact, RECALL_AT))
+    figures[f"coverage_at_{NDCG_AT}"] = metrics.coverage(graded, NDCG_AT, len(candidates.offers))
+    tables = {"bundles": reliability(whole_probability, whole)}
+    figures["calibration_error"] = calibration_error(whole_probability, whole)
+
+    reached = candidates.within_reach(aligned.values)
+    pair_client, product = np.nonzero(reached)
+    chance, adopted = probability[reached], day.opened[reached].astype(float)
+    tables["products"] = reliability(chance, adopted)
+    figures["product_calibration_error"] = calibration_error(chance, adopted)
+    _products(figures, intervals, "", candidates, pair_client, product, chance, adopted)
+    lines = np.array([of.line for of in candidates.catalog.products])
+    for line in Line:
+        of_line = lines[product] == line
+        if of_line.any():
+            figures[f"product_calibration_error.{line}"] = calibration_error(chance[of_line], adopted[of_line])
+            _products(
+                figures, intervals, f".{line}", candidates,
+                pair_client[of_line], product[of_line], chance[of_line], adopted[of_line],
+            )  # fmt: skip
+    codes = aligned.values[:, list(aligned.columns).index(KIND)]
+    for code, kind in enumerate(aligned.categories.get(KIND, [])):
+        of_kind = codes == code
+        if not of_kind.any():
+            continue
+        mine = of_kind[client]
+        ranked = Ranked.of(client[mine], score[mine], gain(opened, brings)[mine], item[mine])
+        _tell(figures, intervals, f"{DECIDING}.kind_{kind}", metrics.ndcg(ranked, NDCG_AT))
+        mine = of_kind[pair_client]
+        figures[f"product_calibration_error.kind_{kind}"] = calibration_error(chance[mine], adopted[mine])
+        _products(
+            figures, intervals, f".kind_{kind}", candidates,
+            pair_client[mine], product[mine], chance[mine], adopted[mine],
+        )  # fmt: skip
+    return Evaluation(figures, intervals, deciding, tables, len(day.opened))
+
+
+def _products(
+    figures: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    suffix: str,
+    candidates: Candidates,
+    client: np.ndarray,
+    product: np.ndarray,
+    chance: np.ndarray,
+    opened: np.ndarray,
+) -> None:
+    ranked = Ranked.of(client, chance, opened, product)
+    _tell(figures, intervals, f"product_map_at_{MAP_AT}{suffix}", metrics.average_precision(ranked, MAP_AT))
+    _tell(figures, intervals, f"product_ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(ranked, NDCG_AT))
+    _tell(figures, intervals, f"product_recall_at_{RECALL_AT}{suffix}", metrics.recall(ranked, RECALL_AT))
+    offered = len(np.unique(product))
+    figures[f"product_coverage_at_{NDCG_AT}{suffix}"] = (
+        metrics.coverage(ranked, NDCG_AT, offered) if offered else float("nan")
+    )
+
+
+def _tell(
+    figures: dict[str, float], intervals: dict[str, tuple[float, float]], name: str, per_client: np.ndarray
+) -> None:
+    figures[name] = float(per_client.mean()) if len(per_client) else float("nan")
+    intervals[name] = bootstrap_interval(per_client)
+
+
+def gains_of(candidates: Candidates, ranking: Ranking, values: np.ndarray, opened: np.ndarray) -> np.ndarray:
+    """The graded gain of every pair of a ranking, from what each client opened; `opened` is (clients, products)."""
+    held = candidates.held(values)
+    of_client: np.ndarray = (~held).astype(float) @ candidates.parts.T
+    took: np.ndarray = ((opened > 0) & ~held).astype(float) @ candidates.parts.T
+    brings = of_client[ranking.client, ranking.item]
+    return gain(took[ranking.client, ranking.item], brings)

@@ -1,0 +1,140 @@
+"""From a sample to a model: both stages fitted, with everything that a candidate row is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from catalog import Catalog
+from features import ProfileMatrix
+from training import adoption, ranking
+from training.adoption import Rows, keep_share
+from training.candidates import Candidates, Encoding, Pairs, Population
+from training.model import CLIENTS, Model
+from training.parameters import Parameters
+from training.ranking import Completion, Sample, slices
+from training.sample import Day, TrainingSample, fold
+
+
+def fit(
+    sample: TrainingSample,
+    catalog: Catalog,
+    parameters: Parameters,
+    about: Mapping[str, Any],
+    progress: Callable[[str], None] = lambda step: None,
+) -> tuple[Model, dict[str, float]]:
+    """A model of the sample, and what fitting it told (rounds, NDCG before and after the second stage).
+
+    Raises ValueError where there is nothing to learn from.
+    """
+    encoding = Encoding.of(sample.features, _texts(sample, catalog), catalog)
+    days = [_Prepared(day, encoding, catalog, parameters) for day in sample.days]
+    progress("adoption model")
+    stage_one = adoption.fit(_product_rows(days, parameters), encoding.product_categories, parameters)
+    progress("ranking model")
+    crossed = _crossed(days, stage_one, parameters)
+    joined = Sample.join(crossed)
+    order, told = ranking.fit_order(joined, parameters)
+    many = joined.x[:, ranking.COLUMNS.index("brings")] > 1
+    inputs = [ranking.COLUMNS.index(name) for name in Completion.COLUMNS]
+    completion = Completion.fit(joined.x[many][:, inputs].astype(float), joined.whole[many], joined.weight[many])
+    model = Model(
+        encoding=encoding,
+        catalog=catalog,
+        population=days[-1].candidates.population,
+        adoption=stage_one.final,
+        order=order,
+        completion=completion,
+        features=sample.features,
+        about=dict(about),
+    )
+    return model, {f"ranking_{name}": value for name, value in told.items()} | {"adoption_rounds": stage_one.rounds}
+
+
+class _Prepared:
+    """One day in the models' columns, with the population of that very day."""
+
+    def __init__(self, day: Day, encoding: Encoding, catalog: Catalog, parameters: Parameters):
+        self.profiles: ProfileMatrix = day.profiles.align(encoding.columns, encoding.categories)
+        self.opened = day.opened
+        population = Population.of(self.profiles, encoding.products)
+        self.candidates = Candidates(encoding, catalog, population)
+        self.peers = self.candidates.peer_groups(self.profiles)
+        self.part = fold(self.profiles.client_ids, parameters.folds)
+        self.pairs = Pairs(*np.nonzero(self.candidates.products(self.profiles.values)))
+
+    def labels(self) -> np.ndarray:
+        return self.opened[self.pairs.client, self.pairs.item]
+
+
+def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
+    """All texts of each category: those seen, and those that the catalog's conditions speak of."""
+    texts: dict[str, set[str]] = {}
+    for day in sample.days:
+        for name, seen in day.profiles.categories.items():
+            texts.setdefault(name, set()).update(seen)
+    for item in (*catalog.products, *catalog.offers):
+        for name, condition in item.where.items():
+            if name in texts and isinstance(condition, tuple):
+                texts[name].update(condition)
+        if "kind" in texts:
+            texts["kind"].update(map(str, item.kinds))
+    return {name: sorted(seen) for name, seen in texts.items()}
+
+
+def _product_rows(days: Sequence[_Prepared], parameters: Parameters) -> Rows:
+    """Sampled candidate rows of all days, in one block that is allocated once."""
+    rng = np.random.default_rng(parameters.seed)
+    labels = [day.labels() for day in days]
+    share = keep_share(sum(map(len, labels)), int(sum(label.sum() for label in labels)), parameters)
+    kept = [(label > 0) | (rng.random(len(label)) < share) for label in labels]
+    total = sum(int(keep.sum()) for keep in kept)
+    x = np.empty((total, len(days[0].candidates.encoding.product_columns)), dtype=np.float32)
+    opened, weight, part, start = [], [], [], 0
+    for day, label, keep in zip(days, labels, kept, strict=True):
+        client, item, label = day.pairs.client[keep], day.pairs.item[keep], label[keep]
+        values = day.profiles.values
+        for block in slices(len(values), CLIENTS):
+            low, high = np.searchsorted(client, [block.start, block.stop])
+            pairs = Pairs(client[low:high] - block.start, item[low:high])
+            rows = day.candidates.product_rows(values[block], pairs, day.peers[block])
+            x[start : start + len(rows)] = rows
+            start += len(rows)
+        opened.append(label)
+        weight.append(np.where(label > 0, 1.0, 1.0 / share))
+        part.append(day.part[client])
+    return Rows(x, np.concatenate(opened).astype(np.float32), np.concatenate(weight), np.concatenate(part))
+
+
+def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> list[Sample]:
+    """Bundle rows of every client who opened something and of a share of the others, by models that never saw them."""
+    rng = np.random.default_rng(parameters.seed + 1)
+    clients = sum(len(day.opened) for day in days)
+    active = sum(int(day.opened.any(axis=1).sum()) for day in days)
+    share = min(1.0, max(parameters.least_rows / 10, 2.0 * active) / max(clients - active, 1))
+    parts = []
+    for day in days:
+        opener = day.opened.any(axis=1)
+        kept = np.flatnonzero(opener | (rng.random(len(opener)) < share))
+        for block in slices(len(kept), CLIENTS):
+            chosen = kept[block]
+            values, opened = day.profiles.values[chosen], day.opened[chosen]
+            probability = stage_one.of_clients(
+                day.candidates, values, day.peers[chosen], day.part[chosen], parameters.threads
+            )
+            rows = ranking.bundle_rows(day.candidates, values, probability)
+            pairs, brings = rows.pairs, rows.column("brings").astype(float)
+            counts = ranking.opened_of(day.candidates, pairs, opened, day.candidates.held(values))
+            parts.append(
+                Sample(
+                    x=rows.x,
+                    client=pairs.client,
+                    gain=ranking.gain(counts, brings),
+                    whole=counts >= brings,
+                    weight=np.where(opener[chosen], 1.0, 1.0 / share)[pairs.client],
+                    part=day.part[chosen][pairs.client],
+                )
+            )
+    return parts

@@ -1,0 +1,198 @@
+"""A trained model: what it is made of, what it answers, and the folder it is kept in.
+
+The folder holds LightGBM's text files, JSON and the catalog's snapshot, with the SHA-256 of each: nothing in it is
+executed on loading, and a file that is damaged, altered, missing or added is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from catalog import Catalog
+from features import Feature, FeatureType, ProfileMatrix
+from training.adoption import Adoption, Calibration
+from training.candidates import Candidates, Encoding, Pairs, Population
+from training.ranking import Completion, Order, bundle_rows, slices
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ADOPTION, ORDER, MODEL, CATALOG = "adoption.txt", "ranking.txt", "model.json", "catalog.json"
+CLIENTS = 2_000  # clients a step: their candidate rows are about 60 MB
+
+
+class ArtifactError(ValueError):
+    """A model folder that cannot be trusted or read; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidate bundles of clients, by client in the order of the profiles, best first.
+
+    Flat arrays: `client` are rows of the profiles, `rank` starts at 1, `item` are positions in `candidates.offers`.
+    """
+
+    client: np.ndarray
+    rank: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+
+    def top(self, k: int) -> Ranking:
+        kept = self.rank <= k
+        return Ranking(**{name: value[kept] for name, value in vars(self).items()})
+
+    @classmethod
+    def join(cls, parts: Sequence[Ranking], starts: Sequence[int]) -> Ranking:
+        """One ranking of several, whose clients begin at `starts`."""
+        moved = [part.client + start for part, start in zip(parts, starts, strict=True)]
+        names = ("rank", "item", "score", "probability")
+        return cls(np.concatenate(moved), *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both stages, and all they need to read a profile. `about` is told with every answer (as-of days, catalog, …)."""
+
+    encoding: Encoding
+    catalog: Catalog
+    population: Population
+    adoption: Adoption
+    order: Order
+    completion: Completion
+    features: tuple[Feature, ...]
+    about: dict[str, Any]
+
+    def candidates(self, catalog: Catalog | None = None) -> Candidates:
+        """Candidates over the catalog given, else over the one the model was trained with."""
+        catalog = catalog or self.catalog
+        products = [product.product_id for product in catalog.products]
+        population = self.population
+        if tuple(products) != self.encoding.products:
+            population = population.for_products(self.encoding.products, products)
+        return Candidates(self.encoding, catalog, population)
+
+    def align(self, profiles: ProfileMatrix) -> ProfileMatrix:
+        """The profiles in this model's columns and categories."""
+        return profiles.align(self.encoding.columns, self.encoding.categories)
+
+    def rank(self, candidates: Candidates, values: np.ndarray, peers: np.ndarray, threads: int = 1) -> Ranking:
+        """Every candidate bundle of every client, best first; equal scores in the catalog's order.
+
+        `values` and `peers` are what `align(…).values` and `candidates.peer_groups` return.
+        """
+        parts, starts = [], []
+        for part in slices(len(values), CLIENTS):
+            probability = self.adoption.of_clients(candidates, values[part], peers[part], threads)
+            rows = bundle_rows(candidates, values[part], probability)
+            score = self.order.score(rows, threads)
+            parts.append(_ordered(rows.pairs, score, self.completion(rows)))
+            starts.append(part.start)
+        if not parts:
+            return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float)))
+        return Ranking.join(parts, starts)
+
+    def save(self, folder: Path) -> str:
+        """Writes the artifact into an empty or new folder and returns its fingerprint (SHA-256 of the manifest)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ArtifactError(f"{folder} is not empty; give a new folder for the model")
+        content = {
+            "format": FORMAT,
+            "encoding": self.encoding.model_dump(mode="json"),
+            "population": self.population.to_json(),
+            "calibration": asdict(self.adoption.calibration),
+            "completion": asdict(self.completion),
+            "features": [asdict(feature) for feature in self.features],
+            "about": self.about,
+        }
+        files = {
+            ADOPTION: self.adoption.booster.model_to_string(),
+            MODEL: json.dumps(content, indent=1, sort_keys=True),
+            CATALOG: self.catalog.model_dump_json(indent=1),
+        }
+        if self.order.booster is not None:
+            files[ORDER] = self.order.booster.model_to_string()
+        for name, text in files.items():
+            (folder / name).write_bytes(text.encode())
+        hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+        manifest = json.dumps({"format": FORMAT, "sha256": hashes}, indent=1, sort_keys=True)
+        (folder / MANIFEST).write_bytes(manifest.encode())
+        return hashlib.sha256(manifest.encode()).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, fingerprint: str | None = None) -> Model:
+        """The model in `folder`. Raises ArtifactError where anything in it is not what was saved.
+
+        With the `fingerprint` that `save` returned (the registry keeps it) a folder altered as a whole is refused too.
+        """
+        files = _verified(folder, fingerprint)
+        content = json.loads(files[MODEL])
+        if content["format"] != FORMAT:
+            raise ArtifactError(f"{folder / MODEL}: format {content['format']}, this version reads {FORMAT}; train anew")
+        completion = content["completion"]
+        coefficients = completion["coefficients"]
+        return cls(
+            encoding=Encoding.model_validate(content["encoding"]),
+            catalog=Catalog.model_validate_json(files[CATALOG]),
+            population=Population.from_json(content["population"]),
+            adoption=Adoption(_booster(files[ADOPTION]), Calibration(**content["calibration"])),
+            order=Order(_booster(files[ORDER]) if ORDER in files else None),
+            completion=Completion(None if coefficients is None else tuple(coefficients), completion["intercept"]),
+            features=tuple(
+                Feature(**{**feature, "type": FeatureType(feature["type"])}) for feature in content["features"]
+            ),
+            about=content["about"],
+        )
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hexadecimal digits that stand for this very model."""
+        texts = [self.adoption.booster.model_to_string(), json.dumps(self.about, sort_keys=True)]
+        if self.order.booster is not None:
+            texts.append(self.order.booster.model_to_string())
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
+def _booster(text: str) -> lgb.Booster:
+    return lgb.Booster(model_str=text)
+
+
+def _ordered(pairs: Pairs, score: np.ndarray, probability: np.ndarray) -> Ranking:
+    order = np.lexsort((pairs.item, -score, pairs.client))
+    client = pairs.client[order]
+    starts = np.flatnonzero(np.r_[True, client[1:] != client[:-1]]) if len(client) else np.empty(0, dtype=int)
+    rank = np.arange(len(client)) - np.repeat(starts, np.diff(np.r_[starts, len(client)])) + 1
+    return Ranking(client, rank, pairs.item[order], score[order], probability[order])
+
+
+def _verified(folder: Path, fingerprint: str | None) -> dict[str, str]:
+    """The files of the artifact as text, after their hashes were found to be right."""
+    manifest = folder / MANIFEST
+    try:
+        told = manifest.read_bytes()
+        hashes = json.loads(told)["sha256"]
+        names = set(hashes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{manifest} cannot be read ({error}); this is no complete model, train anew") from error
+    if fingerprint is not None and hashlib.sha256(told).hexdigest() != fingerprint:
+        raise ArtifactError(f"{folder} is not the model that was registered: its manifest was altered; train anew")
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if there != names or not {ADOPTION, MODEL, CATALOG} <= names:
+        odd = sorted(there ^ names | ({ADOPTION, MODEL, CATALOG} - names))
+        raise ArtifactError(f"{folder}: {odd} missing or not of this model; restore the folder or train anew")
+    files = {}
+    for name, digest in hashes.items():
+        content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ArtifactError(f"{folder / name} was damaged or altered since it was saved; restore it or train anew")
+        files[name] = content.decode()
+    return files

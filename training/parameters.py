@@ -1,0 +1,77 @@
+"""The choices of a training run, with the product's defaults; a YAML file can replace any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+class ParameterError(ValueError):
+    """A parameter that cannot be used; the message names the file, the field and what it may be."""
+
+
+class Parameters(BaseModel):
+    """How models are trained. LightGBM's own parameters go in `adoption` and `ranking` under LightGBM's names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    threads: int = Field(2, ge=1)
+    folds: int = Field(2, ge=2, description="parts, by client, of the cross-fit that calibrates and feeds the ranking")
+    holdout_share: float = Field(0.1, gt=0, lt=1, description="clients kept from every training, for validation")
+    negatives: float = Field(15.0, gt=0, description="pairs without an opening kept for every pair with one")
+    least_rows: int = Field(200_000, ge=1, description="pairs are only left out beyond this many")
+    rounds: int = Field(400, ge=1, description="most boosting rounds of the adoption model")
+    patience: int = Field(30, ge=1, description="rounds without a better validation loss after which boosting stops")
+    adoption: dict[str, Any] = {
+        "learning_rate": 0.05,
+        "num_leaves": 127,
+        "min_data_in_leaf": 50,
+        "feature_fraction": 0.4,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "cat_smooth": 20.0,
+    }
+    ranking_rounds: int = Field(200, ge=0, description="most boosting rounds of the ranking model; 0 leaves it out")
+    ranking: dict[str, Any] = {
+        "learning_rate": 0.05,
+        "num_leaves": 15,
+        "min_data_in_leaf": 100,
+        "feature_fraction": 0.7,
+        "lambda_l2": 10.0,
+        "max_bin": 127,
+        "lambdarank_truncation_level": 10,
+    }
+
+    @classmethod
+    def read(cls, path: Path) -> Parameters:
+        """The defaults with what the YAML file at `path` says instead."""
+        try:
+            content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+            return cls.model_validate(content)
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            raise ParameterError(f"{path}: cannot be read as YAML: {error}") from error
+        except ValidationError as error:
+            wrong = "\n".join(
+                f"{path}: {'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()
+            )
+            raise ParameterError(wrong) from error
+
+    def lightgbm(self, objective: str) -> dict[str, Any]:
+        """LightGBM parameters that give the same trees for the same seed, whatever else the machine does."""
+        own = self.ranking if objective == "lambdarank" else self.adoption
+        return {
+            **own,
+            "objective": objective,
+            "seed": self.seed,
+            "num_threads": self.threads,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbose": -1,
+        }

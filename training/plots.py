@@ -1,0 +1,52 @@
+"""Pictures of a training run: is the probability true, what carries the model, where is it good."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from catalog import Kind, Line
+from training.evaluation import MAP_AT, Evaluation
+from training.model import Model
+
+
+def calibration(evaluation: Evaluation) -> Figure:
+    """Share that happened against the probability given, a point for each bin, on logarithmic axes."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, table in evaluation.calibration.items():
+        shown = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
+        axes.plot(shown[:, 0], shown[:, 1], marker="o", label=name)
+    low = min([1e-3, *(line.get_xdata().min() for line in axes.lines if len(line.get_xdata()))])
+    axes.plot([low, 1], [low, 1], color="grey", linestyle=":", label="true")
+    axes.set(xscale="log", yscale="log", xlabel="probability given", ylabel="share opened", title="Calibration")
+    axes.legend()
+    return figure
+
+
+def gain(model: Model, most: int = 25) -> Figure:
+    """Total gain of the adoption model's splits by column, the largest first."""
+    gains = model.adoption.booster.feature_importance("gain")
+    order = np.argsort(-gains, kind="stable")[:most][::-1]
+    names = model.encoding.product_columns
+    figure = Figure(figsize=(7, 0.28 * len(order) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([names[index] for index in order], gains[order])
+    axes.set(xlabel="gain", title="What the adoption model looks at")
+    return figure
+
+
+def by_segment(evaluation: Evaluation) -> Figure:
+    """MAP@7 of products by line and by kind of client, with intervals."""
+    stem = f"product_map_at_{MAP_AT}"
+    names = ["", *(f".{line}" for line in Line), *(f".kind_{kind}" for kind in Kind)]
+    names = [name for name in names if np.isfinite(evaluation.figures.get(stem + name, np.nan))]
+    values = np.array([evaluation.figures[stem + name] for name in names])
+    bounds = np.array([evaluation.intervals[stem + name] for name in names]).reshape(-1, 2)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    errors = np.abs(bounds.T - values)
+    axes.bar([name.lstrip(".").replace("kind_", "kind ") or "all" for name in names], values, yerr=errors, capsize=3)
+    axes.tick_params(axis="x", rotation=30)
+    axes.set(ylabel=f"MAP@{MAP_AT}", title="Order of products, by line and kind of client")
+    return figure

@@ -1,0 +1,245 @@
+"""Stage two: the order of bundles for a client, and how likely a whole bundle is opened.
+
+The order starts from what the products' own probabilities promise and LambdaRank learns what they miss:
+which products are opened together, and what a bundle brings beside what is held. Where held-out clients show no
+gain, the start is the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from catalog import Line
+from training.adoption import TINY, logit, sigmoid
+from training.candidates import KIND, Candidates, Pairs
+from training.metrics import Ranked, ndcg
+from training.parameters import Parameters
+
+COLUMNS = (
+    "expected_gain", "brings", "size", "held_share", "expected_openings", "most_likely", "least_likely",
+    "all_independently", "tie_to_held", "tie_within", "lines", "line", "kind", "products_held",
+)  # fmt: skip
+CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
+GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
+AT = 5
+
+
+@dataclass(frozen=True)
+class BundleRows:
+    """Rows of candidate (client, bundle) pairs: `x` in `COLUMNS`, and the parts that later steps read by name."""
+
+    pairs: Pairs
+    x: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        return self.x[:, COLUMNS.index(name)]
+
+
+def bundle_rows(candidates: Candidates, values: np.ndarray, probability: np.ndarray) -> BundleRows:
+    """The ranking rows of every candidate bundle.
+
+    `probability` is (clients, products): calibrated, of opening each product within the horizon.
+    """
+    held = candidates.held(values)
+    missing = ~held
+    pairs = candidates.bundles(values, held)
+    client, item = pairs.client, pairs.item
+    chance = np.where(missing, np.clip(probability, TINY, 1 - TINY), 0.0)
+    log_chance = np.where(missing, np.log(np.where(missing, chance, 1.0)), 0.0)
+    parts = candidates.parts.T.astype(float)
+    brings = (missing @ parts)[client, item]
+    expected = (chance @ parts)[client, item]
+    squares = (chance**2 @ parts)[client, item]
+    slots = _slots(candidates)
+    # An offer with fewer parts than the largest has slots that point at an extra product nobody lacks.
+    padded = np.concatenate([np.where(missing, chance, np.nan), np.full((len(values), 1), np.nan)], axis=1)
+    of_slots = padded[client[:, None], slots[item]]
+    affinity = candidates.population.affinity
+    tie = np.where(missing, held.astype(float) @ affinity, 0.0)
+    size = candidates.size[item]
+    columns = {
+        "expected_gain": np.log(expected_gain(expected, squares, brings)),
+        "brings": brings,
+        "size": size,
+        "held_share": 1.0 - brings / size,
+        "expected_openings": expected,
+        "most_likely": logit(np.nanmax(of_slots, axis=1)) if len(client) else np.empty(0),
+        "least_likely": logit(np.nanmin(of_slots, axis=1)) if len(client) else np.empty(0),
+        "all_independently": (log_chance @ parts)[client, item],
+        "tie_to_held": (tie @ parts)[client, item] / brings,
+        "tie_within": _within(candidates)[item],
+        "lines": _lines(candidates)[item],
+        "line": np.array([list(Line).index(offer.line) for offer in candidates.offers], dtype=float)[item],
+        "kind": values[:, candidates.encoding.columns.index(KIND)][client],
+        "products_held": held.sum(axis=1)[client],
+    }
+    return BundleRows(pairs, np.stack([columns[name] for name in COLUMNS], axis=1).astype(np.float32))
+
+
+def gain(opened: np.ndarray, brings: np.ndarray) -> np.ndarray:
+    """What a bundle was worth to a client: `opened² / brings`, of the products it brings those that were opened.
+
+    It is 1 for a single product opened, n for a whole bundle of n, and 1/n for one product of it:
+    the number opened, discounted by the share of the bundle that was wanted.
+    """
+    return opened**2 / brings
+
+
+def expected_gain(expected: np.ndarray, squares: np.ndarray, brings: np.ndarray) -> np.ndarray:
+    """`gain` expected where products open independently: `(Σp(1-p) + (Σp)²) / brings`, from `Σp` and `Σp²`."""
+    return np.maximum(expected - squares + expected**2, TINY**2) / brings
+
+
+def opened_of(candidates: Candidates, pairs: Pairs, opened: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Of each pair, how many of the products the bundle brings the client opened; `opened` is (clients, products)."""
+    counts: np.ndarray = ((opened > 0) & ~held) @ candidates.parts.T
+    return counts[pairs.client, pairs.item]
+
+
+def _slots(candidates: Candidates) -> np.ndarray:
+    slots = np.full((len(candidates.offers), int(candidates.size.max(initial=1))), candidates.parts.shape[1], dtype=int)
+    for index, row in enumerate(candidates.parts):
+        products = np.flatnonzero(row)
+        slots[index, : len(products)] = products
+    return slots
+
+
+def _within(candidates: Candidates) -> np.ndarray:
+    parts, affinity = candidates.parts, candidates.population.affinity
+    ties = np.einsum("bi,ij,bj->b", parts, affinity, parts)
+    count: np.ndarray = candidates.size * (candidates.size - 1)
+    return np.divide(ties, count, out=np.zeros(len(parts)), where=count > 0)
+
+
+def _lines(candidates: Candidates) -> np.ndarray:
+    lines = [{candidates.catalog.product(product).line for product in offer.products} for offer in candidates.offers]
+    return np.array([len(of_offer) for of_offer in lines], dtype=float)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Probability that all products a bundle brings are opened.
+
+    For one product it is that product's own. For more it is a logistic regression on the log of the product of
+    the probabilities, the logit of the least likely one, the products' tie and their number, and never more than
+    the least likely one. It is its own estimate because products of a bundle are not opened independently.
+    """
+
+    coefficients: tuple[float, ...] | None = None
+    intercept: float = 0.0
+
+    COLUMNS = ("all_independently", "least_likely", "tie_within", "brings")
+
+    @classmethod
+    def fit(cls, x: np.ndarray, whole: np.ndarray, weight: np.ndarray) -> Completion:
+        """Fitted on rows that bring at least two products; without openings of whole bundles: independence."""
+        if whole.sum() < 20 or len(np.unique(whole)) < 2:
+            return cls()
+        fitted = LogisticRegression(C=1.0, tol=1e-6, max_iter=500).fit(x, whole, sample_weight=weight)
+        return cls(tuple(float(value) for value in fitted.coef_[0]), float(fitted.intercept_[0]))
+
+    @classmethod
+    def inputs(cls, rows: BundleRows) -> np.ndarray:
+        return np.stack([rows.column(name) for name in cls.COLUMNS], axis=1).astype(float)
+
+    def __call__(self, rows: BundleRows) -> np.ndarray:
+        least = sigmoid(rows.column("least_likely").astype(float))
+        if self.coefficients is None:
+            whole = np.exp(rows.column("all_independently").astype(float))
+        else:
+            whole = sigmoid(self.inputs(rows) @ np.array(self.coefficients) + self.intercept)
+        return np.where(rows.column("brings") > 1, np.minimum(whole, least), least)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bundle rows of several days for stage two: those of clients who opened something, and of a share of the rest."""
+
+    x: np.ndarray
+    client: np.ndarray  # a number that is another for each (client, day), ascending
+    gain: np.ndarray
+    whole: np.ndarray
+    weight: np.ndarray
+    part: np.ndarray
+
+    @classmethod
+    def join(cls, parts: list[Sample]) -> Sample:
+        shifted, start = [], 0
+        for part in parts:
+            shifted.append(part.client + start)
+            start += int(part.client.max(initial=-1)) + 1
+        joined = {name: np.concatenate([getattr(part, name) for part in parts])
+                  for name in ("x", "gain", "whole", "weight", "part")}  # fmt: skip
+        return cls(client=np.concatenate(shifted), **joined)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The ranking model, or None where its start (`expected_gain`) is already the better order."""
+
+    booster: lgb.Booster | None
+
+    def score(self, rows: BundleRows, threads: int) -> np.ndarray:
+        start = rows.column("expected_gain").astype(float)
+        if self.booster is None or not len(rows.x):
+            return start
+        return start + np.asarray(self.booster.predict(rows.x, raw_score=True, num_threads=threads))
+
+
+def fit_order(sample: Sample, parameters: Parameters) -> tuple[Order, dict[str, float]]:
+    """The order, and NDCG of held-out clients before and after it (`before`, `after`, `rounds`)."""
+    wanted = np.isin(sample.client, np.unique(sample.client[sample.gain > 0]))
+    held_out = wanted & (sample.part == sample.part.max(initial=0))
+    inside = wanted & ~held_out
+    if parameters.ranking_rounds == 0 or not inside.any() or not held_out.any():
+        return Order(None), {}
+    settings = {
+        **parameters.lightgbm("lambdarank"),
+        "label_gain": [step / GAIN_STEPS for step in range(int(_labels(sample.gain).max()) + 1)],
+        "metric": "ndcg",
+        "eval_at": [AT],
+    }
+    train = _dataset(sample, inside)
+    valid = _dataset(sample, held_out, train)
+    history: dict[str, dict[str, list[float]]] = {}
+    callbacks = [lgb.record_evaluation(history), lgb.early_stopping(parameters.patience, verbose=False)]
+    booster = lgb.train(settings, train, parameters.ranking_rounds, valid_sets=[valid], callbacks=callbacks)
+    before = float(np.mean(_ndcg(sample, held_out)))
+    after = float(max(history["valid_0"][f"ndcg@{AT}"]))
+    rounds = booster.best_iteration or parameters.ranking_rounds
+    told = {"before": before, "after": after, "rounds": float(rounds)}
+    if after <= before:
+        return Order(None), told
+    return Order(lgb.train(settings, _dataset(sample, wanted), rounds)), told
+
+
+def _labels(gains: np.ndarray) -> np.ndarray:
+    return np.rint(gains * GAIN_STEPS).astype(int)
+
+
+def _dataset(sample: Sample, rows: np.ndarray, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    _, groups = np.unique(sample.client[rows], return_counts=True)
+    return lgb.Dataset(
+        sample.x[rows],
+        _labels(sample.gain[rows]),
+        group=groups,
+        init_score=sample.x[rows, COLUMNS.index("expected_gain")].astype(float),
+        categorical_feature=list(CATEGORIES),
+        reference=reference,
+    )
+
+
+def _ndcg(sample: Sample, rows: np.ndarray) -> np.ndarray:
+    ranked = Ranked.of(sample.client[rows], sample.x[rows, COLUMNS.index("expected_gain")], sample.gain[rows])
+    return ndcg(ranked, AT)
+
+
+def slices(clients: int, rows: int) -> Iterator[slice]:
+    """Consecutive slices of at most `rows` clients."""
+    for start in range(0, clients, rows):
+        yield slice(start, min(start + rows, clients))

@@ -1,0 +1,143 @@
+"""MLflow: where runs are logged, models are registered, and the champion is found.
+
+State lives in `mlruns/` of the current folder (SQLite, artifacts beside it) unless MLFLOW_TRACKING_URI says otherwise.
+MLflow takes seconds to import: it is imported here, when needed, and never by the service.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.model import ArtifactError, Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+NAME = "sheaf"
+CHAMPION, CHALLENGER = "champion", "challenger"
+FOLDER = Path("mlruns")
+
+
+class RegistryError(RuntimeError):
+    """The registry lacks what is asked for, or cannot be reached; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model of the registry, and the version it has there."""
+
+    model: Model
+    version: str
+    run_id: str
+
+
+def tracking_uri() -> str:
+    """MLflow's tracking address: MLFLOW_TRACKING_URI, else SQLite under `mlruns/`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').as_posix()}"
+
+
+def client() -> MlflowClient:
+    """A client of the tracking server, whose experiment exists."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    if local:
+        FOLDER.mkdir(exist_ok=True)
+    mlflow.set_tracking_uri(tracking_uri())
+    found = MlflowClient(tracking_uri())
+    if found.get_experiment_by_name(NAME) is None:
+        place = (FOLDER / "artifacts").resolve().as_uri() if local else None
+        found.create_experiment(NAME, artifact_location=place)
+    return found
+
+
+def record(
+    model: Model,
+    parameters: Mapping[str, Any],
+    figures: Mapping[str, float],
+    figures_by_name: Mapping[str, Figure],
+    tags: Mapping[str, str],
+) -> Registered:
+    """Logs a run with everything, and registers its model. No alias moves (`crown` does that)."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    registry = client()
+    experiment = registry.get_experiment_by_name(NAME)
+    run_id = registry.create_run(experiment.experiment_id).info.run_id
+    try:
+        registry.log_batch(
+            run_id,
+            metrics=[
+                # MLflow's names have no room for some signs; NaN (nobody opened anything) is not a figure to log
+                Metric(name.replace("@", "_at_"), value, 0, 0) for name, value in figures.items() if value == value
+            ],
+            params=[Param(name, str(value)) for name, value in parameters.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+        for name, figure in figures_by_name.items():
+            registry.log_figure(run_id, figure, f"plots/{name}.png")
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            fingerprint = model.save(folder)
+            registry.log_artifacts(run_id, str(folder), "model")
+        _ensure(registry)
+        source = f"{registry.get_run(run_id).info.artifact_uri}/model"
+        version = registry.create_model_version(NAME, source, run_id, tags={"fingerprint": fingerprint})
+    except BaseException:
+        registry.set_terminated(run_id, "FAILED")
+        raise
+    registry.set_terminated(run_id)
+    return Registered(model, str(version.version), run_id)
+
+
+def crown(registered: Registered, alias: str) -> None:
+    """Gives the version the alias; whoever had it before loses it."""
+    client().set_registered_model_alias(NAME, alias, registered.version)
+
+
+def champion() -> Registered | None:
+    """The champion, or None where there is none yet. Raises ArtifactError where its folder was damaged or altered."""
+    return _aliased(CHAMPION)
+
+
+def need_champion() -> Registered:
+    """The champion. Raises RegistryError where there is none."""
+    found = champion()
+    if found is None:
+        raise RegistryError(f"there is no champion in {tracking_uri()}; run `sheaf train` first, in this folder")
+    return found
+
+
+def _aliased(alias: str) -> Registered | None:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    registry = client()
+    try:
+        version = registry.get_model_version_by_alias(NAME, alias)
+    except MlflowException:
+        return None
+    try:
+        folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=tracking_uri()))
+    except (MlflowException, OSError) as error:
+        raise ArtifactError(
+            f"version {version.version} ({alias}) of {NAME} has lost its files at {version.source}: restore them or "
+            "train anew"
+        ) from error
+    return Registered(Model.load(folder, version.tags.get("fingerprint")), str(version.version), version.run_id)
+
+
+def _ensure(registry: MlflowClient) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        registry.get_registered_model(NAME)
+    except MlflowException:
+        registry.create_registered_model(NAME, description="Ranks product bundles for clients")

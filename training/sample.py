@@ -1,0 +1,156 @@
+"""What a training run learns from: clients as of one or more days, and what they opened within the horizon after."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import narwhals as nw
+import numpy as np
+
+from catalog import Catalog
+from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, encode, from_day_number, profile
+from narwhals.typing import IntoFrame
+
+HORIZON_DAYS = 31
+DAYS = 4  # as-of days that a run uses where none are named
+
+
+class SampleError(ValueError):
+    """A sample that cannot be trained on; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """The clients of one as-of day: their profiles, and `opened` (clients, products) 1 where opened in the horizon."""
+
+    as_of: dt.date
+    profiles: ProfileMatrix
+    opened: np.ndarray
+
+    def where(self, kept: np.ndarray) -> Day:
+        """The clients for which `kept` is True."""
+        profiles = self.profiles
+        part = ProfileMatrix(
+            profiles.client_ids[kept], profiles.columns, profiles.categories, profiles.values[kept]
+        )
+        return Day(self.as_of, part, self.opened[kept])
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """Days in order of time, and the dictionary of their profiles' columns."""
+
+    days: tuple[Day, ...]
+    features: tuple[Feature, ...]
+    horizon_days: int
+
+
+def read_sample(
+    bank: Bank,
+    catalog: Catalog,
+    days: Sequence[dt.date],
+    horizon_days: int = HORIZON_DAYS,
+    cohorts: IntoFrame | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> TrainingSample:
+    """Profiles and labels of the clients of each day. `cohorts` is a frame of `client_id, as_of`: who, and when.
+
+    Raises SampleError for a day after which nothing was opened any more, and where nobody of the cohort is there.
+    Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet.
+    """
+    if horizon_days < 1:
+        raise SampleError(f"a horizon of {horizon_days} days holds no opening; give at least 1")
+    last = last_day(bank)
+    late = [str(day) for day in days if day >= last]
+    if late:
+        raise SampleError(
+            f"as-of {', '.join(late)}: the last opening in table holdings is of {last}, so there is nothing to learn of "
+            f"what came after; take {last - dt.timedelta(days=horizon_days)} or earlier"
+        )
+    early = [str(day) for day in days if day + dt.timedelta(days=horizon_days) > last]
+    if early:
+        warnings.warn(
+            f"as-of {', '.join(early)}: the horizon of {horizon_days} days ends after the last opening in table holdings "
+            f"({last}); if the bank opened more since, these labels are not complete",
+            stacklevel=2,
+        )
+    read = []
+    for day in sorted(set(days)):
+        progress(f"profiles as of {day}")
+        features = dictionary(bank, catalog)
+        profiles = _by_client(encode(profile(bank, catalog, day, cohorts), features))
+        if not len(profiles.client_ids):
+            raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
+        read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
+    return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+
+
+def labels(
+    bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, client_ids: np.ndarray
+) -> np.ndarray:
+    """(clients, products) int8: 1 where the client opened the product in (as_of, as_of + horizon]."""
+    start = day_number(as_of)
+    opened_on = nw.col(C.OPENED_ON)
+    rows = (
+        bank["holdings"]
+        .filter(opened_on > start, opened_on <= start + horizon_days)
+        .select(C.CLIENT, C.PRODUCT)
+        .unique()
+        .collect()
+    )
+    client_at = {client: index for index, client in enumerate(client_ids)}
+    product_at = {product.product_id: index for index, product in enumerate(catalog.products)}
+    opened = np.zeros((len(client_ids), len(product_at)), dtype=np.int8)
+    for client, product in rows.iter_rows():
+        if client in client_at and product in product_at:
+            opened[client_at[client], product_at[product]] = 1
+    return opened
+
+
+def last_day(bank: Bank) -> dt.date:
+    """The day of the bank's last opening: up to there, its openings are told."""
+    last = bank["holdings"].select(nw.col(C.OPENED_ON).max()).collect().item()
+    if last is None or np.isnan(last):
+        raise SampleError("table holdings has no opening at all; there is nothing to learn from")
+    return from_day_number(int(last))
+
+
+def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS) -> list[dt.date]:
+    """The last as-of days whose horizons are complete and do not overlap, in order of time.
+
+    Where the bank hands over cohorts, the days are theirs. Days on which no client was there yet are left out.
+    """
+    last = last_day(bank)
+    if "cohorts" in bank:
+        told = bank["cohorts"].select(C.AS_OF).unique().collect()[C.AS_OF].to_list()
+        days = sorted(from_day_number(day) for day in told if day is not None)
+        past = [day for day in days if day < last]
+        if past:
+            return past
+    first = bank["holdings"].select(nw.col(C.OPENED_ON).min()).collect().item()
+    days = [last - dt.timedelta(days=horizon_days * back) for back in range(count, 0, -1)]
+    return [day for day in days if day_number(day) >= first] or days[-1:]
+
+
+def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
+    """True for the clients whom no training ever sees, the same in every run: a share by the hash of the id."""
+    return np.array([_hash(client) < share for client in client_ids], dtype=bool)
+
+
+def fold(client_ids: np.ndarray, folds: int) -> np.ndarray:
+    """The fold of every client, by the hash of its id: all its days fall into one fold."""
+    return np.array([int(_hash(f"fold {client}") * folds) for client in client_ids], dtype=int)
+
+
+def _hash(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(str(text).encode(), digest_size=7).digest(), "big") / 2**56
+
+
+def _by_client(profiles: ProfileMatrix) -> ProfileMatrix:
+    """In order of the id: engines hand rows over in any order, and the same seed must train the same model."""
+    order = np.argsort(profiles.client_ids, kind="stable")
+    return ProfileMatrix(profiles.client_ids[order], profiles.columns, profiles.categories, profiles.values[order])

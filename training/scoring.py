@@ -1,0 +1,66 @@
+"""Ranking in bulk: profiles stream in by batches, rankings stream out to Parquet, memory stays flat."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog import Catalog
+from features import Bank, C, batches, dictionary, encode, profile
+from training.model import Model
+
+SCHEMA = pa.schema(
+    [
+        (C.CLIENT, pa.string()),
+        ("rank", pa.int32()),
+        (C.BUNDLE, pa.string()),
+        ("score", pa.float64()),
+        ("probability", pa.float64()),
+    ]
+)
+
+
+def rank(
+    model: Model,
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date,
+    out: Path,
+    top: int | None = None,
+    progress: Callable[[int], None] = lambda clients: None,
+    threads: int = 2,
+) -> tuple[int, int]:
+    """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
+    clients and rows. The file appears when it is whole."""
+    candidates = model.candidates(catalog)
+    features = dictionary(bank, catalog)
+    names = pa.array([offer.bundle_id for offer in candidates.offers])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    place = out.with_name(f".{out.name}.part")
+    clients = rows = 0
+    try:
+        with pq.ParquetWriter(place, SCHEMA) as writer:
+            for batch in batches(profile(bank, catalog, as_of).sort(C.CLIENT)):
+                profiles = model.align(encode(batch, features))
+                ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles), threads)
+                if top is not None:
+                    ranking = ranking.top(top)
+                columns = [
+                    pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
+                    pa.array(ranking.rank, pa.int32()),
+                    names.take(pa.array(ranking.item)),
+                    pa.array(ranking.score),
+                    pa.array(ranking.probability),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA))
+                clients += len(profiles.client_ids)
+                rows += len(ranking.client)
+                progress(clients)
+        place.replace(out)
+    finally:
+        place.unlink(missing_ok=True)
+    return clients, rows

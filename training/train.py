@@ -1,0 +1,169 @@
+"""A training run from end to end: sample, backtest in order of time, release, and the contest for the champion's place.
+
+A fixed share of clients (by the hash of their id) is kept out of every training of every run. The figures are those of
+a model trained on earlier days only, on these clients, on the last day. The released model then learns from all days,
+still without these clients, so that it can be compared with the present champion on clients neither has seen.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from narwhals.typing import IntoFrame
+
+from catalog import Catalog
+from features import Bank
+from training import plots, registry
+from training.evaluation import DECIDING, Evaluation, evaluate
+from training.fitting import fit
+from training.metrics import bootstrap_interval
+from training.model import ArtifactError, Model
+from training.parameters import Parameters
+from training.sample import HORIZON_DAYS, Day, TrainingSample, default_days, held_out, read_sample
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run came to: the released model, its backtest, and the place it won."""
+
+    model: Model
+    version: str
+    alias: str
+    backtest: Evaluation
+    in_order_of_time: bool
+    release_deciding: float
+    champion_deciding: float | None
+    better_by: tuple[float, float] | None  # 95 % interval of release minus champion, paired by client
+
+
+def train(
+    bank: Bank,
+    catalog: Catalog,
+    days: Sequence[dt.date] = (),
+    horizon_days: int = HORIZON_DAYS,
+    cohorts: IntoFrame | None = None,
+    parameters: Parameters | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Trained:
+    """Trains, evaluates, logs and registers a model; `champion` where it beats the present one, else `challenger`.
+
+    Raises ValueError (SampleError among them) where there is nothing to learn from.
+    """
+    parameters = parameters or Parameters()
+    days = list(days) or default_days(bank, horizon_days)
+    sample = read_sample(bank, catalog, days, horizon_days, cohorts, progress)
+    inside, validation = _split(sample, parameters)
+    about = {
+        "as_of": [str(day.as_of) for day in sample.days],
+        "horizon_days": horizon_days,
+        "catalog": catalog.name,
+        "catalog_version": catalog.version,
+        "data_fingerprint": fingerprint(sample),
+        "trained_clients": int(sum(len(day.opened) for day in inside.days)),
+    }
+    earlier = _before(inside, validation.as_of, horizon_days)
+    if earlier is not None:
+        progress("backtest: model of the earlier days")
+        past, _ = fit(earlier, catalog, parameters, about, progress)
+        backtest = evaluate(past, validation, catalog, parameters.threads)
+        progress("release: model of all days")
+    release, told = fit(inside, catalog, parameters, about, progress)
+    ours = evaluate(release, validation, catalog, parameters.threads)
+    if earlier is None:
+        backtest = ours
+    progress("registry")
+    present = _present()
+    theirs = None if present is None else evaluate(present, validation, catalog, parameters.threads)
+    alias, better_by = _contest(ours, theirs)
+    figures = {
+        **{f"backtest.{name}": value for name, value in backtest.figures.items()},
+        **{f"release.{name}": value for name, value in ours.figures.items()},
+        **told,
+    }
+    if theirs is not None:
+        figures[f"champion.{DECIDING}"] = theirs.figures[DECIDING]
+    registered = registry.record(
+        release,
+        {**_flat(parameters), **{name: str(value) for name, value in about.items()}},
+        figures,
+        {"calibration": plots.calibration(backtest), "gain": plots.gain(release), "segments": plots.by_segment(backtest)},
+        {"validation_clients": str(backtest.clients), "in_order_of_time": str(earlier is not None)},
+    )
+    registry.crown(registered, alias)
+    return Trained(
+        release,
+        registered.version,
+        alias,
+        backtest,
+        earlier is not None,
+        ours.figures[DECIDING],
+        None if theirs is None else theirs.figures[DECIDING],
+        better_by,
+    )
+
+
+def fingerprint(sample: TrainingSample) -> str:
+    """Sixteen hexadecimal digits that stand for all that the models saw: clients, profiles and labels of every day."""
+    digest = hashlib.sha256()
+    for day in sample.days:
+        digest.update(str(day.as_of).encode())
+        digest.update("\0".join(day.profiles.columns).encode())
+        digest.update("\0".join(map(str, day.profiles.client_ids)).encode())
+        digest.update(np.nan_to_num(day.profiles.values, nan=-1e30).tobytes())
+        digest.update(day.opened.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _split(sample: TrainingSample, parameters: Parameters) -> tuple[TrainingSample, Day]:
+    """The sample without the validation clients, and these clients on the last day."""
+    out = [held_out(day.profiles.client_ids, parameters.holdout_share) for day in sample.days]
+    inside = tuple(day.where(~of_day) for day, of_day in zip(sample.days, out, strict=True))
+    validation = sample.days[-1].where(out[-1])
+    if not validation.opened.any():
+        warnings.warn(
+            f"none of the {len(validation.opened)} validation clients opened anything after {validation.as_of}: "
+            "the model cannot be compared with the champion",
+            stacklevel=3,
+        )
+    return TrainingSample(inside, sample.features, sample.horizon_days), validation
+
+
+def _before(sample: TrainingSample, as_of: dt.date, horizon_days: int) -> TrainingSample | None:
+    """The days whose labels were complete on `as_of`, or None where there are none with an opening."""
+    complete = tuple(day for day in sample.days if day.as_of + dt.timedelta(days=horizon_days) <= as_of)
+    if not any(day.opened.any() for day in complete):
+        return None
+    return TrainingSample(complete, sample.features, horizon_days)
+
+
+def _present() -> Model | None:
+    try:
+        found = registry.champion()
+    except ArtifactError as error:
+        warnings.warn(f"the present champion is refused and gives way: {error}", stacklevel=3)
+        return None
+    return None if found is None else found.model
+
+
+def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[float, float] | None]:
+    """The alias won, and the interval of the difference. On a tie the present champion stays."""
+    if theirs is None:
+        return registry.CHAMPION, None
+    difference = ours.deciding - theirs.deciding
+    wins = len(difference) > 0 and float(difference.mean()) > 0
+    return (registry.CHAMPION if wins else registry.CHALLENGER), bootstrap_interval(difference)
+
+
+def _flat(parameters: Parameters) -> dict[str, str]:
+    flat = {}
+    for name, value in parameters.model_dump().items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": str(of_inner) for inner, of_inner in value.items()}
+        else:
+            flat[name] = str(value)
+    return flat
