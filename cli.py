@@ -30,7 +30,7 @@ app = typer.Typer(
     No bank at hand?  `sheaf simulate bank --clients 5000`  makes one;  `sheaf demo`  shows everything at once.
     """,
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True)
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")]
@@ -265,23 +265,24 @@ def recommend(
 
 def offers_table(answer: dict[str, Any], title: str) -> Table:
     """An answer of the service as a table a banker can read."""
-    table = Table(title=f"{title}: what to offer next ({answer['horizon_days']} days from {answer['profile_day']})",
-                  show_lines=True)  # fmt: skip
-    table.add_column("#", justify="right")
-    table.add_column("bundle", min_width=18)
-    table.add_column("line")
-    table.add_column("brings (has already)", min_width=20)
-    table.add_column("will open", justify="right")
-    table.add_column("because", min_width=30)
+    table = Table(title=f"{title}: what to offer next, within {answer['horizon_days']} days of {answer['profile_day']}",
+                  title_justify="left", caption_justify="left", show_lines=True)  # fmt: skip
+    table.add_column("", justify="right")
+    table.add_column("bundle", max_width=26)
+    table.add_column("brings: will open within the horizon", max_width=34)
+    table.add_column("all", justify="right")
+    table.add_column("because")
     for offer in answer["offers"]:
         brings = [f"{part['name']} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
-        has = [f"({part['name']})" for part in offer["products"] if part["held"]]
+        has = [part["name"] for part in offer["products"] if part["held"]]
+        beside = [f"[dim]beside {', '.join(has)}[/]"] if has else []
         because = "\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"]
         table.add_row(
-            str(offer["rank"]), offer["name"], offer["line"], "\n".join(brings + has), f"{offer['probability']:.1%}", because
-        )
+            str(offer["rank"]), f"{offer['name']}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
+            f"{offer['probability']:.1%}", because,
+        )  # fmt: skip
     if not answer["offers"]:
-        table.add_row("", "nothing: all that may be sold is held", "", "", "", "")
+        table.add_row("", "nothing: all that may be sold is held", "", "", "")
     table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
     return table
 

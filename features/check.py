@@ -18,6 +18,7 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 import pandera.ibis as pa
+from ibis.common.exceptions import IbisError
 from pandera.config import ValidationDepth, config_context, set_config
 from pandera.errors import SchemaErrors
 from rich.table import Table as Grid
@@ -83,15 +84,24 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
                     wanted = f"put {name}.parquet, {name}/ with Parquet files or {name}.csv there"
                     findings.append(Finding(name, "", "the table is missing", 0, (), wanted))
                 continue
-            found.create_view(name)
-            frame = backend.table(name)
-            findings += _examine(frame, table, catalog, clients)
-            if name == "clients" and C.CLIENT in frame.columns and _filled(frame):
-                clients = _typed(frame, table)[C.CLIENT]
+            findings += _missing(table, found.columns)
+            present = [duckdb.ColumnExpression(c.name) for c in table.columns if c.name in found.columns]
+            if not present:
+                continue
+            found.select(*present).create_view(name)
+            typed = backend.create_view(f"typed {name}", _typed(backend.table(name), table))
+            filled = bool(typed.limit(1).count().execute())
+            if filled:
+                findings += _broken(typed, table, catalog, clients)
+            else:
+                remedy = "fill it" if table.required else "fill it or leave the table out"
+                findings.append(Finding(name, "", "the table has no rows", 0, (), remedy))
+            if name == "clients" and filled and C.CLIENT in typed.columns:
+                clients = typed[C.CLIENT]
         except TableError as error:
             problem, _, remedy = str(error).rpartition("; ")
             findings.append(Finding(name, "", problem, 0, (), remedy))
-        except duckdb.Error as error:  # what is wrong further down in a file shows only when its rows are read
+        except (duckdb.Error, IbisError) as error:  # what is wrong further down in a file shows when its rows are read
             problem = f"table {name} cannot be read: {reason(error)}"
             findings.append(Finding(name, "", problem, 0, (), "write it anew"))
     return findings
@@ -108,43 +118,28 @@ def render(findings: Sequence[Finding]) -> Grid:
     return grid
 
 
-def _examine(frame: ir.Table, table: Table, catalog: Catalog, clients: ir.Value | None) -> list[Finding]:
-    present = [column for column in table.columns if column.name in frame.columns]
-    missing = [column.name for column in table.columns if column.required and column.name not in frame.columns]
-    findings = [
-        Finding(
-            table.name,
-            name,
-            "the required column is missing",
-            0,
-            (),
-            f"add it; the table has {', '.join(frame.columns)}",
-        )
-        for name in missing
-    ]
-    if not present:
-        return findings
-    if not _filled(frame):
-        remedy = "fill it" if table.required else "fill it or leave the table out"
-        return [*findings, Finding(table.name, "", "the table has no rows", 0, (), remedy)]
-    typed = _typed(frame, table)
-    key = [column.name for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
+def _missing(table: Table, columns: Sequence[str]) -> list[Finding]:
+    remedy = f"add it; the table has {', '.join(columns)}"
+    missing = [column.name for column in table.columns if column.required and column.name not in columns]
+    return [Finding(table.name, name, "the required column is missing", 0, (), remedy) for name in missing]
+
+
+def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value | None) -> list[Finding]:
+    present = [column for column in table.columns if column.name in typed.columns]
     rules = [rule for column in present for rule in _rules(column, typed, catalog, clients)]
-    rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*frame.columns}]
-    for rule, failing in _failing(typed, rules):
-        findings.append(_finding(table, rule, failing, key, failing.count()))
-    if table.key and not set(table.key) & set(missing):
-        whole = [typed[column.name].notnull() for column in present if column.name in key and column.required]
-        groups = typed.filter(whole).group_by(key).aggregate(rows=ibis._.count())
-        problem = f"more than one row with the same {', '.join(key)}"
-        twice = Rule(key[0], problem, "keep one of them", lambda t: t.rows > 1)
-        for rule, failing in _failing(groups, [twice]):
-            findings.append(_finding(table, rule, failing, key, failing.rows.sum()))
+    rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*typed.columns}]
+    key = [column for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
+    names = [column.name for column in key]
+    findings = [_finding(table, rule, rows, names, rows.count()) for rule, rows in _failing(typed, rules)]
+    needed = {column.name for column in table.columns if column.required and column.name in table.key}
+    if needed and needed <= {*names}:
+        whole = [typed[name].notnull() for name in names if name in needed]
+        groups = typed.filter(whole).group_by(names).aggregate(rows=ibis._.count())
+        twice = Rule(
+            names[0], f"more than one row with the same {', '.join(names)}", "keep one of them", lambda t: t.rows > 1
+        )
+        findings += [_finding(table, rule, rows, names, rows.rows.sum()) for rule, rows in _failing(groups, [twice])]
     return findings
-
-
-def _filled(frame: ir.Table) -> bool:
-    return bool(frame.limit(1).count().execute())
 
 
 def _typed(frame: ir.Table, table: Table) -> ir.Table:
@@ -252,9 +247,9 @@ def _finding(table: Table, rule: Rule, failing: ir.Table, key: Sequence[str], co
         values = failing.select(rule.shown).distinct().order_by(rule.shown).limit(SHOWN + 1).to_pyarrow()
         texts = [repr(value) for value in values[rule.shown].to_pylist()]
         problem += ": " + ", ".join(texts[:SHOWN]) + (", …" if len(texts) > SHOWN else "")
-    first = failing.select(key).order_by(key).limit(SHOWN).to_pyarrow().to_pylist()
-    keys = dict.fromkeys(_key(row, table) for row in first)
-    return Finding(table.name, rule.column, problem, int(count.execute()), tuple(keys), rule.remedy)
+    first = failing.select(key).distinct().order_by(key).limit(SHOWN).to_pyarrow().to_pylist()
+    keys = tuple(_key(row, table) for row in first)
+    return Finding(table.name, rule.column, problem, int(count.execute()), keys, rule.remedy)
 
 
 def _key(row: dict[str, object], table: Table) -> str:

@@ -29,18 +29,41 @@ class ProfileMatrix:
     values: np.ndarray
 
     def align(self, columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> ProfileMatrix:
-        """The same clients in other columns and categories; NaN for a column or category not found on both sides."""
-        at = {name: index for index, name in enumerate(self.columns)}
-        values = np.full((len(self.client_ids), len(columns)), np.nan, dtype=np.float32)
-        for index, name in enumerate(columns):
-            if name not in at or (name in categories) != (name in self.categories):
-                continue
-            column = self.values[:, at[name]]
-            if name in categories and list(categories[name]) != self.categories[name]:
-                column = _recode(column, self.categories[name], categories[name])
-            values[:, index] = column
+        """The same clients in other columns and categories; NaN for a column or a category that the other side lacks."""
+        aligned = Alignment(self.columns, self.categories, columns, categories)(self.values)
         kept = {name: list(categories[name]) for name in columns if name in categories}
-        return ProfileMatrix(self.client_ids, list(columns), kept, values)
+        return ProfileMatrix(self.client_ids, list(columns), kept, aligned)
+
+
+class Alignment:
+    """The way from one list of columns and categories to another, worked out once and applied to any rows."""
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        categories: Mapping[str, Sequence[str]],
+        to_columns: Sequence[str],
+        to_categories: Mapping[str, Sequence[str]],
+    ):
+        at = {name: index for index, name in enumerate(columns)}
+        shared = [name in at and (name in to_categories) == (name in categories) for name in to_columns]
+        self._lacking = np.flatnonzero(~np.array(shared, dtype=bool))
+        self._from = np.array([at.get(name, 0) for name in to_columns], dtype=int)
+        self._recoded = [
+            (index, _codes(categories[name], to_categories[name]))
+            for index, (name, is_shared) in enumerate(zip(to_columns, shared, strict=True))
+            if is_shared and name in to_categories and list(to_categories[name]) != list(categories[name])
+        ]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """float32 (rows, to_columns) of rows in the columns come from."""
+        if not values.shape[1]:
+            return np.full((len(values), len(self._from)), np.nan, dtype=np.float32)
+        aligned: np.ndarray = values[:, self._from].astype(np.float32, copy=False)
+        aligned[:, self._lacking] = np.nan
+        for index, codes in self._recoded:
+            aligned[:, index] = _recoded(aligned[:, index], codes)
+        return aligned
 
 
 def encode(frame: nw.LazyFrame[Any] | nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMatrix:
@@ -90,14 +113,19 @@ def _encode(batch: nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMat
             found = texts.dictionary.to_pylist()
             categories[feature.name] = sorted(found)
             codes = texts.indices.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            values[:, index] = _recode(codes, found, categories[feature.name])
+            values[:, index] = _recoded(codes, _codes(found, categories[feature.name]))
         else:
             values[:, index] = column.to_numpy()
     ids = np.array(table.column(C.CLIENT).to_pylist(), dtype=str)
     return ProfileMatrix(ids, [feature.name for feature in features], categories, values)
 
 
-def _recode(codes: np.ndarray, old: Sequence[str], new: Sequence[str]) -> np.ndarray:
+def _codes(old: Sequence[str], new: Sequence[str]) -> np.ndarray:
+    """The new code of every old one, the last for null; NaN for a text that the new categories lack."""
     position = {text: float(index) for index, text in enumerate(new)}
-    table = np.array([*(position.get(text, np.nan) for text in old), np.nan])  # the last for null
-    return table[np.where(np.isnan(codes), len(old), codes).astype(int)]
+    return np.array([*(position.get(text, np.nan) for text in old), np.nan])
+
+
+def _recoded(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    recoded: np.ndarray = table[np.where(np.isnan(codes), len(table) - 1, codes).astype(int)]
+    return recoded

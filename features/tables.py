@@ -176,8 +176,8 @@ def relation(folder: Path, table: str, connection: duckdb.DuckDBPyConnection) ->
         raise TableError(f"table {table} cannot be read: {reason(error)}; write it anew") from error
 
 
-def reason(error: duckdb.Error) -> str:
-    """DuckDB's own words on one line, without the hints that follow them."""
+def reason(error: Exception) -> str:
+    """An engine's own words on one line, without the hints that follow them."""
     return " ".join(str(error).split("\n\n")[0].split("\n")[:3]).rstrip(". ")
 
 

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import numpy as np
 
-from features.snapshot import Snapshot
-from serving.preparing import FOLDER, command
+from serving.preparing import command
+from serving.recommender import Answer
+from serving.service import load
 
 START_SECONDS = 90
+LOOKED_AT = 300  # clients of each kind
 
 
 @contextmanager
@@ -42,21 +43,27 @@ def running(port: int | None = None) -> Iterator[str]:
 
 
 def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[tuple[str, dict[str, Any]]]:
-    """The answers for a client of each kind, by kind."""
-    profiles = Snapshot.read(FOLDER / "profiles").profiles
-    kinds = profiles.values[:, profiles.columns.index("kind")]
-    held = profiles.values[:, profiles.columns.index("products_held")]
+    """The answers for a client of each kind, by kind: of the first some hundred, the one most likely to open something."""
+    recommender = load()
+    profiles = recommender.snapshot.profiles
+    codes = profiles.values[:, profiles.columns.index("kind")]
+    chosen = []
+    for code, kind in enumerate(profiles.categories["kind"]):
+        clients = [str(client) for client in profiles.client_ids[codes == code][:LOOKED_AT]]
+        if clients:
+            chosen.append((kind, max(clients, key=lambda client: _best(recommender.recommend(client, 1)))))
     answers = []
     with running() as url:
-        for code, kind in enumerate(profiles.categories["kind"]):
-            of_kind = np.flatnonzero(kinds == code)
-            some = of_kind[np.argsort(-held[of_kind], kind="stable")[len(of_kind) // 4]]  # well, but not fully, served
-            client = str(profiles.client_ids[some])
+        for kind, client in chosen:
             progress(f"asking for {kind} client {client}")
             reply = httpx.post(f"{url}/recommend", json={"client_id": client, "k": 5}, timeout=30)
             reply.raise_for_status()
             answers.append((kind, reply.json()))
     return answers
+
+
+def _best(answer: Answer) -> float:
+    return max((offer.score for offer in answer.offers), default=float("-inf"))
 
 
 def _ready(url: str) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from features import Feature, FeatureType
 from training import Candidates, Model
 
 MOST = 4
+LOOKED_AT = 8  # grounds looked at for every product of a bundle, the strongest first
+COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")
 LEAST_SHARE = 0.05  # of all that speaks for the bundle: a weaker ground is no reason
 
 
@@ -26,6 +29,17 @@ class Reasons:
         self._categories = model.encoding.categories
         self._products = candidates.catalog.products
         self._affinity = candidates.population.affinity
+        # What is said of one month, three and twelve is one ground, told once, by its strongest column.
+        self._themes = [re.sub(r"_(\d+m|most)$", "", name) for name in self._columns]
+        self._has_words = np.array([self._may_speak(name) for name in self._columns])
+
+    def _may_speak(self, column: str) -> bool:
+        """Whether any value of the column has a sentence."""
+        if column in self._own:
+            named = (self._features.get(f"{self._own[column]}__{product.product_id}") for product in self._products)
+            return any(feature is not None and feature.reason for feature in named)
+        feature = self._features.get(column)
+        return column in COMPARED or bool(feature and feature.reason)
 
     def of(
         self, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray
@@ -36,12 +50,19 @@ class Reasons:
         in the catalog; `held` is True for the products that the client holds.
         """
         total: dict[str, float] = {}
-        for part, product in enumerate(products):
-            for column in np.flatnonzero(contributions[part] > 0):
-                sentence = self._sentence(int(column), rows[part], product, held)
-                if sentence:
-                    total[sentence] = total.get(sentence, 0.0) + float(contributions[part, column])
-        floor = LEAST_SHARE * float(contributions[contributions > 0].sum())
+        told: dict[tuple[str, int], str] = {}
+        speaks_for = np.where(contributions > 0, contributions, 0.0)
+        floor = LEAST_SHARE * float(speaks_for.sum())
+        ranked = np.argsort(-(speaks_for * self._has_words).ravel(), kind="stable")
+        for place in ranked[: LOOKED_AT * len(products)].tolist():
+            part, column = divmod(place, speaks_for.shape[1])
+            if speaks_for[part, column] <= 0:
+                break
+            theme = (self._themes[column], -1 if column < self._clients else products[part])
+            sentence = told.get(theme) or self._sentence(column, rows[part], products[part], held)
+            if sentence:
+                told[theme] = sentence
+                total[sentence] = total.get(sentence, 0.0) + float(speaks_for[part, column])
         strongest = sorted(total, key=lambda sentence: (-total[sentence], sentence))
         return [sentence for sentence in strongest if total[sentence] >= floor][:MOST]
 
@@ -54,7 +75,7 @@ class Reasons:
         if name in self._own:
             return self._in_words(self._features.get(f"{self._own[name]}__{self._products[product].product_id}"), value)
         title = self._products[product].name
-        if name in ("affinity", "affinity_most") and value > 0:
+        if name in COMPARED[:2] and value > 0:
             ties = np.where(held, self._affinity[:, product], -np.inf)
             return f"{title} goes well with {self._products[int(ties.argmax())].name}, which is held"
         if name == "peers_hold" and value >= 0.01:
@@ -80,8 +101,3 @@ def in_words(value: float, unit: str) -> str:
     if value == int(value) or abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:,.1f}"
-
-
-def unexplained(features: Mapping[str, Feature]) -> list[str]:
-    """Names of the features that have no sentence; none of them is ever given as a reason."""
-    return [name for name, feature in features.items() if not feature.reason]

@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from catalog import Catalog, Line
-from features import ProfileMatrix
+from features import Alignment, ProfileMatrix
 from features.snapshot import Snapshot
 from serving.reasons import Reasons
-from training import Candidates, Contributions, Model, Pairs, bundle_rows
+from training import Candidates, Contributions, Model, bundle_rows
 
 
 class UnknownClientError(LookupError):
@@ -66,10 +66,13 @@ class Recommender:
         self.model = model
         self.snapshot = snapshot
         self.candidates: Candidates = model.candidates(catalog)
+        profiles, encoding = snapshot.profiles, model.encoding
+        self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
         self._contributions = Contributions(model.adoption.booster)
         self._reasons = Reasons(model, self.candidates)
         self._products = self.candidates.catalog.products
-        self._lines = np.array([list(Line).index(offer.line) for offer in self.candidates.offers])
+        self._lines = [list(Line).index(offer.line) for offer in self.candidates.offers]
+        self._parts = [np.flatnonzero(row).tolist() for row in self.candidates.parts]
 
     def recommend(self, client_id: str, k: int = 5, lines: Sequence[Line] = ()) -> Answer:
         """The k best bundles for a client of the snapshot, of the lines named (none: of all).
@@ -82,11 +85,8 @@ class Recommender:
                 f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if the "
                 "client joined later"
             )
-        profiles = self.snapshot.profiles
-        one = ProfileMatrix(
-            profiles.client_ids[row : row + 1], profiles.columns, profiles.categories, profiles.values[row : row + 1]
-        )
-        return self._answer(client_id, one, k, lines)
+        values = self._align(self.snapshot.profiles.values[row : row + 1])
+        return self._answer(client_id, values, k, lines)
 
     def recommend_new(self, attributes: Mapping[str, float | str | None], k: int = 5, lines: Sequence[Line] = ()) -> Answer:
         """The same for someone who is not a client yet: `attributes` by profile column, at least `kind`.
@@ -114,34 +114,29 @@ class Recommender:
                 values[0, at[name]] = categories[name].index(value)
             else:
                 values[0, at[name]] = value
-        return self._answer(None, ProfileMatrix(np.array([""]), profiles.columns, categories, values), k, lines)
+        new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
+        return self._answer(None, self.model.align(new).values, k, lines)
 
-    def _answer(self, client_id: str | None, profile: ProfileMatrix, k: int, lines: Sequence[Line]) -> Answer:
+    def _answer(self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line]) -> Answer:
         model, candidates = self.model, self.candidates
-        aligned = model.align(profile)
-        values, peers = aligned.values, candidates.peer_groups(aligned)
-        held = candidates.held(values)
-        reached = np.flatnonzero(candidates.within_reach(values)[0])
-        rows = candidates.product_rows(values, Pairs(np.zeros(len(reached), dtype=int), reached), peers)
-        probability = np.zeros(held.shape)
+        slate = candidates.slate(values)
+        held, reached = slate.held[0], slate.products.item
+        rows = candidates.product_rows(values, slate.products, candidates.peer_groups(values))
+        probability = np.zeros(slate.held.shape)
         probability[0, reached] = model.adoption.probability(rows, threads=1)
-        bundles = bundle_rows(candidates, values, probability)
+        bundles = bundle_rows(candidates, values, slate, probability)
         score, whole = model.order.score(bundles, threads=1), model.completion(bundles)
         item = bundles.pairs.item
-        shown = np.lexsort((item, -score))
-        if lines:
-            wanted = [list(Line).index(line) for line in lines]
-            shown = shown[np.isin(self._lines[item[shown]], wanted)]
-        shown = shown[:k]
-        row_of = {int(product): row for row, product in enumerate(reached)}
-        brought = [self._brings(int(item[place]), held[0]) for place in shown]
-        needed = sorted({row_of[product] for products in brought for product in products})
+        wanted = [list(Line).index(line) for line in lines or Line]
+        chosen = self._choose(np.lexsort((item, -score)), item, held, wanted, k)
+        row_of = {product: row for row, product in enumerate(reached.tolist())}
+        needed = sorted({row_of[product] for _, products in chosen for product in products})
         ground = dict(zip(needed, self._contributions.of(rows[needed]), strict=True))
         offers = []
-        for rank, (place, products) in enumerate(zip(shown, brought, strict=True), start=1):
+        for rank, (place, products) in enumerate(chosen, start=1):
             offer = candidates.offers[item[place]]
             at = [row_of[product] for product in products]
-            reasons = self._reasons.of(np.stack([ground[row] for row in at]), rows[at], products, held[0])
+            reasons = self._reasons.of(np.stack([ground[row] for row in at]), rows[at], products, held)
             offers.append(
                 Offer(
                     rank=rank,
@@ -150,7 +145,7 @@ class Recommender:
                     line=offer.line,
                     probability=float(whole[place]),
                     score=float(score[place]),
-                    products=tuple(self._part(product, held[0], probability[0]) for product in offer.products),
+                    products=tuple(self._part(product, held, probability[0]) for product in offer.products),
                     reasons=tuple(reasons),
                     why=offer.why,
                 )
@@ -164,8 +159,20 @@ class Recommender:
             catalog_version=candidates.catalog.version,
         )
 
-    def _brings(self, item: int, held: np.ndarray) -> list[int]:
-        return [int(product) for product in np.flatnonzero(self.candidates.parts[item]) if not held[product]]
+    def _choose(
+        self, order: np.ndarray, item: np.ndarray, held: np.ndarray, lines: Sequence[int], k: int
+    ) -> list[tuple[int, list[int]]]:
+        """The first k places of the order, of these lines, each with the products it brings.
+
+        Bundles that would bring a client the same products are one offer: the first of them is shown.
+        """
+        chosen: dict[tuple[int, ...], int] = {}
+        for place in order.tolist():
+            if self._lines[item[place]] in lines:
+                chosen.setdefault(tuple(product for product in self._parts[item[place]] if not held[product]), place)
+                if len(chosen) == k:
+                    break
+        return [(place, list(products)) for products, place in chosen.items()]
 
     def _part(self, product_id: str, held: np.ndarray, probability: np.ndarray) -> Part:
         at = self.candidates.positions[product_id]

@@ -16,7 +16,7 @@ from simulation.timing import Draws, Month, Purpose
 
 FOREIGN = ("USD", "GBP", "CHF", "CNY", "SEK", "JPY")  # what foreign bookings are in, less the bank's own currency
 WITHOUT_ACCOUNT = 0.4  # factor on the count of a client's bookings whose main account is elsewhere
-TRACE_SPREAD = 0.4  # standard deviation of the logarithm of how strongly a need shows, client by client
+TRACE_SPREAD = 0.25  # standard deviation of the logarithm of how strongly a need shows, client by client
 FEE, REPAYMENT = "fee", "repayment"  # kinds of the bookings that follow from positions
 
 
@@ -91,12 +91,11 @@ def _counts(now: Conditions, presence: Array, rng: np.random.Generator) -> Itera
         if booking.scale:
             expected = expected * segment.attributes[booking.scale][block]
         yield booking, rng.poisson(expected)
-    shows = traces(segment, block)
+    shows = traces(segment, block) & (presence > 0)
     for place, need in enumerate(segment.behaviour.needs.values()):
         for booking in need.bookings:
             strength = np.exp(TRACE_SPREAD * rng.standard_normal(len(presence), np.float32))
-            expected = booking.a_month * strength * presence * shows[place]
-            yield booking, rng.poisson(expected) + (shows[place] & (presence > 0.5))
+            yield booking, shows[place] * (1 + rng.poisson(booking.a_month * strength))
 
 
 class Partners:

@@ -8,7 +8,7 @@ from simulation.conditions import Conditions
 from simulation.state import IDLE, Array, Segment
 from simulation.timing import Draws, Month, Purpose
 
-SILENT_SHARE = 0.03  # needs that leave no trace in bookings and balances
+SILENT_SHARE = 0.015  # needs that leave no trace in bookings and balances
 
 
 def advance_needs(segment: Segment, number: int, block: slice, month: Month, draws: Draws) -> Array:

@@ -1,6 +1,6 @@
 """A bank made for tests: few products, few clients, and needs that say plainly what is opened next.
 
-The last letter of `need` names what a client wants; it opens that product often, another one hardly ever. A model that
+Everybody's attribute `need` names the product that is opened often; any other is opened hardly ever. A model that
 learned anything is therefore far from one that learned nothing, whatever the figures are.
 """
 
@@ -11,89 +11,110 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
 
 from catalog import Bundle, Catalog, Kind, Line, Product, Range
+from features import Bank
 from training import Parameters
 
 RETAIL, FIRMS = (Kind.RETAIL,), (Kind.CORPORATE, Kind.INSTITUTION)
-LAST_DAY = dt.date(2025, 12, 31)
-DAYS = [dt.date(2025, 9, 30), dt.date(2025, 10, 31), dt.date(2025, 11, 30)]
-MONTHS = 8
+DAYS = [dt.date(2025, 10, 30), dt.date(2025, 11, 30)]  # as-of days to train on
+LAST_DAY = dt.date(2025, 12, 31)  # of the bank's last opening
+MONTHS = 7
 
-PRODUCTS = (
-    Product(product_id="account", name="Current account", line=Line.RETAIL, family="accounts", kinds=RETAIL,
-            side="deposit", margin=0.01, balance=2_000.0, attributes={"digital": 1.0}),
-    Product(product_id="card", name="Credit card", line=Line.RETAIL, family="cards", kinds=RETAIL, annual_fee=40.0),
-    Product(product_id="mortgage", name="Mortgage", line=Line.RETAIL, family="loans", kinds=RETAIL,
-            where={"age": Range(min=18, max=70)}, side="asset", margin=0.02, balance=150_000.0),
-    Product(product_id="insurance", name="Home insurance", line=Line.INTERMEDIARY, family="insurance", kinds=RETAIL,
-            where={"region": ("north", "south")}, annual_fee=200.0),
-    Product(product_id="till", name="Card acquiring", line=Line.INTERMEDIARY, family="payments", kinds=FIRMS,
-            annual_fee=300.0),
-    Product(product_id="firm_account", name="Business account", line=Line.CORPORATE, family="accounts", kinds=FIRMS,
-            attributes={"digital": 1.0}),
-    Product(product_id="exchange", name="Foreign exchange", line=Line.INTERNATIONAL, family="exchange", kinds=FIRMS),
-    Product(product_id="overdraft", name="Overdraft", line=Line.CORPORATE, family="loans", kinds=FIRMS, alone=False),
+CATALOG = Catalog(
+    name="made",
+    products=(
+        Product(product_id="account", name="Current account", line=Line.RETAIL, family="accounts", kinds=RETAIL,
+                side="deposit", margin=0.01, balance=2_000.0, attributes={"digital": 1.0}),
+        Product(product_id="card", name="Credit card", line=Line.RETAIL, family="cards", kinds=RETAIL, annual_fee=40.0),
+        Product(product_id="mortgage", name="Mortgage", line=Line.RETAIL, family="loans", kinds=RETAIL,
+                where={"age": Range(min=18, max=70)}, side="asset", margin=0.02, balance=150_000.0),
+        Product(product_id="insurance", name="Home insurance", line=Line.INTERMEDIARY, family="insurance", kinds=RETAIL,
+                where={"region": ("north", "south")}, annual_fee=200.0),
+        Product(product_id="till", name="Card acquiring", line=Line.INTERMEDIARY, family="payments", kinds=FIRMS,
+                annual_fee=300.0),
+        Product(product_id="firm_account", name="Business account", line=Line.CORPORATE, family="accounts", kinds=FIRMS,
+                attributes={"digital": 1.0}),
+        Product(product_id="exchange", name="Foreign exchange", line=Line.INTERNATIONAL, family="fx", kinds=FIRMS),
+        Product(product_id="overdraft", name="Overdraft", line=Line.CORPORATE, family="loans", kinds=FIRMS, alone=False),
+    ),
+    bundles=(
+        Bundle(bundle_id="home", name="Home package", products=("mortgage", "insurance"), line=Line.RETAIL,
+               kinds=RETAIL, why="A home is financed and insured together."),
+        Bundle(bundle_id="trader", name="Trader package", products=("till", "exchange"), line=Line.INTERMEDIARY,
+               kinds=FIRMS, where={"region": ("north",)}, why="Who sells abroad takes foreign cards."),
+        Bundle(bundle_id="start", name="Start-up package", products=("firm_account", "overdraft"), line=Line.CORPORATE,
+               kinds=FIRMS, why="A young firm runs short of cash now and then."),
+    ),
 )  # fmt: skip
-BUNDLES = (
-    Bundle(bundle_id="home", name="Home package", products=("mortgage", "insurance"), line=Line.RETAIL, kinds=RETAIL,
-           why="A home is financed and insured together."),
-    Bundle(bundle_id="trader", name="Trader package", products=("till", "exchange"), line=Line.INTERMEDIARY,
-           kinds=FIRMS, where={"region": ("north",)}, why="Who sells abroad takes foreign cards."),
-    Bundle(bundle_id="firm_start", name="Start-up package", products=("firm_account", "overdraft"),
-           line=Line.CORPORATE, kinds=FIRMS, why="A young firm runs short of cash now and then."),
-)  # fmt: skip
-CATALOG = Catalog(name="made", products=PRODUCTS, bundles=BUNDLES)
+PRODUCTS = [product.product_id for product in CATALOG.products]
+OFFERS = ["home", "trader", "start", "account", "card", "mortgage", "insurance", "till", "firm_account", "exchange"]
 
 QUICK = Parameters(
-    folds=2,
     holdout_share=0.3,
-    rounds=12,
-    patience=12,
-    adoption={"num_leaves": 7, "learning_rate": 0.3, "min_data_in_leaf": 10},
-    ranking_rounds=8,
+    rounds=15,
+    patience=15,
+    adoption={"num_leaves": 7, "learning_rate": 0.2, "min_data_in_leaf": 10, "cat_smooth": 1.0},
+    ranking_rounds=6,
     ranking={"num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10},
 )
 
 
 def frames(clients: int = 500, seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Tables `clients` and `holdings` of a bank of which every fourth client is a firm; the rest are people."""
+    """Tables `clients` and `holdings`; every fourth client is a firm or an institution."""
     rng = np.random.default_rng(seed)
-    ids = np.array([f"c{number:04d}" for number in range(clients)])
-    firm = np.arange(clients) % 4 == 0
+    number = np.arange(clients)
+    firm = number % 4 == 0
     wanted = np.where(firm, rng.choice(["till", "exchange", "overdraft"], clients),
                       rng.choice(["card", "mortgage", "insurance"], clients))  # fmt: skip
-    kind = np.where(firm, np.where(np.arange(clients) % 8 == 0, "institution", "corporate"), "retail")
     people = pd.DataFrame(
         {
-            "client_id": ids,
-            "kind": kind,
-            "joined_on": dt.date(2020, 1, 1),
-            "age": np.where(rng.random(clients) < 0.1, np.nan, np.where(firm, np.nan, rng.integers(20, 65, clients))),
-            "region": rng.choice(["north", "south", "west"], clients, p=[0.5, 0.4, 0.1]),
-            "need": [f"of_{product}" for product in wanted],
+            "client_id": [f"c{client:04d}" for client in number],
+            "kind": np.where(firm, np.where(number % 8 == 0, "institution", "corporate"), "retail"),
+            "joined_on": pd.Timestamp(2020, 1, 1),
+            "age": np.where(firm | (number % 10 == 1), np.nan, rng.integers(20, 65, clients)),
+            "region": rng.choice(["north", "south", "west"], clients, p=[0.4, 0.4, 0.2]),
+            "need": np.char.add("of_", wanted),
         }
     )
-    lead = np.where(firm, "firm_account", "account")
-    rows = [(ids[c], lead[c], dt.date(2020, 2, 1), None) for c in range(clients) if rng.random() < 0.8]
-    own = {product: [kinds for kinds in (RETAIL, FIRMS) if p.kinds == kinds][0] for p in PRODUCTS
-           for product in [p.product_id]}  # fmt: skip
-    held: set[tuple[int, str]] = {(int(row[0][1:]), row[1]) for row in rows}
-    for month in range(MONTHS):
-        first = dt.date(2025, 12 - MONTHS + month + 1, 1)
-        for client in range(clients):
-            for product, kinds in own.items():
-                if (client, product) in held or Kind(kind[client]) not in kinds:
-                    continue
-                if rng.random() < (0.12 if wanted[client] == product else 0.01):
-                    day = first + dt.timedelta(days=int(rng.integers(28)))
-                    if rng.random() < 0.4:
-                        closed = day + dt.timedelta(days=int(rng.integers(20, 60)))
-                        rows.append((ids[client], product, day, closed if closed <= LAST_DAY else None))
-                    else:
-                        rows.append((ids[client], product, day, None))
-                        held.add((client, product))
-    rows.append((ids[1], "card", LAST_DAY, None))
+    suits = np.array([[Kind(kind) in product.kinds for product in CATALOG.products] for kind in people["kind"]])
+    chance = suits * np.where(wanted[:, None] == np.array(PRODUCTS), 0.25, 0.01)
+    start = pd.Timestamp(LAST_DAY) + pd.offsets.MonthBegin(-MONTHS)
+    basic = np.flatnonzero(rng.random(clients) < 0.8)
+    rows = [(client, np.where(firm, "firm_account", "account")[client], start, pd.NaT) for client in basic]
+    closed = np.full(suits.shape, start)  # free again from that day on
+    for client, product, *_ in rows:
+        closed[client, PRODUCTS.index(product)] = pd.Timestamp.max
+    for month in pd.date_range(start, periods=MONTHS, freq="MS"):
+        for client, product in np.argwhere((rng.random(suits.shape) < chance) & (closed < month)):
+            opened = month + pd.Timedelta(int(rng.integers(28)), "D")
+            end = opened + pd.Timedelta(int(rng.integers(10, 50)), "D") if rng.random() < 0.6 else pd.Timestamp.max
+            closed[client, product] = end
+            rows.append((client, PRODUCTS[product], opened, end if end <= pd.Timestamp(LAST_DAY) else pd.NaT))
+    rows.append((clients - 1, "account", pd.Timestamp(LAST_DAY), pd.NaT))
     holdings = pd.DataFrame(rows, columns=["client_id", "product_id", "opened_on", "closed_on"])
-    holdings = holdings.drop_duplicates(["client_id", "product_id", "opened_on"])
-    return {"clients": people, "holdings": holdings}
+    holdings["client_id"] = people["client_id"].to_numpy()[holdings["client_id"]]
+    return {"clients": people, "holdings": holdings.drop_duplicates(["client_id", "product_id", "opened_on"])}
+
+
+def write(folder: Path, tables: dict[str, pd.DataFrame]) -> Path:
+    """The tables as Parquet files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+    return folder
+
+
+def write_catalog(path: Path, catalog: Catalog = CATALOG) -> Path:
+    """The catalog as the YAML that a product manager would write."""
+    content = catalog.model_dump(mode="json", exclude_unset=True)
+    for key, name in (("products", "product_id"), ("bundles", "bundle_id")):
+        content[key] = {item.pop(name): item for item in content[key]}
+    YAML().dump(content, path)
+    return path
+
+
+def bank(clients: int = 500, seed: int = 0) -> Bank:
+    """The bank over pandas frames."""
+    return Bank.of(**frames(clients, seed))

@@ -1,7 +1,7 @@
 """Profiles and what clients opened next in, a ranked, calibrated, registered champion out."""
 
 from training.adoption import Adoption
-from training.candidates import Candidates, Encoding, Pairs, Population
+from training.candidates import Candidates, Encoding, Pairs, Population, Slate
 from training.contributions import Contributions
 from training.evaluation import Evaluation, evaluate
 from training.fitting import fit
@@ -26,6 +26,7 @@ __all__ = [
     "Population",
     "Ranking",
     "SampleError",
+    "Slate",
     "TrainingSample",
     "bundle_rows",
     "default_days",

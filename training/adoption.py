@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from training.candidates import Candidates, Pairs
+from training.candidates import Candidates, Slate
 from training.parameters import Parameters
 
 TINY = 1e-6
@@ -86,15 +86,13 @@ class Adoption:
         return self.calibration(np.asarray(self.booster.predict(x, raw_score=True, num_threads=threads)))
 
     def of_clients(
-        self, candidates: Candidates, values: np.ndarray, peers: np.ndarray, threads: int
+        self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
     ) -> np.ndarray:
-        """(clients, products): probability of opening, within the horizon, each product that a candidate bundle
-        would bring; 0 elsewhere."""
-        wanted = candidates.within_reach(values)
-        pairs = Pairs(*np.nonzero(wanted))
-        probability = np.zeros(wanted.shape)
-        rows = candidates.product_rows(values, pairs, peers)
-        probability[pairs.client, pairs.item] = self.probability(rows, threads)
+        """(clients, products): probability of opening, within the horizon, each product that the slate reaches; 0
+        elsewhere."""
+        probability = np.zeros(slate.reached.shape)
+        rows = candidates.product_rows(values, slate.products, peers)
+        probability[slate.products.client, slate.products.item] = self.probability(rows, threads)
         return probability
 
 
@@ -113,7 +111,8 @@ class CrossFitted:
         probability = np.zeros((len(values), candidates.parts.shape[1]))
         for number, model in self.folds.items():
             chosen = part == number
-            probability[chosen] = model.of_clients(candidates, values[chosen], peers[chosen], threads)
+            slate = candidates.slate(values[chosen])
+            probability[chosen] = model.of_clients(candidates, values[chosen], slate, peers[chosen], threads)
         return probability
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -182,13 +184,57 @@ class Pairs:
     item: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Gate:
-    """Who may have an item: kinds of client, and conditions on encoded columns."""
+class _Gates:
+    """Who may have each of several items: conditions on encoded columns, worked out for all items at once.
 
-    kinds: tuple[float, ...]
-    ranges: tuple[tuple[int, float, float], ...]
-    texts: tuple[tuple[int, tuple[float, ...]], ...]
+    A column that profiles lack, or a value that is not known, excludes nobody.
+    """
+
+    def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding):
+        column_at = {name: index for index, name in enumerate(encoding.columns)}
+        limits: dict[int, np.ndarray] = {}  # column -> (2, items): least and most
+        allowed: dict[int, np.ndarray] = {}  # column -> (texts + 1, items); the last row for a value not known
+        for number, item in enumerate(items):
+            conditions: dict[str, Any] = {KIND: tuple(map(str, item.kinds)), **item.where}
+            for name, condition in conditions.items():
+                if name not in column_at:
+                    continue
+                column = column_at[name]
+                if isinstance(condition, Range):
+                    bounds = limits.setdefault(column, np.tile([[-np.inf], [np.inf]], len(items)))
+                    bounds[0, number] = -np.inf if condition.min is None else condition.min
+                    bounds[1, number] = np.inf if condition.max is None else condition.max
+                else:
+                    texts = encoding.categories.get(name, ())
+                    table = allowed.setdefault(column, np.ones((len(texts) + 1, len(items)), dtype=bool))
+                    table[:-1, number] = [text in condition for text in texts]
+        # In 32 bits like the profiles, in which 0.7 is a little less than 0.7 is in 64.
+        self._limits = tuple((column, bounds.astype(np.float32)) for column, bounds in limits.items())
+        self._allowed, self._items = tuple(allowed.items()), len(items)
+
+    def open(self, values: np.ndarray) -> np.ndarray:
+        """(clients, items): True where the client may have the item."""
+        fits = np.ones((len(values), self._items), dtype=bool)
+        for column, (least, most) in self._limits:
+            value = values[:, column, None]
+            fits &= np.isnan(value) | ((value >= least) & (value <= most))
+        for column, table in self._allowed:
+            code = values[:, column]
+            fits &= table[np.where(np.isnan(code), len(table) - 1, code).astype(int)]
+        return fits
+
+
+@dataclass(frozen=True)
+class Slate:
+    """What may be offered to some clients: their candidate bundles, and the products these would bring.
+
+    `held` and `reached` are (clients, products); `pairs` are of clients and offers, `products` of clients and products.
+    """
+
+    held: np.ndarray
+    reached: np.ndarray
+    pairs: Pairs
+    products: Pairs
 
 
 @dataclass
@@ -219,8 +265,9 @@ class Candidates:
         self._own = self._lookup(encoding.per_product, unknown)
         self._client = np.array([self._column[name] for name in encoding.client_columns], dtype=int)
         self._static = self._product_numbers()
-        self._product_gates = [self._gate(product) for product in products]
-        self._offer_gates = [self._gate(offer) for offer in self.offers]
+        self._product_gates = _Gates(products, encoding)
+        self._offer_gates = _Gates(self.offers, encoding)
+        self._affinity = self.population.affinity.astype(np.float32)
 
     def _lookup(self, stems: Sequence[str], unknown: int) -> np.ndarray:
         names = [[f"{stem}__{product.product_id}" for stem in stems] for product in self.catalog.products]
@@ -246,60 +293,44 @@ class Candidates:
         ]
         return np.array(rows, dtype=np.float32)
 
-    def _gate(self, item: Product | Bundle) -> _Gate:
-        codes = {text: float(index) for index, text in enumerate(self.encoding.categories.get(KIND, ()))}
-        kinds = () if set(item.kinds) == set(Kind) else tuple(codes.get(str(kind), -1.0) for kind in item.kinds)
-        ranges, texts = [], []
-        for name, condition in item.where.items():
-            column = self._column.get(name)
-            if column is None:
-                continue  # not known of any client, and what is not known excludes nobody
-            if isinstance(condition, Range):
-                low = -np.inf if condition.min is None else condition.min
-                high = np.inf if condition.max is None else condition.max
-                ranges.append((column, low, high))
-            else:
-                known = {text: float(index) for index, text in enumerate(self.encoding.categories.get(name, ()))}
-                texts.append((column, tuple(known[text] for text in condition if text in known)))
-        return _Gate(kinds, tuple(ranges), tuple(texts))
-
-    def _open(self, values: np.ndarray, gates: Sequence[_Gate]) -> np.ndarray:
-        allowed = np.ones((len(values), len(gates)), dtype=bool)
-        kind = values[:, self._column[KIND]]
-        for index, gate in enumerate(gates):
-            fits = allowed[:, index]
-            if gate.kinds:
-                fits &= _among(kind, gate.kinds)
-            for column, low, high in gate.ranges:
-                value = values[:, column]
-                fits &= np.isnan(value) | ((value >= low) & (value <= high))
-            for column, codes in gate.texts:
-                fits &= np.isnan(values[:, column]) | _among(values[:, column], codes)
-        return allowed
-
     def held(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where held on the profile's day."""
         return _with_unknown(values)[:, self._held] > 0
 
     def products(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where the client may have the product and does not hold it."""
-        return self._open(values, self._product_gates) & ~self.held(values)
+        return self._product_gates.open(values) & ~self.held(values)
 
-    def bundles(self, values: np.ndarray, held: np.ndarray | None = None) -> Pairs:
-        """The candidate pairs of clients and offers: eligible, and at least one product not held yet."""
-        held = self.held(values) if held is None else held
-        brings = (~held).astype(np.float32) @ self.parts.T
-        client, item = np.nonzero(self._open(values, self._offer_gates) & (brings > 0))
-        return Pairs(client, item)
-
-    def within_reach(self, values: np.ndarray) -> np.ndarray:
-        """(clients, products): True where a candidate bundle would bring the product."""
+    def slate(self, values: np.ndarray) -> Slate:
+        """The candidates of these clients: eligible bundles that bring at least one product not held yet."""
         held = self.held(values)
-        pairs = self.bundles(values, held)
-        offered = np.zeros((len(values), len(self.offers)), dtype=np.float32)
-        offered[pairs.client, pairs.item] = 1.0
-        reached: np.ndarray = ((offered @ self.parts) > 0) & ~held
-        return reached
+        missing = ~held
+        candidate = self._offer_gates.open(values) & ((missing.astype(np.float32) @ self.parts.T) > 0)
+        reached = missing & ((candidate.astype(np.float32) @ self.parts) > 0)
+        return Slate(held, reached, Pairs(*np.nonzero(candidate)), Pairs(*np.nonzero(reached)))
+
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """(offers, most products an offer has): positions of its products; one past the last fills up."""
+        slots = np.full((len(self.offers), int(self.size.max(initial=1))), self.parts.shape[1], dtype=int)
+        for index, row in enumerate(self.parts):
+            products = np.flatnonzero(row)
+            slots[index, : len(products)] = products
+        return slots
+
+    @cached_property
+    def tie_within(self) -> np.ndarray:
+        """(offers,): mean affinity between the products of an offer; 0 for one product."""
+        ties = np.einsum("bi,ij,bj->b", self.parts, self.population.affinity, self.parts)
+        count = self.size * (self.size - 1)
+        return np.divide(ties, count, out=np.zeros(len(self.parts)), where=count > 0)
+
+    @cached_property
+    def line_numbers(self) -> np.ndarray:
+        """(offers, 2): how many lines an offer spans, and the position of its own in `Line`."""
+        own = [list(Line).index(offer.line) for offer in self.offers]
+        spans = [len({self.catalog.product(product).line for product in offer.products}) for offer in self.offers]
+        return np.array([spans, own], dtype=float).T
 
     def product_rows(self, values: np.ndarray, pairs: Pairs, peers: np.ndarray) -> np.ndarray:
         """The adoption model's rows, float32 (pairs, columns), in `encoding.product_columns`.
@@ -315,7 +346,7 @@ class Candidates:
         held = np.nan_to_num(full[:, self._held])
         population, group = self.population, peers[client]
         # Summed over what is held, and the strongest single tie.
-        rows[:, fixed + own] = (held @ population.affinity.astype(np.float32))[client, item]
+        rows[:, fixed + own] = (held @ self._affinity)[client, item]
         rows[:, fixed + own + 1] = self._strongest(held)[client, item]
         rows[:, fixed + own + 2] = population.holds[group, item]
         rows[:, fixed + own + 3] = population.opened[group, item]
@@ -326,22 +357,31 @@ class Candidates:
 
     def _strongest(self, held: np.ndarray) -> np.ndarray:
         strongest = np.zeros_like(held)
-        for row, ties in enumerate(self.population.affinity.astype(np.float32)):
-            np.maximum(strongest, held[:, row, None] * ties[None, :], out=strongest)
+        for product in np.flatnonzero(held.any(axis=0)):
+            np.maximum(strongest, held[:, product, None] * self._affinity[product], out=strongest)
         return strongest
 
-    def peer_groups(self, profiles: ProfileMatrix) -> np.ndarray:
+    def peer_groups(self, values: np.ndarray) -> np.ndarray:
         """Of every client the position of its peers in the population; the last (everyone) where it has none."""
+        codes = [
+            np.where(np.isnan(values[:, column]), size - 1, values[:, column]).astype(int)
+            for column, size in zip(self._peer_columns, self._peer_table.shape, strict=True)
+        ]
+        groups: np.ndarray = self._peer_table[tuple(codes)]
+        return groups if codes else np.full(len(values), groups)
+
+    @cached_property
+    def _peer_columns(self) -> list[int]:
+        return [self._column[name] for name in PEERS if name in self.encoding.categories]
+
+    @cached_property
+    def _peer_table(self) -> np.ndarray:
+        texts = [(*self.encoding.categories[name], "") if name in self.encoding.categories else ("",) for name in PEERS]
         everyone = len(self.population.groups)
-        return np.array([self.population.groups.get(key, everyone) for key in peer_keys(profiles)], dtype=int)
+        groups = [self.population.groups.get(key, everyone) for key in product(*texts)]
+        shape = [len(of_peer) for of_peer, name in zip(texts, PEERS, strict=True) if name in self.encoding.categories]
+        return np.array(groups, dtype=int).reshape(shape)
 
 
 def _with_unknown(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.full((len(values), 1), np.nan, dtype=np.float32)], axis=1)
-
-
-def _among(values: np.ndarray, codes: Sequence[float]) -> np.ndarray:
-    fits = np.zeros(len(values), dtype=bool)
-    for code in codes:
-        fits |= values == code
-    return fits

@@ -10,7 +10,7 @@ from catalog import Catalog, Line
 from training import metrics
 from training.candidates import KIND, Candidates
 from training.metrics import Ranked, bootstrap_interval, calibration_error, reliability
-from training.model import Model, Ranking
+from training.model import Model
 from training.ranking import bundle_rows, gain, opened_of
 from training.sample import Day
 
@@ -42,11 +42,11 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     """
     aligned = model.align(day.profiles)
     candidates = model.candidates(catalog)
-    peers = candidates.peer_groups(aligned)
-    probability = model.adoption.of_clients(candidates, aligned.values, peers, threads)
-    rows = bundle_rows(candidates, aligned.values, probability)
-    held = candidates.held(aligned.values)
-    opened = opened_of(candidates, rows.pairs, day.opened, held)
+    peers = candidates.peer_groups(aligned.values)
+    slate = candidates.slate(aligned.values)
+    probability = model.adoption.of_clients(candidates, aligned.values, slate, peers, threads)
+    rows = bundle_rows(candidates, aligned.values, slate, probability)
+    opened = opened_of(candidates, rows.pairs, day.opened, slate.held)
     brings = rows.column("brings")
     score, whole_probability = model.order.score(rows, threads), model.completion(rows)
     client, item = rows.pairs.client, rows.pairs.item
@@ -63,9 +63,8 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     tables = {"bundles": reliability(whole_probability, whole)}
     figures["calibration_error"] = calibration_error(whole_probability, whole)
 
-    reached = candidates.within_reach(aligned.values)
-    pair_client, product = np.nonzero(reached)
-    chance, adopted = probability[reached], day.opened[reached].astype(float)
+    pair_client, product = slate.products.client, slate.products.item
+    chance, adopted = probability[pair_client, product], day.opened[pair_client, product].astype(float)
     tables["products"] = reliability(chance, adopted)
     figures["product_calibration_error"] = calibration_error(chance, adopted)
     _products(figures, intervals, "", candidates, pair_client, product, chance, adopted)
@@ -120,12 +119,3 @@ def _tell(
 ) -> None:
     figures[name] = float(per_client.mean()) if len(per_client) else float("nan")
     intervals[name] = bootstrap_interval(per_client)
-
-
-def gains_of(candidates: Candidates, ranking: Ranking, values: np.ndarray, opened: np.ndarray) -> np.ndarray:
-    """The graded gain of every pair of a ranking, from what each client opened; `opened` is (clients, products)."""
-    held = candidates.held(values)
-    of_client: np.ndarray = (~held).astype(float) @ candidates.parts.T
-    took: np.ndarray = ((opened > 0) & ~held).astype(float) @ candidates.parts.T
-    brings = of_client[ranking.client, ranking.item]
-    return gain(took[ranking.client, ranking.item], brings)

@@ -61,7 +61,7 @@ class _Prepared:
         self.opened = day.opened
         population = Population.of(self.profiles, encoding.products)
         self.candidates = Candidates(encoding, catalog, population)
-        self.peers = self.candidates.peer_groups(self.profiles)
+        self.peers = self.candidates.peer_groups(self.profiles.values)
         self.part = fold(self.profiles.client_ids, parameters.folds)
         self.pairs = Pairs(*np.nonzero(self.candidates.products(self.profiles.values)))
 
@@ -124,9 +124,10 @@ def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, paramet
             probability = stage_one.of_clients(
                 day.candidates, values, day.peers[chosen], day.part[chosen], parameters.threads
             )
-            rows = ranking.bundle_rows(day.candidates, values, probability)
+            slate = day.candidates.slate(values)
+            rows = ranking.bundle_rows(day.candidates, values, slate, probability)
             pairs, brings = rows.pairs, rows.column("brings").astype(float)
-            counts = ranking.opened_of(day.candidates, pairs, opened, day.candidates.held(values))
+            counts = ranking.opened_of(day.candidates, pairs, opened, slate.held)
             parts.append(
                 Sample(
                     x=rows.x,

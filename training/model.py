@@ -91,8 +91,9 @@ class Model:
         """
         parts, starts = [], []
         for part in slices(len(values), CLIENTS):
-            probability = self.adoption.of_clients(candidates, values[part], peers[part], threads)
-            rows = bundle_rows(candidates, values[part], probability)
+            slate = candidates.slate(values[part])
+            probability = self.adoption.of_clients(candidates, values[part], slate, peers[part], threads)
+            rows = bundle_rows(candidates, values[part], slate, probability)
             score = self.order.score(rows, threads)
             parts.append(_ordered(rows.pairs, score, self.completion(rows)))
             starts.append(part.start)

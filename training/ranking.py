@@ -14,9 +14,8 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from catalog import Line
 from training.adoption import TINY, logit, sigmoid
-from training.candidates import KIND, Candidates, Pairs
+from training.candidates import KIND, Candidates, Pairs, Slate
 from training.metrics import Ranked, ndcg
 from training.parameters import Parameters
 
@@ -40,45 +39,44 @@ class BundleRows:
         return self.x[:, COLUMNS.index(name)]
 
 
-def bundle_rows(candidates: Candidates, values: np.ndarray, probability: np.ndarray) -> BundleRows:
-    """The ranking rows of every candidate bundle.
+def bundle_rows(candidates: Candidates, values: np.ndarray, slate: Slate, probability: np.ndarray) -> BundleRows:
+    """The ranking rows of every candidate bundle of the slate.
 
     `probability` is (clients, products): calibrated, of opening each product within the horizon.
     """
-    held = candidates.held(values)
-    missing = ~held
-    pairs = candidates.bundles(values, held)
-    client, item = pairs.client, pairs.item
+    held, missing = slate.held, ~slate.held
+    client, item = slate.pairs.client, slate.pairs.item
     chance = np.where(missing, np.clip(probability, TINY, 1 - TINY), 0.0)
-    log_chance = np.where(missing, np.log(np.where(missing, chance, 1.0)), 0.0)
     parts = candidates.parts.T.astype(float)
     brings = (missing @ parts)[client, item]
     expected = (chance @ parts)[client, item]
     squares = (chance**2 @ parts)[client, item]
-    slots = _slots(candidates)
     # An offer with fewer parts than the largest has slots that point at an extra product nobody lacks.
     padded = np.concatenate([np.where(missing, chance, np.nan), np.full((len(values), 1), np.nan)], axis=1)
-    of_slots = padded[client[:, None], slots[item]]
-    affinity = candidates.population.affinity
-    tie = np.where(missing, held.astype(float) @ affinity, 0.0)
+    of_slots = padded[client[:, None], candidates.slots[item]]
+    tie = np.where(missing, held.astype(float) @ candidates.population.affinity, 0.0)
     size = candidates.size[item]
+    lines = candidates.line_numbers[item]
     columns = {
         "expected_gain": np.log(expected_gain(expected, squares, brings)),
         "brings": brings,
         "size": size,
         "held_share": 1.0 - brings / size,
         "expected_openings": expected,
-        "most_likely": logit(np.nanmax(of_slots, axis=1)) if len(client) else np.empty(0),
-        "least_likely": logit(np.nanmin(of_slots, axis=1)) if len(client) else np.empty(0),
-        "all_independently": (log_chance @ parts)[client, item],
+        "most_likely": logit(np.fmax.reduce(of_slots, axis=1)),
+        "least_likely": logit(np.fmin.reduce(of_slots, axis=1)),
+        "all_independently": (np.log(np.where(missing, chance, 1.0)) @ parts)[client, item],
         "tie_to_held": (tie @ parts)[client, item] / brings,
-        "tie_within": _within(candidates)[item],
-        "lines": _lines(candidates)[item],
-        "line": np.array([list(Line).index(offer.line) for offer in candidates.offers], dtype=float)[item],
+        "tie_within": candidates.tie_within[item],
+        "lines": lines[:, 0],
+        "line": lines[:, 1],
         "kind": values[:, candidates.encoding.columns.index(KIND)][client],
         "products_held": held.sum(axis=1)[client],
     }
-    return BundleRows(pairs, np.stack([columns[name] for name in COLUMNS], axis=1).astype(np.float32))
+    rows = np.empty((len(client), len(COLUMNS)), dtype=np.float32)
+    for index, name in enumerate(COLUMNS):
+        rows[:, index] = columns[name]
+    return BundleRows(slate.pairs, rows)
 
 
 def gain(opened: np.ndarray, brings: np.ndarray) -> np.ndarray:
@@ -99,26 +97,6 @@ def opened_of(candidates: Candidates, pairs: Pairs, opened: np.ndarray, held: np
     """Of each pair, how many of the products the bundle brings the client opened; `opened` is (clients, products)."""
     counts: np.ndarray = ((opened > 0) & ~held) @ candidates.parts.T
     return counts[pairs.client, pairs.item]
-
-
-def _slots(candidates: Candidates) -> np.ndarray:
-    slots = np.full((len(candidates.offers), int(candidates.size.max(initial=1))), candidates.parts.shape[1], dtype=int)
-    for index, row in enumerate(candidates.parts):
-        products = np.flatnonzero(row)
-        slots[index, : len(products)] = products
-    return slots
-
-
-def _within(candidates: Candidates) -> np.ndarray:
-    parts, affinity = candidates.parts, candidates.population.affinity
-    ties = np.einsum("bi,ij,bj->b", parts, affinity, parts)
-    count: np.ndarray = candidates.size * (candidates.size - 1)
-    return np.divide(ties, count, out=np.zeros(len(parts)), where=count > 0)
-
-
-def _lines(candidates: Candidates) -> np.ndarray:
-    lines = [{candidates.catalog.product(product).line for product in offer.products} for offer in candidates.offers]
-    return np.array([len(of_offer) for of_offer in lines], dtype=float)
 
 
 @dataclass(frozen=True)

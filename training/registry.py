@@ -6,6 +6,7 @@ MLflow takes seconds to import: it is imported here, when needed, and never by t
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -39,18 +40,18 @@ class Registered:
 
 def tracking_uri() -> str:
     """MLflow's tracking address: MLFLOW_TRACKING_URI, else SQLite under `mlruns/`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').as_posix()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').resolve().as_posix()}"
 
 
 def client() -> MlflowClient:
     """A client of the tracking server, whose experiment exists."""
-    import mlflow
     from mlflow import MlflowClient
 
+    for noisy in ("mlflow", "alembic"):  # they tell of every table made in a new database
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local:
         FOLDER.mkdir(exist_ok=True)
-    mlflow.set_tracking_uri(tracking_uri())
     found = MlflowClient(tracking_uri())
     if found.get_experiment_by_name(NAME) is None:
         place = (FOLDER / "artifacts").resolve().as_uri() if local else None

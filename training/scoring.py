@@ -46,7 +46,7 @@ def rank(
         with pq.ParquetWriter(place, SCHEMA) as writer:
             for batch in batches(profile(bank, catalog, as_of).sort(C.CLIENT)):
                 profiles = model.align(encode(batch, features))
-                ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles), threads)
+                ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
                 if top is not None:
                     ranking = ranking.top(top)
                 columns = [

@@ -150,6 +150,8 @@ def futures(draw: st.DrawFn, past: Rows) -> Rows:
                     row[end] = draw(maybe(FUTURE))
                     if name == "offers":
                         row["outcome"] = draw(maybe(st.sampled_from(["accepted", "rejected", "ignored"])))
+    for row in rows["clients"]:
+        row["reviewed_on"] = row["reviewed_on"] or draw(maybe(FUTURE))
     for name, strategy in _rows(FUTURE, FUTURE).items():
         rows[name] += draw(st.lists(strategy, max_size=3))
     for client_id in draw(st.lists(st.sampled_from([*IDS, "new1", "new2"]), unique=True, max_size=3)):

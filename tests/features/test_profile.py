@@ -21,7 +21,7 @@ MINIMAL = {
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_nothing_dated_after_the_day_moves_any_column(data: Any) -> None:
     past = data.draw(pasts())
     one, other = (Bank.of(**tables(data.draw(futures(past)))) for _ in range(2))
@@ -29,7 +29,7 @@ def test_nothing_dated_after_the_day_moves_any_column(data: Any) -> None:
 
 
 @given(pasts().flatmap(futures))
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_pandas_and_duckdb_give_the_same_profiles(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
     frames = tables(rows)
     of_files = written(frames, tmp_path_factory.mktemp("bank") / "tables")
@@ -39,7 +39,7 @@ def test_pandas_and_duckdb_give_the_same_profiles(tmp_path_factory: pytest.TempP
 
 
 @given(pasts().flatmap(futures))
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_the_columns_are_those_of_the_dictionary_with_their_types(rows: Rows) -> None:
     some = Bank.of(**tables(rows))
     found = profiles(some)

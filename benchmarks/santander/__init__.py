@@ -1,0 +1,1 @@
+"""Which product comes next at a real bank: `python -m benchmarks.santander`."""

@@ -1,0 +1,198 @@
+"""How near the ranking comes to the truth at a simulated bank, where the probability of every opening is known.
+
+A bank is simulated, `training.train` learns from month-ends whose horizons end by 2025-11-30 (it is handed the bank as
+known on that day, so no later row exists for it), and the clients of 2025-11-30 are ranked. What they opened in
+December is the label of this measurement and of nothing else. Compared on the same candidates of the same clients:
+
+- truth: the probabilities that the simulation drew the openings with;
+- sheaf: the trained model, products by adoption probability, bundles by the model's own order;
+- popularity, by segment (kind of client, tier, age band), logistic (one regression a product): `baselines`.
+
+Whatever gives probabilities orders products by them, and bundles by the gain expected from them. NDCG@5 is the mean
+over clients who opened something that counts; intervals are bootstrapped over clients, in pairs.
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import datetime as dt
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import numpy as np
+import typer
+from rich.table import Table
+
+from benchmarks.baselines import Baselines
+from benchmarks.measure import Figure, bootstrap, console, show, simulated
+from catalog import DEFAULT, Catalog, Line, read_catalog
+from features import Bank, ProfileMatrix
+from training import Candidates, Model, Parameters, Slate, bundle_rows, read_sample
+from training.metrics import Ranked, ndcg
+from training.ranking import gain, opened_of
+from training.sample import held_out
+from training.train import train
+
+RANKED = dt.date(2025, 11, 30)  # the last day that the truth is told of
+HORIZON = 30  # days: from a month-end what is opened in the next month, and never beyond `RANKED`
+DECEMBER = 31  # days
+AT = 5
+TARGET = 0.9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The day that is ranked: profiles in the model's columns, what may be offered, and what was opened."""
+
+    candidates: Candidates
+    profiles: ProfileMatrix
+    slate: Slate
+    opened: np.ndarray
+
+    def by_probability(self, probability: np.ndarray) -> dict[str, np.ndarray]:
+        """The order by probabilities (clients, products): scores of all candidate products and bundles."""
+        products, reached = self.slate.products, np.where(self.slate.reached, probability, 0.0)
+        rows = bundle_rows(self.candidates, self.profiles.values, self.slate, reached)
+        return {"products": probability[products.client, products.item], "bundles": rows.column("expected_gain")}
+
+    def by_model(self, model: Model, threads: int) -> dict[str, np.ndarray]:
+        """The same as the model has it."""
+        values, pairs = self.profiles.values, self.slate.pairs
+        peers = self.candidates.peer_groups(values)
+        probability = model.adoption.of_clients(self.candidates, values, self.slate, peers, threads)
+        ranking = model.rank(self.candidates, values, peers, threads)
+        score = np.empty((len(values), len(self.candidates.offers)))
+        score[ranking.client, ranking.item] = ranking.score
+        return self.by_probability(probability) | {"bundles": score[pairs.client, pairs.item]}
+
+    def pairs(self, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Client, item and gain of all candidate products or bundles."""
+        if what == "products":
+            client, product = self.slate.products.client, self.slate.products.item
+            return client, product, (self.opened[client, product] > 0).astype(float)
+        client, item = self.slate.pairs.client, self.slate.pairs.item
+        brings = ((~self.slate.held).astype(float) @ self.candidates.parts.T)[client, item]
+        taken = opened_of(self.candidates, self.slate.pairs, self.opened, self.slate.held)
+        return client, item, gain(taken, brings)
+
+    def segments(self, what: str) -> dict[str, np.ndarray]:
+        """Masks over these pairs: all, by line of the product or bundle, by kind of client."""
+        client, item, _ = self.pairs(what)
+        sold = self.candidates.catalog.products if what == "products" else self.candidates.offers
+        line = np.array([str(of.line) for of in sold])[item]
+        kind = self.profiles.values[:, self.profiles.columns.index("kind")][client]
+        masks = {"all": np.ones(len(client), dtype=bool)}
+        masks |= {f"line: {name}": line == name for name in Line}
+        return masks | {f"clients: {text}": kind == code for code, text in enumerate(self.profiles.categories["kind"])}
+
+
+def main(
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=500)] = 20_000,
+    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 4,
+    data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 0,
+    parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
+) -> None:
+    """NDCG@5 of sheaf's ranking as a share of that by the true probabilities, beside three baselines."""
+    folder = simulated(clients, 24, seed, data)
+    bank, sold = Bank.open(folder), read_catalog(DEFAULT)
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    days = [_month_end(10 - back) for back in range(months)]
+    model = _train(bank.known_on(RANKED), sold, days, chosen)
+    with console.status("Profiles and labels"):
+        measured = _measured(bank, sold, model)
+    methods = {
+        "truth": measured.by_probability(_truth(folder, measured)),
+        "sheaf": measured.by_model(model, chosen.threads),
+    }
+    with console.status("Baselines"):
+        sample = read_sample(bank.known_on(RANKED), sold, days, HORIZON)
+        seen = [day.where(~held_out(day.profiles.client_ids, chosen.holdout_share)) for day in sample.days]
+        baselines = Baselines(seen, measured.candidates)
+        for name in ("popularity", "by_segment", "logistic"):
+            probability = getattr(baselines, name)(measured.profiles)
+            methods[name.replace("_", " ")] = measured.by_probability(probability)
+    figures = [figure for what in ("products", "bundles") for figure in _compare(what, methods, measured)]
+    show(f"Ranking as of {RANKED}, {len(measured.opened):,} simulated clients, NDCG@{AT}, 95 % intervals", figures)
+
+
+def _month_end(month: int) -> dt.date:
+    year, month = (RANKED.year, month) if month > 0 else (RANKED.year - 1, month + 12)
+    return dt.date(year, month, calendar.monthrange(year, month)[1])
+
+
+def _train(bank: Bank, sold: Catalog, days: Sequence[dt.date], parameters: Parameters) -> Model:
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place), console.status("Training") as status:
+        trained = train(bank, sold, days, HORIZON, None, parameters, lambda step: status.update(f"Training: {step}"))
+    seconds = time.monotonic() - started
+    console.print(f"Trained in {seconds:.0f} s as of {', '.join(map(str, sorted(days)))}.", highlight=False)
+    return trained.model
+
+
+def _measured(bank: Bank, sold: Catalog, model: Model) -> Measured:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a small bank may open nothing on the year's last day
+        [day] = read_sample(bank, sold, [RANKED], DECEMBER).days
+    candidates, profiles = model.candidates(sold), model.align(day.profiles)
+    return Measured(candidates, profiles, candidates.slate(profiles.values), day.opened)
+
+
+def _truth(folder: Path, measured: Measured) -> np.ndarray:
+    told = duckdb.read_parquet(str(folder / "truth" / "opening_probability.parquet"))
+    rows = told.filter(f"as_of = date '{RANKED}'").df()
+    row = {client: index for index, client in enumerate(measured.profiles.client_ids)}
+    probability = np.full(measured.opened.shape, np.nan)
+    positions = measured.candidates.positions
+    probability[rows.client_id.map(row).to_numpy(), rows.product_id.map(positions).to_numpy()] = rows.probability
+    untold = measured.slate.reached & np.isnan(probability)
+    if untold.any():
+        console.print(f"{untold.sum():,} of {measured.slate.reached.sum():,} candidate products have no true probability: 0")
+    return np.nan_to_num(probability)
+
+
+def _compare(what: str, methods: dict[str, dict[str, np.ndarray]], measured: Measured) -> list[Figure]:
+    """Prints NDCG@5 of every method, in total, by line and by kind; returns the figures of the total."""
+    client, item, worth = measured.pairs(what)
+    table = Table(title=f"{what}, NDCG@{AT}")
+    for name in ("", "clients", *methods, "sheaf / truth"):
+        table.add_column(name, justify="left" if not name else "right")
+    figures = []
+    for segment, of in measured.segments(what).items():
+        told = {
+            name: ndcg(Ranked.of(client[of], scores[what][of], worth[of], item[of]), AT)
+            for name, scores in methods.items()
+        }
+        if not len(told["truth"]):
+            continue
+        ratio, interval = _ratio(told["sheaf"], told["truth"])
+        means = [f"{per_client.mean():.4f}" for per_client in told.values()]
+        within = f"{ratio:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+        table.add_row(segment, f"{len(told['truth']):,}", *means, within, end_section=segment == "all")
+        if segment == "all":
+            figures = [_figure(what, told, other) for other in methods if other != "sheaf"]
+    console.print(table)
+    return figures
+
+
+def _figure(what: str, told: dict[str, np.ndarray], other: str) -> Figure:
+    ratio, interval = _ratio(told["sheaf"], told[other])
+    target = TARGET if other == "truth" else 1.0
+    ours, theirs = (f"{name} {told[name].mean():.4f}" for name in ("sheaf", other))
+    return Figure(what, ours, theirs, ratio, target, False, interval)
+
+
+def _ratio(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, tuple[float, float]]:
+    interval = bootstrap(lambda drawn: ours[drawn].mean() / theirs[drawn].mean(), len(ours))
+    return float(ours.mean() / theirs.mean()), interval
+
+
+if __name__ == "__main__":
+    typer.run(main)
