@@ -60,8 +60,7 @@ def _is_told(error: Exception) -> bool:
     """Errors of ours, whose messages say what to do; anything else is a fault of Sheaf and shows where."""
     import duckdb
 
-    names = {"RegistryError", "UnknownClientError"}
-    return isinstance(error, ValueError | duckdb.IOException | OSError) or type(error).__name__ in names
+    return isinstance(error, ValueError | duckdb.IOException | OSError) or type(error).__name__ == "RegistryError"
 
 
 @contextmanager
@@ -239,27 +238,27 @@ def rank(
 @app.command()
 def recommend(
     client: Annotated[str, typer.Argument(help="The client's id.")],
-    data: DataFolder,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Bank to profile the client from. Default: the profiles the service has.")
+    ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
-    import tempfile
+    from serving import Recommender, UnknownClientError
+    from serving.preparing import profile_one
+    from serving.service import load
 
-    from features import Bank, dictionary
-    from features import profile as build
-    from features.snapshot import Snapshot
-    from serving import Recommender
-    from training.registry import need_champion
-    from training.sample import last_day
-
-    model, sold, bank = need_champion().model, read_catalog(catalog), Bank.open(data)
-    day = _day(as_of) or last_day(bank)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "profiles"
-        Snapshot.write(folder, build(bank, sold, day, [client]), dictionary(bank, sold), day)
-        answer = Recommender(model, Snapshot.read(folder), sold).recommend(client, top)
+    try:
+        if data is None:
+            answer = load().recommend(client, top)
+        else:
+            with _steps("Recommending") as step:
+                model, snapshot, sold = profile_one(client, data, read_catalog(catalog), _day(as_of), step)
+                answer = Recommender(model, snapshot, sold).recommend(client, top)
+    except UnknownClientError as error:
+        raise ValueError(str(error)) from error
     console.print(offers_table(answer.model_dump(mode="json"), f"Client {client}"))
 
 
@@ -331,7 +330,7 @@ def demo(
         console.print(offers_table(answer, f"{kind.capitalize()} client {answer['client_id']}"))
     console.print(f"The whole line in {time.monotonic() - started:.0f} seconds, and the service is stopped again.")
     console.print(
-        f"Next:\n  .venv/bin/sheaf recommend C0000001 --data {folder}     offers for any client, before a call\n"
+        f"Next:\n  .venv/bin/sheaf recommend C0000001                    offers for any client, before a call\n"
         f"  .venv/bin/sheaf serve --data {folder}                  the service, for channel apps\n"
         "  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     runs, plots, registry\n"
         "  .venv/bin/sheaf --help                              everything else",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
 MS_A_DAY = MINUTES_A_DAY * 60_000
 ISO_DAY = "%Y-%m-%d"
+AGAIN = "write the file again, as Parquet or as CSV in UTF-8"
 ALWAYS = -1e9  # as a day number: before any date that an engine can hold
 
 
@@ -154,7 +156,8 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
 def connect(memory_limit: str = "4GB") -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory that spills to disk beyond `memory_limit` and keeps no order it need not keep."""
     connection = duckdb.connect(config={"memory_limit": memory_limit, "preserve_insertion_order": False})
-    connection.execute("set enable_progress_bar = false")
+    with suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar, and refuses to speak of it
+        connection.execute("set enable_progress_bar = false")
     connection.execute("set TimeZone = 'UTC'")  # a timestamp's day must not depend on the machine's zone
     connection.execute("set parquet_metadata_cache = true")  # every step of a lazy frame looks at the files' heads
     return connection
@@ -173,7 +176,7 @@ def relation(folder: Path, table: str, connection: duckdb.DuckDBPyConnection) ->
     try:
         return connection.sql(f"select * from {_reader(paths[0], connection)}") if paths else None
     except duckdb.Error as error:
-        raise TableError(f"table {table} cannot be read: {reason(error)}; write it anew") from error
+        raise TableError(f"table {table} cannot be read: {reason(error)}; {AGAIN}") from error
 
 
 def reason(error: Exception) -> str:
@@ -191,14 +194,14 @@ def _reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
         raise TableError(f"the folder {path.name} holds no .parquet file; put the table's files there or remove it")
     hive = any("=" in part for file in parts for part in file.relative_to(path).parts[:-1])
     files = ", ".join(map(_quoted, parts))
-    return f"read_parquet([{files}], union_by_name = true, hive_partitioning = {hive}, hive_types_autocast = false)"
+    return f"read_parquet([{files}], union_by_name = true, hive_partitioning = {hive})"
 
 
 def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
     """DuckDB's call that reads `path`: the contract's columns as they are written, the others as DuckDB guesses them.
 
-    A guess would make a number of "007" and a day in May or in June of "05/06/2024". The types are found once and
-    spelled out, since DuckDB would otherwise guess again at every step of a lazy frame.
+    A guess would make a number of the id "1.10", and of "05/06/2024" a day in May or in June. The types are found once
+    and spelled out, since DuckDB would otherwise guess again at every step of a lazy frame.
     """
     dialect = "header = true, skip = 0, quote = '\"', escape = '\"'"
     guess = f"{dialect}, sample_size = -1, ignore_errors = true"  # what is wrong with a row is told when it is read

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog import Catalog
-from features import Bank, dictionary, profile
+from features import Bank, dictionary, encode, profile
 from features.snapshot import Snapshot
+from training.model import Model
 from training.registry import need_champion
 from training.sample import last_day
 
@@ -35,6 +36,22 @@ def prepare(
         FOLDER / "profiles", profile(bank, catalog, day), dictionary(bank, catalog), day,
         lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
     )  # fmt: skip
+
+
+def profile_one(
+    client: str,
+    data: Path,
+    catalog: Catalog,
+    as_of: dt.date | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> tuple[Model, Snapshot, Catalog]:
+    """The champion, the profile of one client of the bank in `data` as of a day (default: its last), and the catalog."""
+    progress("champion")
+    model, bank = need_champion().model, Bank.open(data)
+    day = as_of or last_day(bank)
+    progress(f"profile as of {day}")
+    features = dictionary(bank, catalog)
+    return model, Snapshot(day, encode(profile(bank, catalog, day, [client]), features)), catalog
 
 
 def command(port: int, workers: int = 1) -> list[str]:
