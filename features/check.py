@@ -26,7 +26,7 @@ from rich.text import Text
 
 from catalog import Catalog
 from features.contract import TABLES, C, Column, Table, Type
-from features.tables import TableError, connect, reason, relation
+from features.tables import AGAIN, TableError, connect, reason, relation
 
 SHOWN = 5  # keys and values that a finding names
 RAW = "as written: "  # prefix of the column that keeps a text beside what was read from it
@@ -103,7 +103,7 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
             findings.append(Finding(name, "", problem, 0, (), remedy))
         except (duckdb.Error, IbisError) as error:  # what is wrong further down in a file shows when its rows are read
             problem = f"table {name} cannot be read: {reason(error)}"
-            findings.append(Finding(name, "", problem, 0, (), "write it anew"))
+            findings.append(Finding(name, "", problem, 0, (), AGAIN))
     return findings
 
 

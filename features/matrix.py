@@ -29,7 +29,7 @@ class ProfileMatrix:
     values: np.ndarray
 
     def align(self, columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> ProfileMatrix:
-        """The same clients in other columns and categories; NaN for a column or a category that the other side lacks."""
+        """The same clients in other columns and categories; NaN for a column or category that one side lacks."""
         aligned = Alignment(self.columns, self.categories, columns, categories)(self.values)
         kept = {name: list(categories[name]) for name in columns if name in categories}
         return ProfileMatrix(self.client_ids, list(columns), kept, aligned)
@@ -59,7 +59,7 @@ class Alignment:
         """float32 (rows, to_columns) of rows in the columns come from."""
         if not values.shape[1]:
             return np.full((len(values), len(self._from)), np.nan, dtype=np.float32)
-        aligned: np.ndarray = values[:, self._from].astype(np.float32, copy=False)
+        aligned: np.ndarray = np.take(values, self._from, axis=1).astype(np.float32, copy=False)
         aligned[:, self._lacking] = np.nan
         for index, codes in self._recoded:
             aligned[:, index] = _recoded(aligned[:, index], codes)

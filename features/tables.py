@@ -120,23 +120,26 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     def cohort(self, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None = None) -> nw.LazyFrame[Any]:
         """The clients to train on or to rank as of a day, one row each, as last known on that day.
 
-        They are those active on `as_of` (joined by then, not left by then). Of them, those that `cohort` names: ids,
-        or a frame of any library (client_id, as_of) with rows of that day. Without it, those that the bank's
-        `cohorts` lists for that day; all of them where it lists none.
+        They are those that `cohort` names and that have not left: ids, or a frame of any library (client_id, as_of)
+        with rows of that day. Without it, those that the bank's `cohorts` lists for that day; where it lists none,
+        those active on `as_of` (joined by then, not left by then). A client named before its day of joining counts;
+        that day reads as null, as every later date does.
 
         Raises TableError where the frame has no row for `as_of`.
         """
-        clients = self.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
+        joined = nw.col(C.JOINED_ON) <= day_number(as_of)
+        there = self.clients_on(as_of).filter(nw.col(C.LEFT_ON).is_null())
+        named = there.with_columns(nw.when(joined).then(nw.col(C.JOINED_ON)).alias(C.JOINED_ON))
         if isinstance(cohort, list | tuple):
-            return clients.filter(nw.col(C.CLIENT).is_in([str(client) for client in cohort]))
+            return named.filter(nw.col(C.CLIENT).is_in([str(client) for client in cohort]))
         if cohort is None and "cohorts" not in self:
-            return clients
+            return there.filter(joined)
         rows = self["cohorts"] if cohort is None else _normalised(self._beside(cohort), TABLES["cohorts"])
         listed = rows.filter(nw.col(C.AS_OF) == day_number(as_of)).select(C.CLIENT)
         if not listed.head(1).collect().is_empty():
-            return clients.join(listed, on=C.CLIENT, how="semi")
+            return named.join(listed, on=C.CLIENT, how="semi")
         if cohort is None:
-            return clients
+            return there.filter(joined)
         raise TableError(f"the cohort has no row with {C.AS_OF} {as_of:{ISO_DAY}}; add rows or choose another day")
 
     def _beside(self, frame: Any) -> nw.LazyFrame[Any]:

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from catalog import Bundle, Catalog, Kind, Line, Product, Range
 from features import Bank
 from training import Parameters
+from training.ranking import COLUMNS, Sample
 
 RETAIL, FIRMS = (Kind.RETAIL,), (Kind.CORPORATE, Kind.INSTITUTION)
 DAYS = [dt.date(2025, 10, 30), dt.date(2025, 11, 30)]  # as-of days to train on
@@ -118,3 +119,15 @@ def write_catalog(path: Path, catalog: Catalog = CATALOG) -> Path:
 def bank(clients: int = 500, seed: int = 0) -> Bank:
     """The bank over pandas frames."""
     return Bank.of(**frames(clients, seed))
+
+
+def bundles_wanted(clients: int = 300, seed: int = 0) -> Sample:
+    """For stage two: three bundles a client, of which the one of two parts is worth more than its start says."""
+    rng = np.random.default_rng(seed)
+    client = np.repeat(np.arange(clients), 3)
+    x = np.zeros((len(client), len(COLUMNS)), np.float32)
+    x[:, COLUMNS.index("brings")] = np.tile([1, 1, 2], clients)
+    x[:, COLUMNS.index("expected_gain")] = rng.normal(size=len(client))
+    gains = np.where(x[:, COLUMNS.index("brings")] == 2, 2.0, 0.0) * (rng.random(len(client)) < 0.8)
+    nothing = np.zeros(len(client))
+    return Sample(x, client, gains, nothing > 0, nothing + 1, client % 2)

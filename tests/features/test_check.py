@@ -15,7 +15,7 @@ from rich.console import Console
 
 from catalog import Bundle, Catalog, Kind, Line, Product
 from features.check import Finding, check, render
-from features.tables import connect
+from features.tables import AGAIN, connect
 
 CATALOG = Catalog(
     name="Test bank",
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_parquet(tmp_path):
     assert (finding.table, finding.column, finding.rows, finding.keys) == ("links", "", 0, ())
     assert finding.problem.startswith("table links cannot be read: ")
     assert "links.parquet" in finding.problem
-    assert finding.remedy == "write it anew"
+    assert finding.remedy == AGAIN
 
 
 def test_a_file_that_is_damaged_further_down(tmp_path):
@@ -175,7 +175,7 @@ def test_a_file_that_is_damaged_further_down(tmp_path):
     content[20:2000] = b"\xff" * 1980  # in the values; the end of the file, which says what it holds, stays whole
     damaged.write_bytes(content)
     [finding] = check(tmp_path, CATALOG)
-    assert (finding.table, finding.column, finding.remedy) == ("transactions", "", "write it anew")
+    assert (finding.table, finding.column, finding.remedy) == ("transactions", "", AGAIN)
     assert finding.problem.startswith("table transactions cannot be read: ")
 
 
@@ -183,7 +183,7 @@ def test_a_csv_with_a_row_too_long(tmp_path):
     write(tmp_path, REQUIRED)
     (tmp_path / "links.csv").write_text("client_id,linked_id,relation\nc1,c2,employer\nc2,c1,owner,more\n")
     [finding] = check(tmp_path, CATALOG)
-    assert (finding.table, finding.column, finding.remedy) == ("links", "", "write it anew")
+    assert (finding.table, finding.column, finding.remedy) == ("links", "", AGAIN)
     assert "Line: 3" in finding.problem
 
 
@@ -325,12 +325,11 @@ def test_a_link_to_an_unknown_client(tmp_path):
     assert findings(tmp_path, links__linked_id=["c9"]) == [expected]
 
 
-@pytest.mark.parametrize("table", ["holdings", "positions", "transactions", "links", "offers", "cohorts"])
-def test_rows_of_unknown_clients(table, tmp_path):
-    others = GOOD[table]["client_id"][1:]
-    [finding] = findings(tmp_path, **{f"{table}__client_id": ["c9", *others]})
-    assert (finding.table, finding.column, finding.problem) == (table, "client_id", "unknown client: 'c9'")
-    assert finding.rows == 1
+def test_rows_of_unknown_clients(tmp_path):
+    tables = ["holdings", "positions", "transactions", "links", "offers", "cohorts"]
+    found = findings(tmp_path, **{f"{name}__client_id": ["c9", *GOOD[name]["client_id"][1:]] for name in tables})
+    expected = [(name, "client_id", "unknown client: 'c9'", 1) for name in tables]
+    assert [(f.table, f.column, f.problem, f.rows) for f in found] == expected
 
 
 def test_ids_that_are_numbers_in_one_table_and_texts_in_another_are_the_same(tmp_path):
@@ -341,11 +340,17 @@ def test_ids_that_are_numbers_in_one_table_and_texts_in_another_are_the_same(tmp
     assert findings(tmp_path, **changed, **others, holdings__client_id=["1", "2", "3"], cohorts__client_id=["3"]) == []
 
 
-@pytest.mark.parametrize("amount", [float("nan"), float("inf"), float("-inf")])
-def test_an_amount_that_is_not_finite(amount, tmp_path):
+def test_amounts_that_are_not_finite(tmp_path):
     remedy = "replace infinities and not-a-number by the true value or by null"
-    expected = Finding("transactions", "amount", "not a finite number", 1, ("c2 / 2024-01-02",), remedy)
-    assert findings(tmp_path, transactions__amount=[1.0, 2.0, amount]) == [expected]
+    keys = ("c1 / 2024-01-01", "c2 / 2024-01-02")
+    expected = Finding("transactions", "amount", "not a finite number", 3, keys, remedy)
+    amounts = [float("nan"), float("inf"), float("-inf")]
+    assert findings(tmp_path, transactions__amount=amounts) == [expected]
+
+
+def test_one_not_a_number_among_numbers(tmp_path):  # which a Parquet file's bounds do not show
+    [finding] = findings(tmp_path, transactions__amount=[1.0, float("nan"), 2.0])
+    assert (finding.problem, finding.rows) == ("not a finite number", 1)
 
 
 def test_a_propensity_that_is_no_probability(tmp_path):
@@ -388,6 +393,13 @@ def test_csv_tables_are_checked_like_the_others(tmp_path):
         ("holdings", "client_id", "unknown client: '07'", ("07 / leasing / null",)),
         ("holdings", "opened_on", "empty", ("07 / leasing / null",)),
     ]
+
+
+def test_a_csvs_days_are_not_guessed(tmp_path):
+    (tmp_path / "clients.csv").write_text("client_id,kind,joined_on\nc1,retail,05/06/2024\n")
+    (tmp_path / "holdings.csv").write_text("client_id,product_id,opened_on\nc1,mortgage,2024-06-05\n")
+    [finding] = check(tmp_path, CATALOG)
+    assert (finding.column, finding.problem) == ("joined_on", "not a day: '05/06/2024'")
 
 
 def test_only_the_first_keys_and_values_are_named(tmp_path):

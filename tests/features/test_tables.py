@@ -81,6 +81,15 @@ def engine(request: pytest.FixtureRequest) -> Callable[[Mapping[str, Any]], Bank
     return lambda tables: Bank.of(**ENGINES[request.param]({name: pa.table(table) for name, table in tables.items()}))
 
 
+def test_the_contracts_page_has_every_table_and_column_as_the_code_has_it():
+    page = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+    for table in TABLES.values():
+        section = page.split(f"### {table.name}\n")[1].split("\n### ")[0].split("\n## ")[0]
+        stated = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
+        rows = [(name.strip(" `"), kind.strip(), required.strip() == "yes") for name, kind, required in stated]
+        assert rows == [(column.name, str(column.type), column.required) for column in table.columns]
+
+
 # --- the same numbers from every engine ---
 
 
@@ -241,13 +250,13 @@ def test_csv_keeps_ids_as_they_are_written_and_guesses_attributes(tmp_path):
         '007,retail,2020-02-29,,41,"Bond, James"\n'
         "8,corporate,1969-12-31,2024-03-01,,\n"
     )
-    (tmp_path / "holdings.csv").write_text("client_id;product_id;opened_on\n007;0012;2020-03-01T10:00:00\n")
+    (tmp_path / "holdings.csv").write_text("client_id;product_id;opened_on\n007;1.10;2020-03-01T10:00:00\n")
     bank = Bank.open(tmp_path)
     assert column(bank["clients"], "client_id") == ["007", "8"]
     assert column(bank["clients"], "joined_on") == [-1.0, float(day_number(dt.date(2020, 2, 29)))]
     assert column(bank["clients"], "left_on") == [float(day_number(dt.date(2024, 3, 1))), None]
     assert bank.attributes == {"age": nw.Int64(), "name": nw.String()}
-    assert rows(bank["holdings"])[0]["product_id"] == "0012"
+    assert rows(bank["holdings"])[0]["product_id"] == "1.10"
     assert rows(bank["holdings"])[0]["opened_on"] == float(day_number(dt.date(2020, 3, 1)))
 
 
@@ -275,7 +284,7 @@ def test_a_folder_may_be_named_like_a_file(tmp_path):
     assert len(rows(Bank.open(tmp_path)["clients"])) == 3
 
 
-def test_what_a_partitioned_folders_names_say_is_read_as_text(tmp_path):
+def test_what_a_partitioned_folders_names_say_is_read_as_it_is_written(tmp_path):
     write(tmp_path)
     (tmp_path / "clients.parquet").unlink()
     for branch, client in (("007", "c1"), ("12", "c2")):
@@ -335,7 +344,7 @@ def test_a_table_that_the_contract_lacks_is_named():
 def test_a_file_that_is_not_parquet_is_named(tmp_path):
     write(tmp_path)
     (tmp_path / "links.parquet").write_text("client_id,linked_id")
-    with pytest.raises(TableError, match=r"table links cannot be read: .*links\.parquet.*; write it anew"):
+    with pytest.raises(TableError, match=r"table links cannot be read: .*links\.parquet.*; write the file again"):
         Bank.open(tmp_path)
 
 

@@ -1,0 +1,36 @@
+"""What the documents say of commands and parameters is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cli import app
+from training import Parameters
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+VERBS = {command.name or command.callback.__name__ for command in app.registered_commands}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"(?:^|[`/ ])sheaf ([a-z]+)\b(?= |`|$)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named & VERBS or not named
+    assert named <= VERBS | {"is"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_training_parameter_is_explained_with_its_default() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for name, value in Parameters().model_dump().items():
+        told = "see" if isinstance(value, dict) else f"{value:g}"
+        assert re.search(rf"\| `{name}` \| {re.escape(told)}", text), name
