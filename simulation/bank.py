@@ -1,4 +1,11 @@
-"""The simulation itself: month by month, block by block, from the state before a month to the tables after it."""
+"""The simulation itself: month by month, block by block, from the state before a month to the tables after it.
+
+In each month clients first open products, by the state before it (this is the truth), then some close or leave, needs
+start and end, attributes change, and at last balances and bookings follow from all of it. A need acts from the month
+after it started, while its trace is in the bookings of the month it started in: the tables show before the day most
+of what moves the client after it. Needs, bands and links meet in products of conditions, so that no product has the
+same drivers for everyone.
+"""
 
 from __future__ import annotations
 

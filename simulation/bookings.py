@@ -85,9 +85,7 @@ def _counts(now: Conditions, presence: Array, rng: np.random.Generator) -> Itera
         if booking.once:
             yield booking, (among & (presence > 0.5)).astype(np.int64)
             continue
-        expected = booking.a_month * presence * among
-        if booking.sized:
-            expected = expected * segment.activity[block]
+        expected = booking.a_month * presence * among * (segment.activity[block] if booking.sized else 1)
         if booking.scale:
             expected = expected * segment.attributes[booking.scale][block]
         yield booking, rng.poisson(expected)
@@ -95,7 +93,8 @@ def _counts(now: Conditions, presence: Array, rng: np.random.Generator) -> Itera
     for place, need in enumerate(segment.behaviour.needs.values()):
         for booking in need.bookings:
             strength = np.exp(TRACE_SPREAD * rng.standard_normal(len(presence), np.float32))
-            yield booking, shows[place] * (1 + rng.poisson(booking.a_month * strength))
+            expected = booking.a_month * strength * (segment.activity[block] if booking.sized else 1)
+            yield booking, shows[place] * (1 + rng.poisson(expected))
 
 
 class Partners:

@@ -9,7 +9,7 @@ import numpy as np
 from catalog import Kind
 from simulation.behaviour import conditions
 from simulation.state import TEXTS, Array, Bank, Edges, Segment
-from simulation.timing import DAYS_A_YEAR, Month
+from simulation.timing import Month
 
 RECENT_MONTHS = 3  # how long an opening counts as recent
 
@@ -70,8 +70,6 @@ class Conditions:
         segment, block = self.segment, self.block
         if name in segment.attributes:
             return segment.attributes[name][block]
-        if name == "tenure":
-            return (self.month.first - segment.joined[block]) / DAYS_A_YEAR
         if name == "products":
             return (segment.opened[:, block] > 0).sum(axis=0)
         if name == "works":

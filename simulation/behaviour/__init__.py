@@ -115,11 +115,14 @@ class Behaviour(_Model):
         known: dict[str, Container[str]] = {
             "need": self.needs, "link": self.links,
             "holds": self.products, "recent": self.products, "before": self.products,
+            "month": [str(month) for month in range(1, 13)],
         }  # fmt: skip
         for expression in expressions:
             for name, _ in conditions(expression):
                 prefix, dot, word = name.partition(".")
-                if word not in known[prefix] if prefix in known else not dot and name not in self.bands:
+                if prefix in ("sector", "rating"):  # their words are the state's; an unknown one fails on first use
+                    continue
+                if word not in known.get(prefix, ()) if dot else name not in self.bands:
                     what = prefix if dot else "band"
                     raise ValueError(f"condition {name} in {expression!r}: there is no such {what}")
         return self

@@ -120,7 +120,7 @@ def test_the_probability_is_the_logistic_of_the_coefficients_that_hold():
     assert np.isnan(probability[retail.row("credit_card")])  # held
 
 
-@pytest.mark.parametrize("word", ["need.holiday", "holds.spaceship", "elderly", "link.cousin"])
+@pytest.mark.parametrize("word", ["need.holiday", "holds.spaceship", "elderly", "link.cousin", "month.13", "cousin.x"])
 def test_a_condition_nobody_knows_is_refused(word):
     content = read_behaviour("retail").model_dump()
     content["products"]["mortgage"]["opens"][f"young & !{word}"] = 1.0
