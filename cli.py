@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -42,7 +43,9 @@ Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"]
 
 def main() -> None:
     """Runs the command; what a user can put right is told in a sentence, not in a traceback."""
-    warnings.showwarning = lambda message, *_, **__: errors.print(f"[yellow]Note:[/] {message}", highlight=False)
+    warnings.showwarning = lambda message, *_, **__: errors.print(
+        f"[yellow]Note:[/] {escape(str(message))}", highlight=False, soft_wrap=True
+    )
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
@@ -52,7 +55,7 @@ def main() -> None:
     except Exception as error:
         if not _is_told(error) or os.environ.get("SHEAF_TRACEBACK"):
             raise
-        errors.print(f"[red]Error:[/] {error}", highlight=False, markup=True)
+        errors.print(f"[red]Error:[/] {escape(_in_words(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -60,7 +63,16 @@ def _is_told(error: Exception) -> bool:
     """Errors of ours, whose messages say what to do; anything else is a fault of Sheaf and shows where."""
     import duckdb
 
-    return isinstance(error, ValueError | duckdb.IOException | OSError) or type(error).__name__ == "RegistryError"
+    of_tables = duckdb.IOException | duckdb.ConversionException | duckdb.InvalidInputException
+    others = {"RegistryError", "LightGBMError", "MlflowException"}  # by name: their libraries take seconds to import
+    return isinstance(error, ValueError | OSError | of_tables) or type(error).__name__ in others
+
+
+def _in_words(error: Exception) -> str:
+    import duckdb
+
+    hint = "; sheaf check DIR says everything that is wrong with the tables"
+    return f"{error}{hint if isinstance(error, duckdb.Error) else ''}"
 
 
 @contextmanager
@@ -125,7 +137,7 @@ def profile(
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
-    from features import Bank, dictionary
+    from features import Bank, dictionary, profile_parts
     from features import profile as build
     from features.snapshot import Snapshot
     from training.sample import last_day
@@ -134,14 +146,13 @@ def profile(
         raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both")
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
-    frame = build(bank, sold, day)
     with _steps(f"Profiles as of {day}") as step:
         if out is not None:
             step(str(out))
             out.parent.mkdir(parents=True, exist_ok=True)
-            frame.sort("client_id").sink_parquet(out)
+            build(bank, sold, day).sort("client_id").sink_parquet(out)
         if snapshot is not None:
-            Snapshot.write(snapshot, frame, dictionary(bank, sold), day, lambda done: step(f"{done:,} clients"))
+            Snapshot.write(snapshot, profile_parts(bank, sold, day), dictionary(bank, sold), day, lambda done: step(f"{done:,} clients"))
     console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
 
 
@@ -264,7 +275,7 @@ def recommend(
 
 def offers_table(answer: dict[str, Any], title: str) -> Table:
     """An answer of the service as a table a banker can read."""
-    table = Table(title=f"{title}: what to offer next, within {answer['horizon_days']} days of {answer['profile_day']}",
+    table = Table(title=f"{escape(title)}: what to offer next, within {answer['horizon_days']} days of {answer['profile_day']}",
                   title_justify="left", caption_justify="left", show_lines=True)  # fmt: skip
     table.add_column("", justify="right")
     table.add_column("bundle", max_width=26)
@@ -272,12 +283,12 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
     table.add_column("all", justify="right")
     table.add_column("because")
     for offer in answer["offers"]:
-        brings = [f"{part['name']} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
-        has = [part["name"] for part in offer["products"] if part["held"]]
+        brings = [f"{escape(part['name'])} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
+        has = [escape(part["name"]) for part in offer["products"] if part["held"]]
         beside = [f"[dim]beside {', '.join(has)}[/]"] if has else []
-        because = "\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"]
+        because = escape("\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"])
         table.add_row(
-            str(offer["rank"]), f"{offer['name']}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
+            str(offer["rank"]), f"{escape(offer['name'])}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
             f"{offer['probability']:.1%}", because,
         )  # fmt: skip
     if not answer["offers"]:
@@ -296,11 +307,13 @@ def serve(
     prepare_only: Annotated[bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")] = False,
 ) -> None:
     """Answer over HTTP on this machine: POST /recommend."""
-    from serving.preparing import command, prepare
+    from serving.preparing import FOLDER, command, prepare
 
     if data is not None:
         with _steps("Preparing") as step:
             prepare(data, read_catalog(catalog), _day(as_of), step)
+    if not (FOLDER / "profiles").is_dir():
+        raise ValueError(f"nothing is laid out to serve in {FOLDER}; name the bank: sheaf serve --data DIR")
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return

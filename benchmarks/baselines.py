@@ -5,7 +5,7 @@ Each learns from the clients and days that the model learned from, and gives (cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -24,12 +24,14 @@ ROWS = 30_000  # of clients who did not open the product; beyond, a sample that 
 class Baselines:
     """The training days stacked: who could open what (clients, products), and who did. Profiles are the model's."""
 
-    def __init__(self, days: Iterable[Day], candidates: Candidates):
+    def __init__(self, days: Sequence[Day], candidates: Candidates):
         aligned = [day.profiles.align(candidates.encoding.columns, candidates.encoding.categories) for day in days]
         self._columns, self._categories = aligned[0].columns, aligned[0].categories
         self._values = np.concatenate([profiles.values for profiles in aligned])
         self._could = np.concatenate([candidates.products(profiles.values) for profiles in aligned])
         self._did = np.concatenate([day.opened for day in days]) * self._could
+        known = np.ma.masked_invalid(self._values)
+        self._mean, self._spread = (of(axis=0, dtype=float).filled(0.0) for of in (known.mean, known.std))
 
     def popularity(self, profiles: ProfileMatrix) -> np.ndarray:
         """Of those who could open a product, the share that did."""
@@ -57,8 +59,7 @@ class Baselines:
     def logistic(self, profiles: ProfileMatrix, strength: float = STRENGTH) -> np.ndarray:
         """One logistic regression a product, on standardised numbers (null as the mean) and one-hot categories."""
         rng = np.random.default_rng(0)
-        mean, spread = np.nanmean(self._numbers(self._values), axis=0), np.nanstd(self._numbers(self._values), axis=0)
-        x, wanted = (self._standardised(values, mean, spread) for values in (self._values, profiles.values))
+        x, wanted = self._standardised(self._values), self._standardised(profiles.values)
         probability = np.zeros((len(wanted), self._did.shape[1]))
         for product in range(self._did.shape[1]):
             could, did = self._could[:, product], self._did[:, product] > 0
@@ -72,12 +73,10 @@ class Baselines:
             probability[:, product] = fitted.predict_proba(wanted)[:, 1]
         return probability
 
-    def _numbers(self, values: np.ndarray) -> np.ndarray:
-        return values[:, [name not in self._categories for name in self._columns]]
-
-    def _standardised(self, values: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-        varies = spread > 0
-        numbers = (self._numbers(values)[:, varies] - mean[varies]) / spread[varies]
+    def _standardised(self, values: np.ndarray) -> np.ndarray:
+        numeric = np.array([name not in self._categories for name in self._columns])
+        varying = [index for index in np.flatnonzero(numeric) if self._spread[index] > 0]
+        numbers = (values[:, varying] - self._mean[varying]) / self._spread[varying]
         parts = [np.nan_to_num(np.clip(numbers, -FAR, FAR))]
         for name, texts in self._categories.items():
             code = values[:, self._columns.index(name), None]

@@ -154,7 +154,8 @@ def _truth(folder: Path, measured: Measured) -> np.ndarray:
     probability[rows.client_id.map(row).to_numpy(), rows.product_id.map(positions).to_numpy()] = rows.probability
     untold = measured.slate.reached & np.isnan(probability)
     if untold.any():
-        console.print(f"{untold.sum():,} of {measured.slate.reached.sum():,} candidate products have no true probability: 0")
+        of = f"{untold.sum():,} of {measured.slate.reached.sum():,} candidate products"
+        console.print(f"{of} have no true probability, which counts as 0.")
     return np.nan_to_num(probability)
 
 

@@ -1,10 +1,10 @@
 """Bank tables in, client profiles as of a day out."""
 
 from features.contract import TABLES, C
-from features.dictionary import by_group, dictionary
+from features.dictionary import by_group, dictionary, to_markdown
 from features.feature import Feature, FeatureType
 from features.matrix import Alignment, ProfileMatrix, batches, encode
-from features.profile import profile
+from features.profile import profile, profile_parts
 from features.tables import Bank, TableError, day_number, from_day_number
 
 __all__ = [
@@ -23,4 +23,6 @@ __all__ = [
     "encode",
     "from_day_number",
     "profile",
+    "profile_parts",
+    "to_markdown",
 ]

@@ -1,6 +1,7 @@
 """What the client has with the bank: balances by side and product, how they move, limits, rates and fees.
 
-All of it stands at the bank's last known month-end and is null where that is more than two months old.
+All of it stands at the bank's last known month-end and is null where that is more than two months old; otherwise a
+client without positions has balances of 0.
 """
 
 from __future__ import annotations

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 from collections import Counter
+from collections.abc import Mapping
 from typing import Protocol, cast
 
-from catalog import Catalog
+from catalog import Catalog, Line
 from features import balances, demographics, flows, holdings, links, offers, value
 from features.expressions import Frame, Tables
 from features.feature import Feature
@@ -47,3 +49,38 @@ def by_group(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
 def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
     """Every feature of the bank's profiles, in the order of the profile's columns."""
     return [feature for features in by_group(bank, catalog).values() for feature in features]
+
+
+def to_markdown(bank: Bank, catalog: Catalog) -> str:
+    """The dictionary as a Markdown page; what is stated for every product, line or kind of booking takes one row."""
+    subjects = {product.product_id: ("{product_id}", product.name, "the product") for product in catalog.products}
+    lines = {str(line): ("{line}", str(line), "`{line}`") for line in Line}
+    kinds = {kind: ("{kind}", f"kind {kind}", "kind `{kind}`") for kind in catalog.policy.transaction_kinds}
+    stated = by_group(bank, catalog)
+    total = sum(map(len, stated.values()))
+    page = [
+        "# Features",
+        "",
+        f"The {total} columns of a client's profile with the catalog *{catalog.name}*, generated from what the",
+        "modules of `features/` state. `{product_id}`, `{line}` and `{kind}` stand for one column each of the",
+        "catalog's products, its business lines and the policy's kinds of bookings. A flag is 1 or 0. *Without rows*",
+        "is the value of a client of whom the bank's tables have none; null is never filled in. A time in months is",
+        "in twelfths of 365.25 days.",
+    ]
+    for group, features in stated.items():
+        module = inspect.getdoc(inspect.getmodule(GROUPS[group].features)) or ""
+        page += ["", f"## {group.capitalize()}", "", module, "", "| name | type | unit | meaning | without rows |"]
+        page.append("| --- | --- | --- | --- | --- |")
+        named = kinds if group == "flows" else subjects | lines
+        page += dict.fromkeys(_row(feature, named) for feature in features)
+    return "\n".join(page) + "\n"
+
+
+def _row(feature: Feature, subjects: Mapping[str, tuple[str, str, str]]) -> str:
+    name, meaning = feature.name, feature.meaning
+    column, parted, subject = name.partition("__")
+    if parted and subject in subjects:
+        placeholder, word, instead = subjects[subject]
+        name, meaning = f"{column}__{placeholder}", meaning.replace(word, instead)
+    without = "null" if feature.missing is None else f"{feature.missing:g}"
+    return f"| `{name}` | {feature.type} | {feature.unit} | {meaning} | {without} |"

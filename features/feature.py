@@ -19,8 +19,8 @@ class Feature:
     """The statement of one profile column.
 
     `reason` is the sentence that tells a person why it speaks for an offer, with `{value}` for the client's own
-    value; empty where the column is never given as a reason. `missing` is the value of a client of whom the group's
-    tables have no rows; None leaves it null.
+    value; it is true of values that are neither null nor 0. Empty where the column is never given as a reason.
+    `missing` is the value of a client of whom the group's tables have no rows; None leaves it null.
     """
 
     name: str

@@ -33,7 +33,9 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             count(f"openings__{key}", "openings", f"How often {name} was opened."),
             count(f"closings__{key}", "closings", f"How often {name} was closed."),
         ]
-        stated += [flag(f"held_{lag}m__{key}", f"Held {name} {lag} calendar month(s) before.") for lag in LAGS]
+        stated += [
+            flag(f"held_{lag}m__{key}", f"Held {name} on the day {lag} calendar month(s) earlier.") for lag in LAGS
+        ]
     stated += [
         count("products_held", "products", "Different products held.", "Holds {value} of our products"),
         count("products_ever", "products", "Different products ever held."),

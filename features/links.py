@@ -1,6 +1,7 @@
 """Whom the client is tied to, and what those hold: employers and staff, owners, groups, suppliers, guarantors.
 
-A row of `links` reads "client's <relation> is linked"; it is counted for both, each in its own direction.
+A row of `links` says that the linked client is the client's employer, owner and so on; it counts for both of them,
+each in its own direction.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
     products = [product.product_id for product in catalog.products]
     ties = _ties(known["links"]).join(clients.select(C.CLIENT), on=C.CLIENT, how="semi")
-    held = _held(known["holdings"].filter(nw.col(C.PRODUCT).is_in(products)), months_before(as_of, RECENT_MONTHS))
+    holdings = known["holdings"].filter(nw.col(C.PRODUCT).is_in(products))
+    theirs = holdings.join(ties.select(_OTHER), left_on=C.CLIENT, right_on=_OTHER, how="semi")
+    held = _held(theirs, months_before(as_of, RECENT_MONTHS))
     counts = _counts(ties)
     by_product = (
         _neighbours(ties)

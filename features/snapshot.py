@@ -6,8 +6,9 @@ import datetime as dt
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +43,17 @@ class Snapshot:
     def write(
         cls,
         folder: Path,
-        frame: Frame,
+        parts: Iterable[Frame],
         features: Sequence[Feature],
         as_of: dt.date,
         progress: Callable[[int], None] = lambda clients: None,
     ) -> int:
-        """Writes the profiles of a frame in batches, replaces `folder` as a whole, and returns how many there are."""
+        """Writes profiles (of `profile_parts`, say), replaces `folder` as a whole, and returns how many there are."""
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            clients = _write(place, frame, features, as_of, progress)
+            clients = _write(place, parts, features, as_of, progress)
             place.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
@@ -74,7 +75,9 @@ class Snapshot:
             shape = (len(ids), len(about["columns"]))
             if (folder / _VALUES).stat().st_size != 4 * shape[0] * shape[1]:
                 raise SnapshotError(f"{folder / _VALUES} is not whole; run `sheaf profile` anew")
-            values = np.memmap(folder / _VALUES, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, np.float32)
+            values = (
+                np.memmap(folder / _VALUES, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, np.float32)
+            )
             profiles = ProfileMatrix(ids, about["columns"], about["categories"], values)
             return cls(dt.date.fromisoformat(about["as_of"]), profiles)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -84,14 +87,14 @@ class Snapshot:
 
 
 def _write(
-    place: Path, frame: Frame, features: Sequence[Feature], as_of: dt.date, progress: Callable[[int], None]
+    place: Path, parts: Iterable[Frame], features: Sequence[Feature], as_of: dt.date, progress: Callable[[int], None]
 ) -> int:
     columns = [feature.name for feature in features]
     categories: dict[str, list[str]] = {}
     ids: list[np.ndarray] = []
     done = 0
     with (place / _VALUES).open("wb") as file:
-        for batch in batches(frame.sort(C.CLIENT)):
+        for batch in chain.from_iterable(batches(part.sort(C.CLIENT)) for part in parts):
             part = encode(batch, features)
             for name, texts in part.categories.items():  # texts keep their codes: later ones come after
                 known = categories.setdefault(name, [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -159,6 +160,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
 def connect(memory_limit: str = "4GB") -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory that spills to disk beyond `memory_limit` and keeps no order it need not keep."""
     connection = duckdb.connect(config={"memory_limit": memory_limit, "preserve_insertion_order": False})
+    connection.execute(f"set temp_directory = {_text(tempfile.gettempdir())}")  # not the folder one happens to be in
     with suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar, and refuses to speak of it
         connection.execute("set enable_progress_bar = false")
     connection.execute("set TimeZone = 'UTC'")  # a timestamp's day must not depend on the machine's zone

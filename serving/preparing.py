@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog import Catalog
-from features import Bank, dictionary, encode, profile
+from features import Bank, dictionary, encode, profile, profile_parts
 from features.snapshot import Snapshot
 from training.model import Model
 from training.registry import need_champion
@@ -33,7 +33,7 @@ def prepare(
     bank = Bank.open(data)
     day = as_of or last_day(bank)
     Snapshot.write(
-        FOLDER / "profiles", profile(bank, catalog, day), dictionary(bank, catalog), day,
+        FOLDER / "profiles", profile_parts(bank, catalog, day), dictionary(bank, catalog), day,
         lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from training import Candidates, Model
 MOST = 4
 LOOKED_AT = 8  # grounds looked at for every product of a bundle, the strongest first
 COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")
+VALUE = "{value}"  # in a feature's sentence; other braces are part of a bank's own names
 LEAST_SHARE = 0.05  # of all that speaks for the bundle: a weaker ground is no reason
 
 
@@ -88,10 +89,10 @@ class Reasons:
         if feature is None or not feature.reason:
             return ""
         if feature.type is FeatureType.CATEGORY:
-            return feature.reason.format(value=self._categories[feature.name][int(value)])
+            return feature.reason.replace(VALUE, self._categories[feature.name][int(value)])
         if value == 0.0:  # the sentences say what is there, not what is lacking
             return ""
-        return feature.reason.format(value=in_words(value, feature.unit))
+        return feature.reason.replace(VALUE, in_words(value, feature.unit))
 
 
 def in_words(value: float, unit: str) -> str:

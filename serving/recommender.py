@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from catalog import Catalog, Line
-from features import Alignment, ProfileMatrix
+from catalog import Catalog, Kind, Line
+from features import Alignment, C, ProfileMatrix
 from features.snapshot import Snapshot
 from serving.reasons import Reasons
 from training import Candidates, Contributions, Model, bundle_rows
@@ -91,8 +91,8 @@ class Recommender:
     def recommend_new(self, attributes: Mapping[str, float | str | None], k: int = 5, lines: Sequence[Line] = ()) -> Answer:
         """The same for someone who is not a client yet: `attributes` by profile column, at least `kind`.
 
-        What is not given is not known; nothing is held. Raises ValueError for a column that profiles lack, or a
-        text where they hold a number.
+        What is not given is not known; nothing is held. Raises ValueError for a column that profiles lack, a
+        text where they hold a number, a number that is not finite, and a kind that is none.
         """
         profiles = self.snapshot.profiles
         values = np.full((1, len(profiles.columns)), np.nan, dtype=np.float32)
@@ -109,9 +109,13 @@ class Recommender:
             if (name in categories) != isinstance(value, str):
                 raise ValueError(f"{name}: {'a text' if name in categories else 'a number'} is wanted, not {value!r}")
             if isinstance(value, str):
+                if name == C.KIND and value not in set(Kind):  # what is not known would exclude nobody
+                    raise ValueError(f"{name}: {value!r} is none of {', '.join(Kind)}")
                 if value not in categories[name]:
                     categories[name].append(value)
                 values[0, at[name]] = categories[name].index(value)
+            elif not abs(value) <= float(np.finfo(np.float32).max):
+                raise ValueError(f"{name}: {value:g} is not a number that profiles can hold")
             else:
                 values[0, at[name]] = value
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)

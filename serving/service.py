@@ -63,10 +63,7 @@ def application(recommender: Recommender) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [
-            {"field": ".".join(str(step) for step in item["loc"][1:]) or "body", "problem": item["msg"]}
-            for item in error.errors()
-        ]
+        wrong = [{"field": _field(item), "problem": item["msg"]} for item in error.errors()]
         return JSONResponse({"detail": wrong}, status_code=422)
 
     # Not `async`-waiting on anything, and short: run on the event loop, a thread would cost more than the answer.
@@ -87,6 +84,12 @@ def application(recommender: Recommender) -> FastAPI:
     return app
 
 
+def _field(error: dict[str, Any]) -> str:
+    """Where in the body: `k`, `lines.1`, `new_client.age`; deeper steps of a place are pydantic's own."""
+    steps = () if error["type"] == "json_invalid" else error["loc"][1:3]
+    return ".".join(map(str, steps)) or "body"
+
+
 def settle() -> None:
     """Keeps the garbage collector from stopping requests: what start-up made is never looked at again.
 
@@ -103,7 +106,8 @@ def load() -> Recommender:
     return Recommender(model, Snapshot.read(Path(os.environ.get("SHEAF_PROFILES", PROFILES))))
 
 
-app = FastAPI()  # filled when a worker starts, so that importing this file needs no model
+# Filled when a worker starts, so that importing this file needs no model; it then has the pages of its own.
+app = FastAPI(openapi_url=None)
 
 
 @bentoml.service(name="sheaf", traffic={"timeout": 10}, logging={"access": {"enabled": False}})

@@ -70,7 +70,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
     bank, folder = made.bank(), tmp_path_factory.mktemp("snapshot") / "profiles"
     frame = profile(bank, made.CATALOG, made.LAST_DAY)
-    Snapshot.write(folder, frame, dictionary(bank, made.CATALOG), made.LAST_DAY)
+    Snapshot.write(folder, [frame], dictionary(bank, made.CATALOG), made.LAST_DAY)
     return Snapshot.read(folder)
 
 
@@ -130,7 +130,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
 
     folder = _with_registry(tmp_path_factory.mktemp("line"), empty_registry)
     catalog, bank = read_catalog(DEFAULT), folder / "bank"
-    simulate(bank, 600, months=6, seed=2)
+    simulate(bank, 500, months=4, seed=2)
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         trained = train(Bank.open(bank), catalog, made.DAYS[-1:], parameters=made.QUICK)

@@ -21,7 +21,7 @@ from training.ranking import COLUMNS, Sample
 RETAIL, FIRMS = (Kind.RETAIL,), (Kind.CORPORATE, Kind.INSTITUTION)
 DAYS = [dt.date(2025, 10, 30), dt.date(2025, 11, 30)]  # as-of days to train on
 LAST_DAY = dt.date(2025, 12, 31)  # of the bank's last opening
-MONTHS = 7
+MONTHS = 4
 
 CATALOG = Catalog(
     name="made",
@@ -38,7 +38,8 @@ CATALOG = Catalog(
         Product(product_id="firm_account", name="Business account", line=Line.CORPORATE, family="accounts", kinds=FIRMS,
                 attributes={"digital": 1.0}),
         Product(product_id="exchange", name="Foreign exchange", line=Line.INTERNATIONAL, family="fx", kinds=FIRMS),
-        Product(product_id="overdraft", name="Overdraft", line=Line.CORPORATE, family="loans", kinds=FIRMS, alone=False),
+        Product(product_id="overdraft", name="Overdraft", line=Line.CORPORATE, family="loans", kinds=FIRMS,
+                alone=False),
     ),
     bundles=(
         Bundle(bundle_id="home", name="Home package", products=("mortgage", "insurance"), line=Line.RETAIL,
@@ -54,9 +55,9 @@ OFFERS = ["home", "trader", "start", "account", "card", "mortgage", "insurance",
 
 QUICK = Parameters(
     holdout_share=0.3,
-    rounds=15,
-    patience=15,
-    adoption={"num_leaves": 7, "learning_rate": 0.2, "min_data_in_leaf": 10, "cat_smooth": 1.0},
+    rounds=20,
+    patience=20,
+    adoption={"num_leaves": 7, "learning_rate": 0.3, "min_data_in_leaf": 5, "min_data_per_group": 5, "cat_smooth": 1.0},
     ranking_rounds=6,
     ranking={"num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10},
 )
@@ -80,17 +81,17 @@ def frames(clients: int = 500, seed: int = 0) -> dict[str, pd.DataFrame]:
         }
     )
     suits = np.array([[Kind(kind) in product.kinds for product in CATALOG.products] for kind in people["kind"]])
-    chance = suits * np.where(wanted[:, None] == np.array(PRODUCTS), 0.25, 0.01)
+    chance = suits * np.where(wanted[:, None] == np.array(PRODUCTS), 0.3, 0.01)
     start = pd.Timestamp(LAST_DAY) + pd.offsets.MonthBegin(-MONTHS)
-    basic = np.flatnonzero(rng.random(clients) < 0.8)
+    basic = np.flatnonzero(rng.random(clients) < 0.8).tolist()
     rows = [(client, np.where(firm, "firm_account", "account")[client], start, pd.NaT) for client in basic]
     closed = np.full(suits.shape, start)  # free again from that day on
     for client, product, *_ in rows:
         closed[client, PRODUCTS.index(product)] = pd.Timestamp.max
     for month in pd.date_range(start, periods=MONTHS, freq="MS"):
-        for client, product in np.argwhere((rng.random(suits.shape) < chance) & (closed < month)):
+        for client, product in np.argwhere((rng.random(suits.shape) < chance) & (closed < month)).tolist():
             opened = month + pd.Timedelta(int(rng.integers(28)), "D")
-            end = opened + pd.Timedelta(int(rng.integers(10, 50)), "D") if rng.random() < 0.6 else pd.Timestamp.max
+            end = opened + pd.Timedelta(int(rng.integers(10, 50)), "D") if rng.random() < 0.15 else pd.Timestamp.max
             closed[client, product] = end
             rows.append((client, PRODUCTS[product], opened, end if end <= pd.Timestamp(LAST_DAY) else pd.NaT))
     rows.append((clients - 1, "account", pd.Timestamp(LAST_DAY), pd.NaT))

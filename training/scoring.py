@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import Catalog
-from features import Bank, C, batches, dictionary, encode, profile
+from features import Bank, C, batches, dictionary, encode, profile_parts
 from training.model import Model
 
 SCHEMA = pa.schema(
@@ -35,7 +38,7 @@ def rank(
     threads: int = 2,
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
-    clients and rows. The file appears when it is whole."""
+    clients and rows. The file appears when it is whole. Raises ValueError where nobody is active on that day."""
     candidates = model.candidates(catalog)
     features = dictionary(bank, catalog)
     names = pa.array([offer.bundle_id for offer in candidates.offers])
@@ -44,7 +47,7 @@ def rank(
     clients = rows = 0
     try:
         with pq.ParquetWriter(place, SCHEMA) as writer:
-            for batch in batches(profile(bank, catalog, as_of).sort(C.CLIENT)):
+            for batch in chain.from_iterable(map(_by_client, profile_parts(bank, catalog, as_of))):
                 profiles = model.align(encode(batch, features))
                 ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
                 if top is not None:
@@ -60,7 +63,13 @@ def rank(
                 clients += len(profiles.client_ids)
                 rows += len(ranking.client)
                 progress(clients)
+        if not clients:
+            raise ValueError(f"no client is active on {as_of}, so there is nobody to rank; give another day")
         place.replace(out)
     finally:
         place.unlink(missing_ok=True)
     return clients, rows
+
+
+def _by_client(part: nw.LazyFrame[Any]) -> Iterator[nw.DataFrame[Any]]:
+    return batches(part.sort(C.CLIENT))

@@ -18,14 +18,23 @@ DAY = dt.date(2024, 6, 30)
 CATALOG = Catalog(
     name="small",
     products=(
-        Product(product_id="account", name="Account", line=Line.RETAIL, family="a", side="deposit", margin=0.01,
-                annual_fee=24.0, balance=1000.0),
-        Product(product_id="loan", name="Loan", line=Line.CORPORATE, family="l", side="asset", margin=0.02,
-                balance=50000.0),
+        Product(
+            product_id="account",
+            name="Account",
+            line=Line.RETAIL,
+            family="a",
+            side="deposit",
+            margin=0.01,
+            annual_fee=24.0,
+            balance=1000.0,
+        ),
+        Product(
+            product_id="loan", name="Loan", line=Line.CORPORATE, family="l", side="asset", margin=0.02, balance=50000.0
+        ),
         Product(product_id="card", name="Card", line=Line.RETAIL, family="c", annual_fee=12.0),
     ),
     policy=Policy(transfer_rate=0.03, transaction_kinds=("card", "salary")),
-)  # fmt: skip
+)
 PRODUCTS = [product.product_id for product in CATALOG.products]
 
 
@@ -101,20 +110,32 @@ def _rows(dated: st.SearchStrategy[pd.Timestamp], month: st.SearchStrategy[pd.Ti
     return {
         "holdings": st.fixed_dictionaries({"client_id": ids, "product_id": products, "opened_on": dated}),
         "positions": st.fixed_dictionaries(
-            {"client_id": ids, "product_id": products, "month": month, "balance": maybe(AMOUNTS.map(abs)),
-             "rate": maybe(st.integers(0, 90).map(lambda n: n / 1000)), "fees": maybe(AMOUNTS), "limit": maybe(AMOUNTS)}
+            {
+                "client_id": ids,
+                "product_id": products,
+                "month": month,
+                "balance": maybe(AMOUNTS.map(abs)),
+                "rate": maybe(st.integers(0, 90).map(lambda n: n / 1000)),
+                "fees": maybe(AMOUNTS),
+                "limit": maybe(AMOUNTS),
+            }
         ),
         "transactions": st.fixed_dictionaries(
-            {"client_id": ids, "booked_at": dated, "amount": AMOUNTS,
-             "currency": maybe(st.sampled_from(["EUR", "USD"])),
-             "kind": maybe(st.sampled_from(["card", "salary", "unlisted"])), "channel": st.none(),
-             "counterparty_id": maybe(st.sampled_from(["x", "y", "z"]))}
+            {
+                "client_id": ids,
+                "booked_at": dated,
+                "amount": AMOUNTS,
+                "currency": maybe(st.sampled_from(["EUR", "USD"])),
+                "kind": maybe(st.sampled_from(["card", "salary", "unlisted"])),
+                "channel": st.none(),
+                "counterparty_id": maybe(st.sampled_from(["x", "y", "z"])),
+            }
         ),
         "links": st.fixed_dictionaries(
             {"client_id": ids, "linked_id": ids, "relation": st.sampled_from([*map(str, Relation)]), "since": dated}
         ),
         "offers": st.fixed_dictionaries({"client_id": ids, "bundle_id": st.just("b"), "offered_at": dated}),
-    }  # fmt: skip
+    }
 
 
 @st.composite

@@ -27,9 +27,7 @@ CLIENTS = pd.DataFrame(
         "nationality": ["x", "y"],
     }
 )
-HOLDINGS = pd.DataFrame(
-    {"client_id": ["a"], "product_id": ["card"], "opened_on": pd.to_datetime(["2024-01-31"])}
-)  # fmt: skip
+HOLDINGS = pd.DataFrame({"client_id": ["a"], "product_id": ["card"], "opened_on": pd.to_datetime(["2024-01-31"])})
 BANK = Bank.of(clients=CLIENTS, holdings=HOLDINGS)
 
 

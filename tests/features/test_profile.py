@@ -4,15 +4,17 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, batches, day_number, dictionary, encode, profile
+from features import Bank, batches, day_number, dictionary, encode, profile, profile_parts
 from features.expressions import months_before
-from tests.features.banks import CATALOG, DAY, Rows, bank, client, futures, pasts, profiles, tables, written
+from tests.features.banks import CATALOG, DAY, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
 MINIMAL = {
     "clients": [client("a"), client("b")],
@@ -21,7 +23,7 @@ MINIMAL = {
 
 
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=25)
 def test_nothing_dated_after_the_day_moves_any_column(data: Any) -> None:
     past = data.draw(pasts())
     one, other = (Bank.of(**tables(data.draw(futures(past)))) for _ in range(2))
@@ -83,8 +85,10 @@ def test_only_those_who_have_joined_and_not_left_are_profiled() -> None:
 
 
 def test_the_latest_row_known_of_a_client_counts() -> None:
-    rows = [client("a", valid_from=day, rating=grade)
-            for day, grade in ((None, "C"), ("2024-01-01", "B"), ("2024-06-30", "A"), ("2024-07-01", "D"))]  # fmt: skip
+    rows = [
+        client("a", valid_from=day, rating=grade)
+        for day, grade in ((None, "C"), ("2024-01-01", "B"), ("2024-06-30", "A"), ("2024-07-01", "D"))
+    ]
     assert profiles(bank(clients=rows, holdings=[]))["rating"].tolist() == ["A"]
 
 
@@ -108,7 +112,9 @@ def test_the_banks_own_cohort_of_the_day_is_taken() -> None:
 def test_an_attribute_named_like_a_profile_column_is_refused() -> None:
     clients = pd.DataFrame([client("a", products_held=3)]).astype({"joined_on": "datetime64[s]"})
     holdings = pd.DataFrame({"client_id": ["a"], "product_id": ["card"], "opened_on": [pd.Timestamp("2024-01-31")]})
-    with pytest.raises(ValueError, match=r"clients: columns \['products_held'\] have the names of profile columns; ren"):
+    with pytest.raises(
+        ValueError, match=r"clients: columns \['products_held'\] have the names of profile columns; ren"
+    ):
         profile(Bank.of(clients=clients, holdings=holdings), CATALOG, DAY)
 
 
@@ -135,6 +141,40 @@ def test_batches_are_the_frame_cut_up(tmp_path: Path) -> None:
         assert sorted(name for part in parts for name in part["client_id"].to_list()) == [
             row["client_id"] for row in rows["clients"]
         ]
+
+
+def test_parts_are_the_profiles_in_the_order_of_the_clients(tmp_path: Path) -> None:
+    ids = ["C10", "C9", "c1", "C100", "Ä", "a b", "É'"]
+    rows: Any = {
+        "clients": [client(name) for name in ids] + [client("left", left_on="2024-06-01")],
+        "holdings": [{"client_id": name, "product_id": "loan", "opened_on": "2024-01-31"} for name in [*ids, "left"]],
+        "links": [{"client_id": ids[0], "linked_id": name, "relation": "owner"} for name in ids[1:]],
+        "transactions": [{"client_id": name, "booked_at": "2024-06-01", "amount": len(name)} for name in ids],
+        "positions": [
+            {"client_id": name, "product_id": "card", "month": "2024-06-30", "balance": 0.0, "fees": fee}
+            for fee, name in enumerate(ids)
+        ],
+    }
+    for some in (bank(**rows), written(tables(rows), tmp_path / "tables")):
+        whole = profiles(some)
+        parts = [
+            part.collect().to_pandas().set_index("client_id") for part in profile_parts(some, CATALOG, DAY, clients=3)
+        ]
+        assert [len(part) for part in parts] == [3, 3, 1]
+        pd.testing.assert_frame_equal(pd.concat([part.sort_index() for part in parts]), whole)
+        [named] = profile_parts(some, CATALOG, DAY, ["Ä", "left", "c1"])
+        pd.testing.assert_frame_equal(
+            named.collect().to_pandas().set_index("client_id").sort_index(), whole.loc[["c1", "Ä"]]
+        )
+
+
+def test_parts_of_relations_that_the_caller_handed_over() -> None:
+    connection = duckdb.connect()
+    relations = {name: connection.from_arrow(pa.Table.from_pandas(frame(name, rows))) for name, rows in MINIMAL.items()}
+    parts = [
+        part.collect()["client_id"].to_list() for part in profile_parts(Bank.of(**relations), CATALOG, DAY, clients=1)
+    ]
+    assert parts == [["a"], ["b"]]
 
 
 ENCODED = bank(

@@ -93,8 +93,11 @@ def test_those_who_left_have_no_part_in_the_total() -> None:
 def test_performance_of_firms() -> None:
     rows = {"up": (100.0, -90.0), "even": (100.0, -91.0), "down": (100.0, -101.0), "silent": (-1.0,), "person": (1.0,)}
     clients = [client(name, kind="retail" if name == "person" else "corporate") for name in rows]
-    bookings = [{"client_id": name, "booked_at": "2024-06-01", "amount": amount}
-                for name, amounts in rows.items() for amount in amounts]  # fmt: skip
+    bookings = [
+        {"client_id": name, "booked_at": "2024-06-01", "amount": amount}
+        for name, amounts in rows.items()
+        for amount in amounts
+    ]
     bookings.append({"client_id": "down", "booked_at": "2023-06-01", "amount": 9999.0})  # over a year ago
     found = profiles(bank(clients=clients, holdings=[], transactions=bookings))["performance"]
     assert found.dropna().to_dict() == {"up": "prosperous", "even": "general", "down": "loss_making"}
@@ -104,7 +107,15 @@ def test_closeness_takes_months_products_and_lines() -> None:
     policy = Policy(closeness=Closeness(tenure_months=24, products=2, lines=2))
     clients = [client(name) for name in ("one_line", "few", "close")] + [client("new", joined_on="2023-06-30")]
     held = {"one_line": ("account", "card"), "few": ("loan",), "close": ("account", "loan"), "new": ("account", "loan")}
-    holdings = [{"client_id": name, "product_id": product, "opened_on": "2023-06-30"}
-                for name, products in held.items() for product in products]  # fmt: skip
+    holdings = [
+        {"client_id": name, "product_id": product, "opened_on": "2023-06-30"}
+        for name, products in held.items()
+        for product in products
+    ]
     found = profiles(bank(clients=clients, holdings=holdings), CATALOG.model_copy(update={"policy": policy}))
-    assert found["closeness"].to_dict() == {"close": "core", "few": "ordinary", "new": "ordinary", "one_line": "ordinary"}
+    assert found["closeness"].to_dict() == {
+        "close": "core",
+        "few": "ordinary",
+        "new": "ordinary",
+        "one_line": "ordinary",
+    }

@@ -1,0 +1,78 @@
+"""The yardsticks themselves: what they compute by hand, that they skip where they must, and that they agree."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmarks import profiles
+from benchmarks.measure import Figure, in_turns, median_ratio
+from benchmarks.profile_query import query
+from benchmarks.santander import __main__ as santander
+from catalog import DEFAULT, read_catalog
+from features.tables import connect
+
+
+def test_average_precision_counts_the_first_seven_and_divides_by_what_was_opened():
+    shown = np.array([[0, 1, 2, 3, 4, 5, 6], [7, 8, 0, -1, -1, -1, -1], [0, 1, 2, 3, 4, 5, 6]])
+    opened = np.zeros((3, 9), dtype=bool)
+    opened[0, [0, 2]] = True
+    opened[1, [0, 8, 3]] = True
+    assert santander.average_precision(shown, opened) == pytest.approx([(1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 3, 0])
+
+
+def test_average_precision_of_a_client_who_opened_more_than_seven_can_still_be_one():
+    opened = np.ones((1, 9), dtype=bool)
+    assert santander.average_precision(np.arange(7)[None], opened) == pytest.approx([1.0])
+
+
+def test_a_client_without_a_ranking_counts_zero():
+    assert santander.average_precision(np.full((1, 7), -1), np.ones((1, 9), dtype=bool)) == pytest.approx([0.0])
+
+
+def test_santander_is_skipped_where_the_data_is_absent(tmp_path, capsys):
+    santander.main(data=tmp_path)
+    assert "skipped" in capsys.readouterr().out
+
+
+def test_ways_take_turns_and_the_order_turns_too():
+    called = []
+    seconds = in_turns(3, ours=lambda: called.append("ours"), theirs=lambda: called.append("theirs"))
+    assert called == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert {name: len(of_way) for name, of_way in seconds.items()} == {"ours": 3, "theirs": 3}
+
+
+def test_ratio_is_the_median_over_rounds():
+    assert median_ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == 2.0
+
+
+@pytest.mark.parametrize(("at_most", "met"), [(True, False), (False, True)])
+def test_a_target_is_a_limit_or_a_floor(at_most, met):
+    assert Figure("", "", "", 1.6, 1.5, at_most).met is met
+
+
+def test_the_query_written_by_hand_gives_the_profile(tmp_path):
+    sold = read_catalog(DEFAULT)
+    profiles.make(tmp_path, 1_500, 30_000, sold)
+    by_hand = connect().sql(query(tmp_path, sold, profiles.DAY)).to_arrow_table()
+    assert profiles.check_equal(profiles.by_sheaf(tmp_path, sold), by_hand, tmp_path, sold) == by_hand.num_columns
+
+
+def test_a_difference_between_query_and_profile_is_named(tmp_path):
+    sold = read_catalog(DEFAULT)
+    profiles.make(tmp_path, 300, 3_000, sold)
+    wrong = query(tmp_path, sold, profiles.DAY).replace("/ 30.4375 as tenure_months", "/ 30 as tenure_months")
+    with pytest.raises(ValueError, match="tenure_months"):
+        profiles.check_equal(profiles.by_sheaf(tmp_path, sold), connect().sql(wrong).to_arrow_table(), tmp_path, sold)
+
+
+@pytest.mark.parametrize("module", ["profiles", "rank", "serving", "simulated", "simulation"])
+def test_every_benchmark_says_what_it_compares(module):
+    app = typer.Typer()
+    app.command()(importlib.import_module(f"benchmarks.{module}").main)
+    told = CliRunner().invoke(app, ["--help"])
+    assert told.exit_code == 0, told.output

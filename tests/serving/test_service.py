@@ -1,0 +1,171 @@
+"""The service as its callers meet it: a process of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from catalog import Line
+from serving import Answer
+from tests.conftest import WholeLine
+
+
+def post(service: str, body: Any) -> httpx.Response:
+    """The answer to a body of JSON, or of bytes as they are."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(f"{service}/recommend", content=content, headers={"content-type": "application/json"}, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def client_id(line: WholeLine) -> str:
+    return str(line.recommender.snapshot.profiles.client_ids[0])
+
+
+def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: WholeLine, client_id: str) -> None:
+    reply = post(service, {"client_id": client_id, "k": 3})
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    answer = Answer.model_validate(reply.json())
+    assert reply.json().keys() == {
+        "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version"
+    }  # fmt: skip
+    assert answer == line.recommender.recommend(client_id, k=3)
+    assert len(answer.offers) == 3
+    first = reply.json()["offers"][0]
+    assert first.keys() == {
+        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why"
+    }  # fmt: skip
+    assert first["products"][0].keys() == {"product_id", "name", "line", "held", "probability"}
+
+
+def test_lines_and_k_have_defaults(service: str, client_id: str) -> None:
+    assert len(post(service, {"client_id": client_id}).json()["offers"]) == 5
+    only = post(service, {"client_id": client_id, "lines": ["intermediary"], "k": 100}).json()["offers"]
+    assert {offer["line"] for offer in only} == {"intermediary"}
+
+
+@pytest.mark.parametrize("kind", ["retail", "corporate", "institution"])
+def test_someone_new_gets_offers(service: str, kind: str) -> None:
+    reply = post(service, {"new_client": {"kind": kind, "age": None}})
+    assert reply.status_code == 200
+    assert reply.json()["client_id"] is None
+    assert len(reply.json()["offers"]) == 5
+
+
+@pytest.mark.parametrize("client", ["C9999999", "nobody", "漢字", "a/b?c=d", " ", "\\", "x" * 200, "\x00"])
+def test_an_unknown_client_is_a_404_that_names_it(service: str, client: str) -> None:
+    reply = post(service, {"client_id": client})
+    assert reply.status_code == 404
+    assert f"no client {client!r} in the profiles of 2025-12-31" in reply.json()["detail"]
+
+
+BAD = [
+    (b"", "body", "required"),
+    (b"{", "body", "JSON"),
+    (b"not json at all", "body", "JSON"),
+    (b'\xff\xfe{"client_id": 1}', "body", ""),
+    (b"[]", "body", ""),
+    (b"null", "body", ""),
+    (b"{}", "body", "give either client_id or new_client"),
+    (b'{"client_id": "a", "k": NaN}', "k", ""),
+    (b'{"new_client": {"kind": "retail", "age": NaN}}', "new_client.age", "finite"),
+    (b'{"new_client": {"kind": "retail", "age": Infinity}}', "new_client.age", "finite"),
+    (b'{"client_id": "\\ud800"}', "client_id", ""),
+    ({"client_id": 7}, "client_id", "string"),
+    ({"client_id": ""}, "client_id", "at least 1"),
+    ({"client_id": ["a"]}, "client_id", "string"),
+    ({"client_id": "x" * 201}, "client_id", "at most 200"),
+    ({"client_id": "a", "k": 0}, "k", "greater than or equal to 1"),
+    ({"client_id": "a", "k": 101}, "k", "less than or equal to 100"),
+    ({"client_id": "a", "k": "five"}, "k", "integer"),
+    ({"client_id": "a", "k": 1.5}, "k", "integer"),
+    ({"client_id": "a", "k": None}, "k", "integer"),
+    ({"client_id": "a", "lines": ["retail", "space"]}, "lines.1", "'corporate', 'retail', 'intermediary'"),
+    ({"client_id": "a", "lines": "retail"}, "lines", "list"),
+    ({"client_id": "a", "lines": [*Line, "retail"]}, "lines", "at most 4"),
+    ({"client_id": "a", "customer": "b"}, "customer", "not permitted"),
+    ({"client_id": "a", "new_client": {"kind": "retail"}}, "body", "give either client_id or new_client"),
+    ({"new_client": {}}, "body", "new_client needs its kind"),
+    ({"new_client": {"age": 31}}, "body", "new_client needs its kind"),
+    ({"new_client": {"kind": 3}}, "body", "new_client needs its kind"),
+    ({"new_client": {"kind": "wizard"}}, "new_client", "kind: 'wizard' is none of retail, corporate, institution"),
+    ({"new_client": {"kind": "retail", "shoe_size": 43}}, "new_client", "shoe_size: no such column of a profile"),
+    ({"new_client": {"kind": "retail", "age": "old"}}, "new_client", "age: a number is wanted"),
+    ({"new_client": {"kind": "retail", "age": 1e300}}, "new_client", "age: 1e+300"),
+    ({"new_client": {"kind": "retail", "age": [1]}}, "new_client.age", ""),
+    ({"new_client": {"kind": "retail", **{f"a{n}": 1 for n in range(500)}}}, "new_client", "at most 500"),
+]
+
+
+@pytest.mark.parametrize(("body", "field", "problem"), BAD, ids=[str(body)[:50] for body, *_ in BAD])
+def test_a_bad_body_is_a_422_that_names_the_field(service: str, body: Any, field: str, problem: str) -> None:
+    reply = post(service, body)
+    assert reply.status_code == 422, reply.text
+    told = reply.json()["detail"]
+    assert all(item.keys() == {"field", "problem"} for item in told)
+    mine = [item["problem"] for item in told if item["field"] == field]
+    assert mine, told
+    assert any(problem in item for item in mine), told
+
+
+def test_several_wrong_fields_are_told_at_once(service: str) -> None:
+    told = post(service, {"client_id": 1, "k": 0, "lines": ["x"], "more": 1}).json()["detail"]
+    assert {item["field"] for item in told} == {"client_id", "k", "lines.0", "more"}
+
+
+def test_a_body_without_a_content_type_is_no_fault_of_the_service(service: str) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        reply = httpx.post(f"{service}/recommend", content=b'{"client_id": "a"}', headers={"content-type": kind})
+        assert 400 <= reply.status_code < 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"client_id": "x" * 5_000_000},
+        {"new_client": {"kind": "retail", "region": "y" * 1_000_000}},
+        {"new_client": {str(number): number for number in range(100_000)}},
+        [[[[]]]] * 10_000,
+        b"[" * 100_000,
+        b"\x00" * 1_000_000,
+    ],
+    ids=["long id", "long text", "many fields", "lists", "deep", "zeros"],
+)
+def test_a_huge_body_is_the_callers_fault(service: str, body: Any) -> None:
+    assert 400 <= post(service, body).status_code < 500
+
+
+def test_texts_of_all_scripts_pass_through(service: str) -> None:
+    reply = post(service, {"new_client": {"kind": "retail", "sector": "Kfz-Gewerbe 漢字 🏦 {value}"}})
+    assert reply.status_code == 200
+
+
+def test_other_ways_in_are_closed(service: str) -> None:
+    assert httpx.get(f"{service}/recommend").status_code == 405
+    assert httpx.get(f"{service}/nothing").status_code == 404
+
+
+def test_health_and_metrics_are_told(service: str) -> None:
+    for path in ("livez", "readyz", "healthz", "metrics"):
+        assert httpx.get(f"{service}/{path}").status_code == 200
+
+
+def test_the_api_describes_itself(service: str) -> None:
+    told = httpx.get(f"{service}/openapi.json").json()
+    ask = told["paths"]["/recommend"]["post"]
+    assert ask["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Ask"}
+    assert ask["responses"]["200"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Answer"}
+    assert {"client_id", "new_client", "k", "lines"} == told["components"]["schemas"]["Ask"]["properties"].keys()
+    assert httpx.get(f"{service}/docs").status_code == 200
+
+
+def test_callers_at_the_same_time_get_their_own_answers(service: str, line: WholeLine) -> None:
+    clients = [str(client) for client in line.recommender.snapshot.profiles.client_ids[:40]]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda client: post(service, {"client_id": client}).json(), clients))
+    for client, answer in zip(clients, answers, strict=True):
+        assert Answer.model_validate(answer) == line.recommender.recommend(client)

@@ -1,0 +1,328 @@
+"""The `sheaf` command as its users meet it: what it writes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import cli
+from catalog import read_catalog
+from tests.conftest import ROOT
+from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
+from training import Model, registry
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; `out` and `err` have single spaces, since a console breaks lines where it likes."""
+
+    code: int
+    out: str
+    err: str
+
+
+Sheaf = Callable[..., Ended]
+
+
+@pytest.fixture
+def sheaf(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sheaf:
+    """Runs `sheaf` in a folder of its own."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the command replaces it
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["sheaf", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err + told.out
+        return Ended(int(ended.value.code or 0), " ".join(told.out.split()), " ".join(told.err.split()))
+
+    return run
+
+
+@pytest.fixture
+def bank(made_folder: Path) -> list[str | Path]:
+    """The options that name the made bank and its catalog."""
+    return ["--data", made_folder / "bank", "--catalog", made_folder / "catalog.yaml"]
+
+
+@pytest.fixture
+def champion(workplace: Path, model: Model) -> Model:
+    """In the registry of this folder."""
+    registry.crown(registry.record(model, {}, {}, {}, {}), registry.CHAMPION)
+    return model
+
+
+def test_the_catalog_of_these_tests_can_be_written_as_yaml(made_folder: Path) -> None:
+    assert read_catalog(made_folder / "catalog.yaml") == CATALOG
+
+
+def test_from_tables_to_offers(sheaf: Sheaf, bank: list[str | Path], made_folder: Path, workplace: Path) -> None:
+    checked = sheaf("check", made_folder / "bank", "--catalog", made_folder / "catalog.yaml")
+    assert (checked.code, "all tables are as the contract says" in checked.out) == (0, True)
+
+    days = [argument for day in DAYS for argument in ("--as-of", str(day))]
+    trained = sheaf("train", *bank, *days, "--horizon-days", "30", "--parameters", made_folder / "quick.yaml")
+    assert trained.code == 0, trained.err
+    assert "by a model of earlier days only, in order of time" in trained.out
+    assert "Registered as version 1, alias champion." in trained.out
+    assert re.search(r"all ?│( (0|1)\.\d{4} │){5}", trained.out)
+    assert "line: retail" in trained.out
+    assert "clients: institution" in trained.out
+
+    again = sheaf("train", *bank, *days, "--horizon-days", "30", "--parameters", made_folder / "quick.yaml")
+    assert "Registered as version 2, alias challenger." in again.out
+    assert "difference between +0.0000 and +0.0000" in again.out
+
+    ranked = sheaf("rank", *bank, "--as-of", str(LAST_DAY), "--out", "out/ranks.parquet", "--top", "2")
+    assert (ranked.code, "for 500 clients as of 2025-12-31 are in out/ranks.parquet" in ranked.out) == (0, True)
+    rows = pq.read_table("out/ranks.parquet").to_pandas()
+    assert list(rows.columns) == ["client_id", "rank", "bundle_id", "score", "probability"]
+    assert set(rows["rank"]) == {1, 2}
+    assert set(rows["bundle_id"]) <= set(OFFERS)
+
+    best = rows[rows["client_id"] == "c0001"].sort_values("rank")["bundle_id"].iloc[0]
+    name = next(offer.name for offer in CATALOG.offers if offer.bundle_id == best)
+    shown = sheaf("recommend", "c0001", *bank, "--top", "1")
+    assert shown.code == 0
+    assert "Client c0001: what to offer next, within 30 days of 2025-12-31" in shown.out
+    assert name.split()[0] in shown.out
+
+    laid_out = sheaf("serve", *bank, "--prepare-only")
+    assert (laid_out.code, "Next: bentoml build" in laid_out.out) == (0, True)
+    assert (workplace / "mlruns/serving/model/manifest.json").is_file()
+    assert sheaf("recommend", "c0001", "--top", "1").out == shown.out  # from what the service has
+    assert {path.name for path in workplace.iterdir()} == {"mlruns", "out"}
+
+
+@pytest.mark.usefixtures("champion")
+def test_profiles_for_people_and_for_the_service(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    ended = sheaf("profile", *bank, "--as-of", "2025-11-30", "--out", "p/profiles.parquet", "--snapshot", "p/snapshot")
+    assert (ended.code, "Profiles as of 2025-11-30 are in p/profiles.parquet and p/snapshot." in ended.out) == (0, True)
+    rows = pd.read_parquet("p/profiles.parquet")
+    assert rows["client_id"].is_monotonic_increasing
+    assert len(rows) == 500
+    assert "need" in rows
+    assert {path.name for path in Path("p/snapshot").iterdir()} == {"profiles.json", "clients.npy", "values.f32"}
+
+
+def test_a_simulated_bank_passes_the_check(sheaf: Sheaf) -> None:
+    made = sheaf("simulate", "bank", "--clients", "60", "--months", "3", "--seed", "4")
+    assert (made.code, "A bank of 60 clients over 3 months lies in bank." in made.out) == (0, True)
+    assert sheaf("check", "bank").code == 0
+    twice = sheaf("simulate", "bank", "--clients", "60", "--months", "3")
+    assert twice.code == 1
+    assert "Error:" in twice.err
+    assert sheaf("simulate", "bank", "--clients", "50", "--months", "3", "--overwrite").code == 0
+
+
+def test_cohorts_say_who_is_trained_on(sheaf: Sheaf, bank: list[str | Path], made_folder: Path) -> None:
+    ids = frames()["clients"]["client_id"][:400]
+    pd.DataFrame({"client_id": ids, "as_of": str(DAYS[1])}).to_csv("cohorts.csv", index=False)
+    asked = ["train", *bank, "--as-of", str(DAYS[1]), "--parameters", made_folder / "quick.yaml", "--cohorts"]
+    assert sheaf(*asked, "cohorts.csv").code == 0
+    assert int(registry.need_champion().model.about["trained_clients"]) < 400
+    Path("garbage.parquet").write_text("not Parquet")
+    pd.DataFrame({"client": ids}).to_parquet("other.parquet")
+    for file, message in (
+        ("absent.csv", "absent.csv: no such file"),
+        ("garbage.parquet", "garbage.parquet"),
+        ("other.parquet", "required columns are missing: ['client_id', 'as_of']"),
+    ):
+        ended = sheaf(*asked, file)
+        assert (ended.code, message in ended.err) == (1, True), ended.err
+
+
+@pytest.mark.parametrize("verb", ["check", "profile", "train", "rank", "recommend"])
+@pytest.mark.usefixtures("champion")
+def test_a_folder_that_is_not_there_is_named(sheaf: Sheaf, verb: str) -> None:
+    options: dict[str, list[str]] = {
+        "check": ["nowhere"],
+        "profile": ["--data", "nowhere", "--out", "p.parquet"],
+        "train": ["--data", "nowhere"],
+        "rank": ["--data", "nowhere", "--as-of", "2025-11-30", "--out", "r.parquet"],
+        "recommend": ["C1", "--data", "nowhere"],
+    }
+    ended = sheaf(verb, *options[verb])
+    assert ended.code == 1
+    assert "nowhere" in ended.err + ended.out
+    assert not Path("r.parquet").exists()
+    assert not Path("p.parquet").exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "profile", "train", "rank", "recommend", "serve"])
+@pytest.mark.usefixtures("champion")
+def test_a_bad_catalog_is_told_with_its_line(sheaf: Sheaf, made_folder: Path, verb: str) -> None:
+    Path("catalog.yaml").write_text("products:\n  card: {name: Card, line: space, family: f, where: {age: 3}}\n")
+    data: list[str | Path] = ["--data", made_folder / "bank"]
+    options: dict[str, list[str | Path]] = {
+        "check": [made_folder / "bank"],
+        "profile": [*data, "--out", "p.parquet"],
+        "train": data,
+        "rank": [*data, "--as-of", "2025-11-30", "--out", "r.parquet"],
+        "recommend": ["c0001", *data],
+        "serve": data,
+    }
+    ended = sheaf(verb, *options[verb], "--catalog", "catalog.yaml")
+    assert ended.code == 1
+    assert "catalog.yaml:2: products.card.line" in ended.err
+    assert "for a number or [a, b] for texts" in ended.err  # brackets and all
+
+
+@pytest.mark.parametrize("verb", ["rank", "recommend", "serve"])
+def test_without_a_champion_the_way_to_one_is_told(sheaf: Sheaf, bank: list[str | Path], verb: str) -> None:
+    more: dict[str, list[str]] = {
+        "rank": ["--as-of", "2025-11-30", "--out", "r.parquet"], "recommend": ["c0001"], "serve": ["--prepare-only"]
+    }  # fmt: skip
+    ended = sheaf(verb, *bank, *more[verb])
+    assert ended.code == 1
+    assert "there is no champion in sqlite:" in ended.err
+    assert "run `sheaf train` first" in ended.err
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_day_without_clients_or_openings_is_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    late = sheaf("train", *bank, "--as-of", "2026-03-01")
+    assert (late.code, "as-of 2026-03-01: the last opening in table holdings is of 2025-12-31" in late.err) == (1, True)
+    early = sheaf("train", *bank, "--as-of", "1999-01-01")
+    assert (early.code, "as-of 1999-01-01: no client of the cohort is active" in early.err) == (1, True)
+    nobody = sheaf("rank", *bank, "--as-of", "1999-01-01", "--out", "r.parquet")
+    assert (nobody.code, "no client is active on 1999-01-01" in nobody.err) == (1, True)
+    assert not Path("r.parquet").exists()
+
+
+@pytest.mark.usefixtures("champion")
+def test_an_unknown_client_is_named(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    for day in ("2025-12-31", "1999-01-01"):
+        ended = sheaf("recommend", "nobody", *bank, "--as-of", day)
+        assert ended.code == 1
+        assert f"no client 'nobody' in the profiles of {day}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("rounds: many", "p.yaml: rounds: "), ("[", "p.yaml: cannot be read as YAML"), (None, "p.yaml: cannot be read")],
+)
+def test_a_bad_parameters_file_is_named(
+    sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str
+) -> None:
+    if content is not None:
+        Path("p.yaml").write_text(content)
+    ended = sheaf("train", *bank, "--parameters", "p.yaml")
+    assert (ended.code, message in ended.err) == (1, True), ended.err
+
+
+def test_parameters_that_lightgbm_refuses_are_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    Path("p.yaml").write_text("adoption: {num_leaves: 1}\nrounds: 2\n")
+    ended = sheaf("train", *bank, "--as-of", str(DAYS[1]), "--parameters", "p.yaml")
+    assert ended.code == 1
+    assert "num_leaves" in ended.err
+
+
+def test_everything_wrong_with_the_tables_is_told_and_training_does_not_trip_over_it(sheaf: Sheaf) -> None:
+    tables = frames(60)
+    tables["holdings"] = tables["holdings"].astype({"opened_on": "str"})
+    tables["holdings"].loc[3, "opened_on"] = "soon"
+    tables["holdings"].loc[4, "product_id"] = "unheard_of"
+    write(Path("bank"), tables)
+    write_catalog(Path("catalog.yaml"))
+    checked = sheaf("check", "bank", "--catalog", "catalog.yaml")
+    assert checked.code == 1
+    assert "opened_on" in checked.out
+    assert "unheard_of" in checked.out
+    trained = sheaf("train", "--data", "bank", "--catalog", "catalog.yaml", "--as-of", str(DAYS[0]))
+    assert trained.code == 1
+    assert "soon" in trained.err
+
+
+def test_profiles_have_to_go_somewhere(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    ended = sheaf("profile", *bank)
+    assert (ended.code, "say where the profiles shall go: --out" in ended.err) == (1, True)
+
+
+def test_a_service_without_anything_to_serve_does_not_start(sheaf: Sheaf) -> None:
+    ended = sheaf("serve")
+    assert (ended.code, "nothing is laid out to serve" in ended.err) == (1, True)
+    assert sheaf("recommend", "c0001").code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["rank", "--data", "x"],
+        ["rank", "--data", "x", "--as-of", "30.11.2025", "--out", "r"],
+        ["rank", "--data", "x", "--as-of", "2025-11-30", "--out", "r", "--top", "0"],
+        ["train", "--data", "x", "--horizon-days", "0"],
+        ["serve", "--port", "0"],
+        ["simulate", "b", "--clients", "0"],
+    ],
+)
+def test_wrong_usage_is_told_with_the_usage(sheaf: Sheaf, arguments: list[str]) -> None:
+    ended = sheaf(*arguments)
+    assert ended.code == 2
+    assert "Usage: " in ended.err
+
+
+def test_brackets_in_names_are_part_of_the_names() -> None:
+    part = {"name": "Card [gold]", "held": False, "probability": 0.25}
+    held = {"name": "Account [/plus]", "held": True, "probability": None}
+    offer = {"rank": 1, "name": "Two [of] them", "line": "retail", "probability": 0.25, "score": 1.0, "why": "",
+             "products": [part, held], "reasons": ["Sector: [b2b]"]}  # fmt: skip
+    answer = {"offers": [offer], "horizon_days": 31, "profile_day": "2025-12-31", "model_version": "m",
+              "catalog_version": "c"}  # fmt: skip
+    console = Console(record=True, width=200)
+    console.print(cli.offers_table(answer, "Client [a]"))
+    shown = console.export_text()
+    for name in ("Client [a]", "Two [of] them", "Card [gold] 25.0%", "Account [/plus]", "Sector: [b2b]"):
+        assert name in shown
+
+
+VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback)
+
+
+def test_these_are_the_verbs() -> None:
+    assert VERBS == ["check", "demo", "profile", "rank", "recommend", "serve", "simulate", "train"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    shown = CliRunner().invoke(cli.app, [verb, "--help"], prog_name="sheaf")
+    assert shown.exit_code == 0
+    assert f"Usage: sheaf {verb}" in shown.output
+    assert "--help" in shown.output
+
+
+def test_a_fault_of_our_own_shows_where(sheaf: Sheaf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.read_catalog", lambda path: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["sheaf", "check", "bank"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_the_command_starts_without_what_it_does_not_need() -> None:
+    """So that `sheaf --help` answers at once: each verb imports what it uses."""
+    heavy = "{'bentoml', 'duckdb', 'lightgbm', 'matplotlib', 'mlflow', 'pandas', 'sklearn'}"
+    program = f"import sys, cli; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "check", "nowhere"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert "nowhere" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr

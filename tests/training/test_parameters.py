@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training import ParameterError, Parameters
+
+
+def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("rounds: 7\nadoption: {num_leaves: 5}\n")
+    read = Parameters.read(tmp_path / "p.yaml")
+    assert (read.rounds, read.adoption["num_leaves"], read.folds) == (7, 5, Parameters().folds)
+
+
+def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("# nothing yet\n")
+    assert Parameters.read(tmp_path / "p.yaml") == Parameters()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("rounds: many\n", "p.yaml: rounds: "),
+        ("rounds: 0\nfolds: 1\n", r"p.yaml: folds: .*\n.*p.yaml: rounds: |p.yaml: rounds: .*\n.*p.yaml: folds: "),
+        ("roundz: 3\n", "p.yaml: roundz: "),
+        ("holdout_share: 1.0\n", "p.yaml: holdout_share: "),
+        ("- 1\n", "p.yaml: the file: "),
+        ("just text\n", "p.yaml: the file: "),
+        ("rounds: [1\n", "p.yaml: cannot be read as YAML: "),
+        ("rounds: 1\nrounds: 2\n", "p.yaml: cannot be read as YAML: "),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named_with_its_file(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "p.yaml").write_text(content)
+    with pytest.raises(ParameterError, match=message):
+        Parameters.read(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00rounds", None])
+def test_a_file_that_is_no_text_or_not_there_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "p.yaml").write_bytes(content)
+    with pytest.raises(ParameterError, match=r"p.yaml: cannot be read as YAML"):
+        Parameters.read(tmp_path / "p.yaml")
+
+
+def test_every_run_is_told_to_repeat_itself() -> None:
+    told = Parameters(seed=5, threads=1).lightgbm("binary")
+    assert (told["seed"], told["deterministic"], told["force_col_wise"], told["num_threads"]) == (5, True, True, 1)
+    assert Parameters().lightgbm("lambdarank")["num_leaves"] == Parameters().ranking["num_leaves"]
