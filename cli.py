@@ -34,9 +34,12 @@ app = typer.Typer(
 console = Console(width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True)
 
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")]
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")
+]
 CatalogPath = Annotated[
-    Path, typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf.")
+    Path,
+    typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
 ]
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
 
@@ -152,7 +155,13 @@ def profile(
             out.parent.mkdir(parents=True, exist_ok=True)
             build(bank, sold, day).sort("client_id").sink_parquet(out)
         if snapshot is not None:
-            Snapshot.write(snapshot, profile_parts(bank, sold, day), dictionary(bank, sold), day, lambda done: step(f"{done:,} clients"))
+            Snapshot.write(
+                snapshot,
+                profile_parts(bank, sold, day),
+                dictionary(bank, sold),
+                day,
+                lambda done: step(f"{done:,} clients"),
+            )
     console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
 
 
@@ -168,7 +177,9 @@ def train(
     cohorts: Annotated[
         Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
     ] = None,
-    parameters: Annotated[Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+    ] = None,
 ) -> None:
     """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
     from features import Bank
@@ -185,7 +196,7 @@ def train(
     console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
     if trained.champion_deciding is not None and trained.better_by is not None:
         console.print(
-            f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion before {trained.champion_deciding:.4f}; "
+            f"NDCG@5 {trained.release_deciding:.4f}, of the champion before {trained.champion_deciding:.4f}; "
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
             highlight=False,
         )
@@ -209,14 +220,24 @@ def _cohorts(path: Path | None) -> Any:
 def _figures(trained: Any) -> Table:
     table = Table(title="Backtest")
     for name, side in (("", "left"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
-                       ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration error", "right")):  # fmt: skip
+                       ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration", "right")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     found = trained.backtest.figures
-    segments = ["", *(f".{line}" for line in Line), *(f".kind_{kind}" for kind in ("retail", "corporate", "institution"))]
+    segments = [
+        "",
+        *(f".{line}" for line in Line),
+        *(f".kind_{kind}" for kind in ("retail", "corporate", "institution")),
+    ]
     for segment in segments:
         if f"product_map_at_7{segment}" not in found:
             continue
-        stems = ("ndcg_at_5", "product_map_at_7", "product_ndcg_at_5", "product_recall_at_5", "product_calibration_error")
+        stems = (
+            "ndcg_at_5",
+            "product_map_at_7",
+            "product_ndcg_at_5",
+            "product_recall_at_5",
+            "product_calibration_error",
+        )
         told = [found.get(stem + segment, float("nan")) for stem in stems]
         label = segment.lstrip(".").replace("kind_", "clients: ") or "all"
         label = f"line: {label}" if segment and "kind" not in segment else label
@@ -250,7 +271,8 @@ def rank(
 def recommend(
     client: Annotated[str, typer.Argument(help="The client's id.")],
     data: Annotated[
-        Path | None, typer.Option("--data", help="Bank to profile the client from. Default: the profiles the service has.")
+        Path | None,
+        typer.Option("--data", help="Bank to profile the client from. Default: the profiles the service has."),
     ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
@@ -275,7 +297,8 @@ def recommend(
 
 def offers_table(answer: dict[str, Any], title: str) -> Table:
     """An answer of the service as a table a banker can read."""
-    table = Table(title=f"{escape(title)}: what to offer next, within {answer['horizon_days']} days of {answer['profile_day']}",
+    span = f"within {answer['horizon_days']} days of {answer['profile_day']}"
+    table = Table(title=f"{escape(title)}: what to offer next, {span}",
                   title_justify="left", caption_justify="left", show_lines=True)  # fmt: skip
     table.add_column("", justify="right")
     table.add_column("bundle", max_width=26)
@@ -299,12 +322,16 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
 
 @app.command()
 def serve(
-    data: Annotated[Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")
+    ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 3000,
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
-    prepare_only: Annotated[bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")] = False,
+    prepare_only: Annotated[
+        bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")
+    ] = False,
 ) -> None:
     """Answer over HTTP on this machine: POST /recommend."""
     from serving.preparing import FOLDER, command, prepare

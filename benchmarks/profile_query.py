@@ -59,12 +59,12 @@ def _holdings(folder: Path, catalog: Catalog, day: str) -> str:
     ]
     client = [
         *(
-            f"bool_or({name}) filter (product_id = '{p}')::int as {name}__{p}"
+            f"max(case when product_id = '{p}' then {name}::int end) as {name}__{p}"
             for p in products
             for name in ("held", *(f"held_{n}m" for n in LAGS))
         ),
         *(
-            f"max({name}) filter (product_id = '{p}') as {name}__{p}"
+            f"max(case when product_id = '{p}' then {name} end) as {name}__{p}"
             for p in products
             for name in ("opened_months", "closed_months", "openings", "closings")
         ),
@@ -113,7 +113,9 @@ def _balances(folder: Path, catalog: Catalog, day: str) -> str:
         ]
     rate = {of: f"filter (back = 0 and rate is not null and product_id in {side[of]})" for of in ("deposit", "asset")}
     paid = {of: f"sum(balance * rate) {where} / nullif(sum(balance) {where}, 0)" for of, where in rate.items()}
-    sums += [f"sum(balance) filter (back = 0 and product_id = '{name}') as balance__{name}" for name in products]
+    sums += [
+        f"sum(case when back = 0 and product_id = '{name}' then balance end) as balance__{name}" for name in products
+    ]
     return f"""
 month_end as (
     select *, round((max(month) over () - month) / 30.4375) as back
@@ -175,7 +177,7 @@ def _flows(folder: Path, catalog: Catalog, day: str) -> str:
             for way in ways
         ),
         *(
-            f"max({name}_3m) filter (kind = '{kind}') as {name}_3m__{kind}"
+            f"max(case when kind = '{kind}' then {name}_3m end) as {name}_3m__{kind}"
             for kind in catalog.policy.transaction_kinds
             for name in (*ways, "transactions")
         ),

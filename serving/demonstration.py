@@ -43,7 +43,7 @@ def running(port: int | None = None) -> Iterator[str]:
 
 
 def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[tuple[str, dict[str, Any]]]:
-    """The answers for a client of each kind, by kind: of the first some hundred, the one most likely to open something."""
+    """The answers for a client of each kind: of the first some hundred, the one most likely to open something."""
     recommender = load()
     profiles = recommender.snapshot.profiles
     codes = profiles.values[:, profiles.columns.index("kind")]

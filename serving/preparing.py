@@ -45,7 +45,7 @@ def profile_one(
     as_of: dt.date | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> tuple[Model, Snapshot, Catalog]:
-    """The champion, the profile of one client of the bank in `data` as of a day (default: its last), and the catalog."""
+    """The champion, the profile of one client of the bank in `data` as of a day (default: its last), the catalog."""
     progress("champion")
     model, bank = need_champion().model, Bank.open(data)
     day = as_of or last_day(bank)

@@ -42,9 +42,7 @@ class Reasons:
         feature = self._features.get(column)
         return column in COMPARED or bool(feature and feature.reason)
 
-    def of(
-        self, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray
-    ) -> list[str]:
+    def of(self, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray) -> list[str]:
         """Sentences for a bundle, the strongest ground first.
 
         `contributions` and `rows` are (parts, columns): of the products that the bundle brings, positions `products`

@@ -82,13 +82,15 @@ class Recommender:
         row = self.snapshot.row(client_id)
         if row is None:
             raise UnknownClientError(
-                f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if the "
-                "client joined later"
+                f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if "
+                "the client joined later"
             )
         values = self._align(self.snapshot.profiles.values[row : row + 1])
         return self._answer(client_id, values, k, lines)
 
-    def recommend_new(self, attributes: Mapping[str, float | str | None], k: int = 5, lines: Sequence[Line] = ()) -> Answer:
+    def recommend_new(
+        self, attributes: Mapping[str, float | str | None], k: int = 5, lines: Sequence[Line] = ()
+    ) -> Answer:
         """The same for someone who is not a client yet: `attributes` by profile column, at least `kind`.
 
         What is not given is not known; nothing is held. Raises ValueError for a column that profiles lack, a

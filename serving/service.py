@@ -40,7 +40,9 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"client_id": "C0000001", "k": 5}, {"new_client": {"kind": "retail", "age": 31}}]},
+        json_schema_extra={
+            "examples": [{"client_id": "C0000001", "k": 5}, {"new_client": {"kind": "retail", "age": 31}}]
+        },
     )
 
     client_id: str | None = Field(None, min_length=1, max_length=200)

@@ -138,7 +138,7 @@ def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> CrossFitt
                 "train on more clients or days, or on fewer folds"
             )
         boosters[part] = lgb.train(
-            settings, data.subset(inside), parameters.rounds, valid_sets=[data.subset(outside)],
+            settings, data.subset(inside.tolist()), parameters.rounds, valid_sets=[data.subset(outside.tolist())],
             callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
         )  # fmt: skip
         log_odds[outside] = boosters[part].predict(rows.x[outside], raw_score=True, num_threads=parameters.threads)

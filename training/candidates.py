@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import product as combinations_of
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from catalog import Bundle, Catalog, Kind, Line, Product, Range
+from catalog import Bundle, Catalog, Line, Product, Range
 from features import Feature, ProfileMatrix
 
 HELD = "held"
@@ -378,7 +378,7 @@ class Candidates:
     def _peer_table(self) -> np.ndarray:
         texts = [(*self.encoding.categories[name], "") if name in self.encoding.categories else ("",) for name in PEERS]
         everyone = len(self.population.groups)
-        groups = [self.population.groups.get(key, everyone) for key in product(*texts)]
+        groups = [self.population.groups.get(key, everyone) for key in combinations_of(*texts)]
         shape = [len(of_peer) for of_peer, name in zip(texts, PEERS, strict=True) if name in self.encoding.categories]
         return np.array(groups, dtype=int).reshape(shape)
 

@@ -56,9 +56,7 @@ def _mean(node: dict[str, Any]) -> float:
     return float(node["internal_value"] if "internal_value" in node else node["leaf_value"])
 
 
-def _walk(
-    node: dict[str, Any], way: list[tuple[int, float]], leaves: dict[int, list[tuple[int, float]]]
-) -> None:
+def _walk(node: dict[str, Any], way: list[tuple[int, float]], leaves: dict[int, list[tuple[int, float]]]) -> None:
     if "split_feature" not in node:
         leaves[node.get("leaf_index", 0)] = way
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog
+from catalog import Bundle, Catalog, Product
 from features import ProfileMatrix
 from training import adoption, ranking
 from training.adoption import Rows, keep_share
@@ -75,7 +75,8 @@ def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
     for day in sample.days:
         for name, seen in day.profiles.categories.items():
             texts.setdefault(name, set()).update(seen)
-    for item in (*catalog.products, *catalog.offers):
+    items: list[Product | Bundle] = [*catalog.products, *catalog.offers]
+    for item in items:
         for name, condition in item.where.items():
             if name in texts and isinstance(condition, tuple):
                 texts[name].update(condition)
@@ -116,7 +117,7 @@ def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, paramet
     share = min(1.0, max(parameters.least_rows / 10, 2.0 * active) / max(clients - active, 1))
     parts = []
     for day in days:
-        opener = day.opened.any(axis=1)
+        opener = np.asarray(day.opened.any(axis=1))
         kept = np.flatnonzero(opener | (rng.random(len(opener)) < share))
         for block in slices(len(kept), CLIENTS):
             chosen = kept[block]

@@ -108,13 +108,18 @@ def reliability(
     upto = np.cumsum(weight)
     place = np.minimum((upto - weight / 2) / upto[-1] * bins, bins - 1).astype(int)
     sums = np.stack(
-        [np.bincount(place, weights=value * weight, minlength=bins) for value in (probability, happened, weight * 0 + 1)]
+        [
+            np.bincount(place, weights=value * weight, minlength=bins)
+            for value in (probability, happened, weight * 0 + 1)
+        ]
     )
     filled = sums[2] > 0
     return np.stack([sums[0, filled] / sums[2, filled], sums[1, filled] / sums[2, filled], sums[2, filled]], axis=1)
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(
+    values: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of per-client values; (NaN, NaN) without values."""
     if not len(values):
         return (np.nan, np.nan)

@@ -138,7 +138,9 @@ class Model:
         files = _verified(folder, fingerprint)
         content = json.loads(files[MODEL])
         if content["format"] != FORMAT:
-            raise ArtifactError(f"{folder / MODEL}: format {content['format']}, this version reads {FORMAT}; train anew")
+            raise ArtifactError(
+                f"{folder / MODEL}: format {content['format']}, this version reads {FORMAT}; train anew"
+            )
         completion = content["completion"]
         coefficients = completion["coefficients"]
         return cls(

@@ -17,7 +17,7 @@ def calibration(evaluation: Evaluation) -> Figure:
     for name, table in evaluation.calibration.items():
         shown = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
         axes.plot(shown[:, 0], shown[:, 1], marker="o", label=name)
-    low = min([1e-3, *(line.get_xdata().min() for line in axes.lines if len(line.get_xdata()))])
+    low = min([1e-3, *(table[table[:, 0] > 0, 0].min(initial=1.0) for table in evaluation.calibration.values())])
     axes.plot([low, 1], [low, 1], color="grey", linestyle=":", label="true")
     axes.set(xscale="log", yscale="log", xlabel="probability given", ylabel="share opened", title="Calibration")
     axes.legend()

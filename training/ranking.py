@@ -7,8 +7,9 @@ gain, the start is the order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -185,7 +186,10 @@ def fit_order(sample: Sample, parameters: Parameters) -> tuple[Order, dict[str, 
     train = _dataset(sample, inside)
     valid = _dataset(sample, held_out, train)
     history: dict[str, dict[str, list[float]]] = {}
-    callbacks = [lgb.record_evaluation(history), lgb.early_stopping(parameters.patience, verbose=False)]
+    callbacks: list[Callable[..., Any]] = [
+        lgb.record_evaluation(history),
+        lgb.early_stopping(parameters.patience, verbose=False),
+    ]
     booster = lgb.train(settings, train, parameters.ranking_rounds, valid_sets=[valid], callbacks=callbacks)
     before = float(np.mean(_ndcg(sample, held_out)))
     after = float(max(history["valid_0"][f"ndcg@{AT}"]))

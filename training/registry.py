@@ -71,13 +71,16 @@ def record(
 
     registry = client()
     experiment = registry.get_experiment_by_name(NAME)
+    assert experiment is not None  # `client` made it
     run_id = registry.create_run(experiment.experiment_id).info.run_id
     try:
         registry.log_batch(
             run_id,
             metrics=[
                 # MLflow's names have no room for some signs; NaN (nobody opened anything) is not a figure to log
-                Metric(name.replace("@", "_at_"), value, 0, 0) for name, value in figures.items() if value == value
+                Metric(name.replace("@", "_at_"), value, 0, 0)
+                for name, value in figures.items()
+                if value == value
             ],
             params=[Param(name, str(value)) for name, value in parameters.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
@@ -132,7 +135,7 @@ def _aliased(alias: str) -> Registered | None:
             f"version {version.version} ({alias}) of {NAME} has lost its files at {version.source}: restore them or "
             "train anew"
         ) from error
-    return Registered(Model.load(folder, version.tags.get("fingerprint")), str(version.version), version.run_id)
+    return Registered(Model.load(folder, version.tags.get("fingerprint")), str(version.version), str(version.run_id))
 
 
 def _ensure(registry: MlflowClient) -> None:

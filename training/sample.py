@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import narwhals as nw
 import numpy as np
+from narwhals.typing import IntoFrame
 
 from catalog import Catalog
 from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, encode, from_day_number, profile
-from narwhals.typing import IntoFrame
 
 HORIZON_DAYS = 31
 DAYS = 4  # as-of days that a run uses where none are named
@@ -34,9 +34,7 @@ class Day:
     def where(self, kept: np.ndarray) -> Day:
         """The clients for which `kept` is True."""
         profiles = self.profiles
-        part = ProfileMatrix(
-            profiles.client_ids[kept], profiles.columns, profiles.categories, profiles.values[kept]
-        )
+        part = ProfileMatrix(profiles.client_ids[kept], profiles.columns, profiles.categories, profiles.values[kept])
         return Day(self.as_of, part, self.opened[kept])
 
 
@@ -68,14 +66,14 @@ def read_sample(
     late = [str(day) for day in days if day >= last]
     if late:
         raise SampleError(
-            f"as-of {', '.join(late)}: the last opening in table holdings is of {last}, so there is nothing to learn of "
-            f"what came after; take {last - dt.timedelta(days=horizon_days)} or earlier"
+            f"as-of {', '.join(late)}: the last opening in table holdings is of {last}, so there is nothing to learn "
+            f"of what came after; take {last - dt.timedelta(days=horizon_days)} or earlier"
         )
     early = [str(day) for day in days if day + dt.timedelta(days=horizon_days) > last]
     if early:
         warnings.warn(
-            f"as-of {', '.join(early)}: the horizon of {horizon_days} days ends after the last opening in table holdings "
-            f"({last}); if the bank opened more since, these labels are not complete",
+            f"as-of {', '.join(early)}: the horizon of {horizon_days} days ends after the last opening of table "
+            f"holdings ({last}); if the bank opened more since, these labels are not complete",
             stacklevel=2,
         )
     read = []
@@ -89,9 +87,7 @@ def read_sample(
     return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
 
 
-def labels(
-    bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, client_ids: np.ndarray
-) -> np.ndarray:
+def labels(bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, client_ids: np.ndarray) -> np.ndarray:
     """(clients, products) int8: 1 where the client opened the product in (as_of, as_of + horizon]."""
     start = day_number(as_of)
     opened_on = nw.col(C.OPENED_ON)

@@ -91,7 +91,11 @@ def train(
         release,
         {**_flat(parameters), **{name: str(value) for name, value in about.items()}},
         figures,
-        {"calibration": plots.calibration(backtest), "gain": plots.gain(release), "segments": plots.by_segment(backtest)},
+        {
+            "calibration": plots.calibration(backtest),
+            "gain": plots.gain(release),
+            "segments": plots.by_segment(backtest),
+        },
         {"validation_clients": str(backtest.clients), "in_order_of_time": str(earlier is not None)},
     )
     registry.crown(registered, alias)
@@ -160,7 +164,7 @@ def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[fl
 
 
 def _flat(parameters: Parameters) -> dict[str, str]:
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in parameters.model_dump().items():
         if isinstance(value, dict):
             flat |= {f"{name}.{inner}": str(of_inner) for inner, of_inner in value.items()}
