@@ -344,7 +344,7 @@ def serve(
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return
-    console.print(f"Listening on http://127.0.0.1:{port} (this machine only; no access control yet). Try /docs.")
+    console.print(f"Listening on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
     raise typer.Exit(subprocess.call(command(port, workers)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -101,8 +102,16 @@ def peak_gib() -> float:
 
 
 def simulated(clients: int, months: int, seed: int = 0, folder: Path | None = None) -> Path:
-    """The folder of a simulated bank, made now where it is not there yet."""
-    folder = folder or KEPT / f"bank-{clients}-{months}-{seed}"
+    """The folder of a simulated bank, made now where it is not there yet.
+
+    Without a `folder` it is named after the simulation's own files too, so that no bank outlives a change of these.
+    """
+    made_by = hashlib.sha256()
+    for room in ("catalog", "simulation"):
+        for path in sorted((ROOT / room).rglob("*.*")):
+            if path.suffix in (".py", ".yaml"):
+                made_by.update(path.read_bytes())
+    folder = folder or KEPT / f"bank-{clients}-{months}-{seed}-{made_by.hexdigest()[:8]}"
     if not (folder / "clients.parquet").exists():
         with console.status(f"Simulating {clients:,} clients over {months} months"):
             sheaf("simulate", folder, "--clients", clients, "--months", months, "--seed", seed, cwd=ROOT)

@@ -1,7 +1,8 @@
 """Profiles as somebody would write them by hand for one bank: a single DuckDB query over its Parquet files.
 
 It gives the columns of `features.profile` for a bank that hands over clients, holdings, positions and transactions, for
-an as-of day that ends a month, and shares no line with `features`: equal results check both.
+an as-of day that ends a month, and shares no line with `features`: equal results check both. Where it says `case when`
+inside an aggregate, `filter (where …)` reads better and takes DuckDB twice as long.
 """
 
 from __future__ import annotations
@@ -145,19 +146,19 @@ def _flows(folder: Path, catalog: Catalog, day: str) -> str:
     within = {months: f"booked_at > {day} - {days}" for months, days in SINCE.items()}
     by_kind = [
         *(
-            f"sum(abs(amount)) filter ({sign} and {within[n]}) as {way}_{n}m"
+            f"sum(case when {sign} and {within[n]} then abs(amount) else 0 end) as {way}_{n}m"
             for way, sign in ways.items()
             for n in SINCE
         ),
         *(
-            f"sum(abs(amount)) filter ({sign} and abroad and {within[n]}) as abroad_{way}_{n}m"
+            f"sum(case when {sign} and abroad and {within[n]} then abs(amount) else 0 end) as abroad_{way}_{n}m"
             for way, sign in ways.items()
             for n in (3, 12)
         ),
-        *(f"count(*) filter ({within[n]}) as transactions_{n}m" for n in SINCE),
+        *(f"sum(case when {within[n]} then 1.0::double else 0 end) as transactions_{n}m" for n in SINCE),
         *(
-            f"sum(amount) filter (amount > 0 and booked_at > {day} - {30 * n} and booked_at <= {day} - {30 * n - 30})"
-            f" as month_{n}"
+            f"sum(case when amount > 0 and booked_at > {day} - {30 * n} and booked_at <= {day} - {30 * n - 30}"
+            f" then amount else 0 end) as month_{n}"
             for n in (1, 2, 3)
         ),
     ]

@@ -6,6 +6,7 @@ December is the label of this measurement and of nothing else. Compared on the s
 
 - truth: the probabilities that the simulation drew the openings with;
 - sheaf: the trained model, products by adoption probability, bundles by the model's own order;
+- stage one: the same without the order that its second stage learned, to see what that one adds;
 - popularity, by segment (kind of client, tier, age band), logistic (one regression a product): `baselines`.
 
 Whatever gives probabilities orders products by them, and bundles by the gain expected from them. NDCG@5 is the mean
@@ -45,6 +46,7 @@ HORIZON = 30  # days: from a month-end what is opened in the next month, and nev
 DECEMBER = 31  # days
 AT = 5
 TARGET = 0.9
+OURS = ("sheaf", "stage one")
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,16 @@ class Measured:
         rows = bundle_rows(self.candidates, self.profiles.values, self.slate, reached)
         return {"products": probability[products.client, products.item], "bundles": rows.column("expected_gain")}
 
-    def by_model(self, model: Model, threads: int) -> dict[str, np.ndarray]:
-        """The same as the model has it."""
+    def by_model(self, model: Model, threads: int) -> dict[str, dict[str, np.ndarray]]:
+        """The same as the model has it, and as its first stage alone would."""
         values, pairs = self.profiles.values, self.slate.pairs
         peers = self.candidates.peer_groups(values)
         probability = model.adoption.of_clients(self.candidates, values, self.slate, peers, threads)
         ranking = model.rank(self.candidates, values, peers, threads)
         score = np.empty((len(values), len(self.candidates.offers)))
         score[ranking.client, ranking.item] = ranking.score
-        return self.by_probability(probability) | {"bundles": score[pairs.client, pairs.item]}
+        alone = self.by_probability(probability)
+        return {"sheaf": alone | {"bundles": score[pairs.client, pairs.item]}, "stage one": alone}
 
     def pairs(self, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Client, item and gain of all candidate products or bundles."""
@@ -108,10 +111,8 @@ def main(
     model = _train(bank.known_on(RANKED), sold, days, chosen)
     with console.status("Profiles and labels"):
         measured = _measured(bank, sold, model)
-    methods = {
-        "truth": measured.by_probability(_truth(folder, measured)),
-        "sheaf": measured.by_model(model, chosen.threads),
-    }
+    methods = {"truth": measured.by_probability(_truth(folder, measured))}
+    methods |= measured.by_model(model, chosen.threads)
     with console.status("Baselines"):
         sample = read_sample(bank.known_on(RANKED), sold, days, HORIZON)
         seen = [day.where(~held_out(day.profiles.client_ids, chosen.holdout_share)) for day in sample.days]
@@ -178,7 +179,7 @@ def _compare(what: str, methods: dict[str, dict[str, np.ndarray]], measured: Mea
         within = f"{ratio:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
         table.add_row(segment, f"{len(told['truth']):,}", *means, within, end_section=segment == "all")
         if segment == "all":
-            figures = [_figure(what, told, other) for other in methods if other != "sheaf"]
+            figures = [_figure(what, told, other) for other in methods if other not in OURS]
     console.print(table)
     return figures
 

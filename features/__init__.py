@@ -3,12 +3,13 @@
 from features.contract import TABLES, C
 from features.dictionary import by_group, dictionary, to_markdown
 from features.feature import Feature, FeatureType
-from features.matrix import Alignment, ProfileMatrix, batches, encode
+from features.matrix import UNSEEN, Alignment, ProfileMatrix, batches, encode
 from features.profile import profile, profile_parts
 from features.tables import Bank, TableError, day_number, from_day_number
 
 __all__ = [
     "TABLES",
+    "UNSEEN",
     "Alignment",
     "Bank",
     "C",

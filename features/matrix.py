@@ -13,6 +13,7 @@ import pyarrow as pa
 from features.contract import C
 from features.feature import Feature, FeatureType
 
+UNSEEN = "(unseen)"  # among categories: stands for every text that they lack, which is not the same as not known
 ROWS = 20_000  # profiles a batch: 40 MB at 500 columns
 
 
@@ -121,9 +122,10 @@ def _encode(batch: nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMat
 
 
 def _codes(old: Sequence[str], new: Sequence[str]) -> np.ndarray:
-    """The new code of every old one, the last for null; NaN for a text that the new categories lack."""
+    """The new code of every old one, the last for null; a text that the new categories lack is `UNSEEN`, else NaN."""
     position = {text: float(index) for index, text in enumerate(new)}
-    return np.array([*(position.get(text, np.nan) for text in old), np.nan])
+    unseen = position.get(UNSEEN, np.nan)
+    return np.array([*(position.get(text, unseen) for text in old), np.nan])
 
 
 def _recoded(codes: np.ndarray, table: np.ndarray) -> np.ndarray:

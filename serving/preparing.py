@@ -22,7 +22,7 @@ FOLDER = Path("mlruns/serving")
 def prepare(
     data: Path, catalog: Catalog, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None
 ) -> None:
-    """Lays out the champion and the profiles of the bank in `data` as of a day (default: its last) for the service."""
+    """Lays out, for the service, the champion, the catalog, and the bank's profiles as of a day (default: its last)."""
     progress("champion")
     champion = need_champion()
     place = FOLDER / ".model"
@@ -30,6 +30,9 @@ def prepare(
     champion.model.save(place)
     shutil.rmtree(FOLDER / "model", ignore_errors=True)
     place.rename(FOLDER / "model")
+    sold = FOLDER / ".catalog.json"
+    sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
+    sold.replace(FOLDER / "catalog.json")
     bank = Bank.open(data)
     day = as_of or last_day(bank)
     Snapshot.write(

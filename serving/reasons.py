@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features import Feature, FeatureType
+from features import UNSEEN, Feature, FeatureType
 from training import Candidates, Model
 
 MOST = 4
@@ -85,6 +85,8 @@ class Reasons:
 
     def _in_words(self, feature: Feature | None, value: float) -> str:
         if feature is None or not feature.reason:
+            return ""
+        if feature.type is FeatureType.CATEGORY and self._categories[feature.name][int(value)] == UNSEEN:
             return ""
         if feature.type is FeatureType.CATEGORY:
             return feature.reason.replace(VALUE, self._categories[feature.name][int(value)])

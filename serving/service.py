@@ -3,10 +3,10 @@
     POST /recommend   {"client_id": "C0000001", "k": 5, "lines": ["retail"]}     offers for a client of the bank
                       {"new_client": {"kind": "retail", "age": 31}}              offers for someone not a client yet
     GET  /livez /readyz /healthz /metrics                                       BentoML's own
-    GET  /docs                                                                  the same, to try out
+    GET  /openapi.json                                                          the same for code generators
 
-Start it with `sheaf serve`, or with BentoML itself. It reads a model and profiles from the folders that
-SHEAF_MODEL and SHEAF_PROFILES name and calls nobody.
+Start it with `sheaf serve`, or with BentoML itself. It reads the model, profiles and catalog that
+SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name (default: under mlruns/serving) and calls nobody.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog import Line
+from catalog import Catalog, Line
 from features.snapshot import Snapshot
 from serving.recommender import Answer, Recommender, UnknownClientError
 from training import Model
 
 MODEL = Path("mlruns/serving/model")
 PROFILES = Path("mlruns/serving/profiles")
+CATALOG = Path("mlruns/serving/catalog.json")
 
 Attribute = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)] | None
 
@@ -61,7 +62,13 @@ class Ask(BaseModel):
 
 def application(recommender: Recommender) -> FastAPI:
     """The routes over one recommender."""
-    app = FastAPI(title="Sheaf", summary="Which bundle to offer a client next", openapi_url="/openapi.json")
+    app = FastAPI(
+        title="Sheaf",
+        summary="Which bundle to offer a client next",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -103,9 +110,11 @@ def settle() -> None:
 
 
 def load() -> Recommender:
-    """The recommender over the folders that the environment names."""
+    """The recommender over what the environment names; without a catalog, over the one the model was trained with."""
     model = Model.load(Path(os.environ.get("SHEAF_MODEL", MODEL)))
-    return Recommender(model, Snapshot.read(Path(os.environ.get("SHEAF_PROFILES", PROFILES))))
+    sold = Path(os.environ.get("SHEAF_CATALOG", CATALOG))
+    snapshot = Snapshot.read(Path(os.environ.get("SHEAF_PROFILES", PROFILES)))
+    return Recommender(model, snapshot, Catalog.model_validate_json(sold.read_bytes()) if sold.exists() else None)
 
 
 # Filled when a worker starts, so that importing this file needs no model; it then has the pages of its own.
@@ -124,8 +133,3 @@ class SheafService:
             recommender.recommend(str(client_id)).model_dump_json()
         app.mount("/", application(recommender))
         settle()
-
-
-def describe(answer: Answer) -> dict[str, Any]:
-    """The answer as plain data."""
-    return answer.model_dump(mode="json")

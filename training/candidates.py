@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from catalog import Bundle, Catalog, Line, Product, Range
-from features import Feature, ProfileMatrix
+from features import UNSEEN, Feature, ProfileMatrix
 
 HELD = "held"
 KIND = "kind"
@@ -52,7 +52,7 @@ class Encoding(BaseModel):
         attributes = sorted({name for product in catalog.products for name in product.attributes})
         return cls(
             columns=tuple(stems),
-            categories={name: tuple(texts) for name, texts in categories.items()},
+            categories={name: (*texts, UNSEEN) for name, texts in categories.items()},
             client_columns=tuple(client),
             per_product=tuple(per_product),
             products=products,
@@ -208,6 +208,8 @@ class _Gates:
                     texts = encoding.categories.get(name, ())
                     table = allowed.setdefault(column, np.ones((len(texts) + 1, len(items)), dtype=bool))
                     table[:-1, number] = [text in condition for text in texts]
+                    if UNSEEN in texts:  # it may be one of those that the condition names and training never saw
+                        table[texts.index(UNSEEN), number] = not set(condition) <= set(texts)
         # In 32 bits like the profiles, in which 0.7 is a little less than 0.7 is in 64.
         self._limits = tuple((column, bounds.astype(np.float32)) for column, bounds in limits.items())
         self._allowed, self._items = tuple(allowed.items()), len(items)

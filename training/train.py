@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from narwhals.typing import IntoFrame
@@ -24,7 +24,9 @@ from training.fitting import fit
 from training.metrics import bootstrap_interval
 from training.model import ArtifactError, Model
 from training.parameters import Parameters
-from training.sample import HORIZON_DAYS, Day, TrainingSample, default_days, held_out, read_sample
+from training.sample import HORIZON_DAYS, Day, TrainingSample, default_days, held_out, labels, read_sample
+
+LEAST_KNOWN = 0.8  # of a horizon: month-ends a short month apart overlap by days
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def train(
         "data_fingerprint": fingerprint(sample),
         "trained_clients": int(sum(len(day.opened) for day in inside.days)),
     }
-    earlier = _before(inside, validation.as_of, horizon_days)
+    earlier = _before(bank, catalog, inside, validation.as_of)
     if earlier is not None:
         progress("backtest: model of the earlier days")
         past, _ = fit(earlier, catalog, parameters, about, progress)
@@ -137,12 +139,22 @@ def _split(sample: TrainingSample, parameters: Parameters) -> tuple[TrainingSamp
     return TrainingSample(inside, sample.features, sample.horizon_days), validation
 
 
-def _before(sample: TrainingSample, as_of: dt.date, horizon_days: int) -> TrainingSample | None:
-    """The days whose labels were complete on `as_of`, or None where there are none with an opening."""
-    complete = tuple(day for day in sample.days if day.as_of + dt.timedelta(days=horizon_days) <= as_of)
+def _before(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt.date) -> TrainingSample | None:
+    """The days before, with what was opened by `as_of` and no later; None where nothing was.
+
+    A day whose horizon mostly lies after `as_of` is left out: next to none of its labels were there yet.
+    """
+    complete = []
+    for day in sample.days:
+        known = min(sample.horizon_days, (as_of - day.as_of).days)
+        if known == sample.horizon_days:
+            complete.append(day)
+        elif known >= LEAST_KNOWN * sample.horizon_days:
+            opened = labels(bank, catalog, day.as_of, known, day.profiles.client_ids)
+            complete.append(replace(day, opened=opened))
     if not any(day.opened.any() for day in complete):
         return None
-    return TrainingSample(complete, sample.features, horizon_days)
+    return TrainingSample(tuple(complete), sample.features, sample.horizon_days)
 
 
 def _present() -> Model | None:
