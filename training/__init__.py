@@ -1,12 +1,13 @@
 """Profiles and what clients opened next in, a ranked, calibrated, registered champion out."""
 
 from training.adoption import Adoption
-from training.candidates import Candidates, Encoding, Pairs, Population, Slate
+from training.candidates import Candidates, Encoding, Pairs, Slate
 from training.contributions import Contributions
 from training.evaluation import Evaluation, evaluate
 from training.fitting import fit
 from training.model import ArtifactError, Model, Ranking
 from training.parameters import ParameterError, Parameters
+from training.population import Population
 from training.ranking import BundleRows, bundle_rows
 from training.sample import Day, SampleError, TrainingSample, default_days, read_sample
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from catalog import Catalog, Line
 from training import metrics
-from training.candidates import KIND, Candidates
+from training.candidates import Candidates
 from training.metrics import Ranked, bootstrap_interval, calibration_error, reliability
 from training.model import Model
+from training.population import KIND
 from training.ranking import bundle_rows, gain, opened_of
 from training.sample import Day
 

@@ -11,9 +11,10 @@ from catalog import Bundle, Catalog, Product
 from features import ProfileMatrix
 from training import adoption, ranking
 from training.adoption import Rows, keep_share
-from training.candidates import Candidates, Encoding, Pairs, Population
+from training.candidates import Candidates, Encoding, Pairs
 from training.model import CLIENTS, Model
 from training.parameters import Parameters
+from training.population import Population
 from training.ranking import Completion, Sample, slices
 from training.sample import Day, TrainingSample, fold
 

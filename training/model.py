@@ -20,7 +20,8 @@ import numpy as np
 from catalog import Catalog
 from features import Feature, FeatureType, ProfileMatrix
 from training.adoption import Adoption, Calibration
-from training.candidates import Candidates, Encoding, Pairs, Population
+from training.candidates import Candidates, Encoding, Pairs
+from training.population import Population
 from training.ranking import Completion, Order, bundle_rows, slices
 
 FORMAT = 1

@@ -16,9 +16,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from training.adoption import TINY, logit, sigmoid
-from training.candidates import KIND, Candidates, Pairs, Slate
+from training.candidates import Candidates, Pairs, Slate
 from training.metrics import Ranked, ndcg
 from training.parameters import Parameters
+from training.population import KIND
 
 COLUMNS = (
     "expected_gain", "brings", "size", "held_share", "expected_openings", "most_likely", "least_likely",
