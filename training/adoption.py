@@ -18,6 +18,8 @@ from training.parameters import Parameters
 
 TINY = 1e-6
 MORE_ROUNDS = 1.2
+OPENINGS_A_LEAF = 500
+LEAVES = (31, 127)  # of the adoption model's trees
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def keep_share(pairs: int, openings: int, parameters: Parameters) -> float:
     return min(1.0, wanted / without) if without else 1.0
 
 
+def leaves(openings: int) -> int:
+    """Leaves of a tree where the parameters name none: larger trees need more openings to learn from."""
+    return int(np.clip(openings // OPENINGS_A_LEAF, *LEAVES))
+
+
 @dataclass(frozen=True)
 class Adoption:
     """The model and its calibration."""
@@ -124,7 +131,7 @@ def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> CrossFitt
             f"{openings} of {len(rows.opened)} candidate pairs are openings: a model needs both; give other as-of days "
             "(openings must fall within the horizon after them), a longer horizon, or more clients"
         )
-    settings = parameters.lightgbm("binary")
+    settings = {"num_leaves": leaves(openings), **parameters.lightgbm("binary")}
     data = lgb.Dataset(
         rows.x, rows.opened, weight=rows.weight, categorical_feature=categorical, params=settings, free_raw_data=False
     ).construct()
