@@ -196,7 +196,7 @@ def train(
     console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
     if trained.champion_deciding is not None and trained.better_by is not None:
         console.print(
-            f"NDCG@5 {trained.release_deciding:.4f}, of the champion before {trained.champion_deciding:.4f}; "
+            f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
             highlight=False,
         )

@@ -160,7 +160,7 @@ def test_the_api_describes_itself(service: str) -> None:
     assert ask["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Ask"}
     assert ask["responses"]["200"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Answer"}
     assert {"client_id", "new_client", "k", "lines"} == told["components"]["schemas"]["Ask"]["properties"].keys()
-    assert httpx.get(f"{service}/docs").status_code == 200
+    assert httpx.get(f"{service}/docs").status_code == 404  # its scripts would come from the internet
 
 
 def test_callers_at_the_same_time_get_their_own_answers(service: str, line: WholeLine) -> None:
