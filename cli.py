@@ -303,7 +303,7 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
     table.add_column("", justify="right")
     table.add_column("bundle", max_width=26)
     table.add_column("brings: will open within the horizon", max_width=34)
-    table.add_column("all", justify="right")
+    table.add_column("whole", justify="right")
     table.add_column("because")
     for offer in answer["offers"]:
         brings = [f"{escape(part['name'])} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]

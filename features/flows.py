@@ -29,7 +29,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             count(f"inflow_{months}m", money, f"Money received {span}.", f"{{value}} {money} came in {span}"),
             count(f"outflow_{months}m", money, f"Money paid {span}.", f"{{value}} {money} went out {span}"),
             count(f"net_{months}m", money, f"Money received less money paid {span}."),
-            count(f"transactions_{months}m", "bookings", f"Bookings {span}.", f"{{value}} bookings {span}"),
+            count(f"transactions_{months}m", "bookings", f"Bookings {span}."),
         ]
     for way, did in (("inflow", "received"), ("outflow", "paid")):
         stated.append(
@@ -73,9 +73,20 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     ]
     span = f"in the last {_QUARTER} days"
     for kind in catalog.policy.transaction_kinds:
+        name = kind.replace("_", " ")
         stated += [
-            count(f"in_3m__{kind}", money, f"Money received by bookings of the kind {kind} {span}."),
-            count(f"out_3m__{kind}", money, f"Money paid by bookings of the kind {kind} {span}."),
+            count(
+                f"in_3m__{kind}",
+                money,
+                f"Money received by bookings of the kind {kind} {span}.",
+                f"{{value}} {money} came in as {name} {span}",
+            ),
+            count(
+                f"out_3m__{kind}",
+                money,
+                f"Money paid by bookings of the kind {kind} {span}.",
+                f"{{value}} {money} went out as {name} {span}",
+            ),
             count(f"transactions_3m__{kind}", "bookings", f"Bookings of the kind {kind} {span}."),
         ]
     return stated
