@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = Path(tempfile.gettempdir()) / "sheaf-benchmarks"  # banks made for benchmarks stay here for the next run
 KIB_A_GIB = 2**20
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout.isatty() else 136)
 
 
 @dataclass(frozen=True)
