@@ -8,7 +8,7 @@ STAMP  := $(PINNED)-project-$(word 1,$(shell cksum pyproject.toml))
 # pip shows its progress to a person at a terminal, and only its errors to a log.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(MAKE_TERMOUT),,-qq)
 COMPILE := uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --generate-hashes \
-	--no-emit-index-url --no-header --quiet --output-file requirements.lock
+	--no-header --quiet --output-file requirements.lock
 
 export BENTOML_DO_NOT_TRACK := true
 # Bytecode is kept of what is imported, not of all that is installed: that halves the installation.

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from catalog import DEFAULT, Catalog, CatalogError, Line, read_catalog
+from catalog import DEFAULT, Line, read_catalog
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -377,8 +377,6 @@ def demo(
         highlight=False,
     )
 
-
-__all__ = ["Catalog", "CatalogError", "app", "main", "offers_table"]
 
 if __name__ == "__main__":
     main()

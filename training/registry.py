@@ -77,10 +77,9 @@ def record(
         registry.log_batch(
             run_id,
             metrics=[
-                # MLflow's names have no room for some signs; NaN (nobody opened anything) is not a figure to log
-                Metric(name.replace("@", "_at_"), value, 0, 0)
+                Metric(name, value, 0, 0)
                 for name, value in figures.items()
-                if value == value
+                if value == value  # NaN (nobody opened anything) is not a figure to log
             ],
             params=[Param(name, str(value)) for name, value in parameters.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
