@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import narwhals as nw
 from narwhals.typing import IntoFrame
@@ -18,10 +18,16 @@ PART = 50_000  # clients: about a gigabyte while they are computed
 _OF_CLIENT = ("holdings", "positions", "transactions", "offers")
 
 
-def profile(bank: Bank, catalog: Catalog, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None = None) -> Frame:
-    """A lazy frame, one row a client: `client_id`, then the columns of `dictionary(bank, catalog)`; rows in no order.
+def profile(
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date,
+    cohort: IntoFrame | Sequence[str] | None = None,
+    groups: Collection[str] = tuple(GROUPS),
+) -> Frame:
+    """A lazy frame, one row a client: `client_id`, then the columns of `dictionary(bank, catalog, groups)`, unordered.
 
-    The clients are those of `Bank.cohort(as_of, cohort)`.
+    The clients are those of `Bank.cohort(as_of, cohort)`; groups of features not asked for are not computed.
     Raises TableError as `Bank.cohort` does, ValueError as `by_group` does.
     """
     known, clients = bank.known_on(as_of), bank.cohort(as_of, cohort)
@@ -29,7 +35,7 @@ def profile(bank: Bank, catalog: Catalog, as_of: dt.date, cohort: IntoFrame | Se
     if cohort is not None or "cohorts" in bank:  # what is said of others need not be read
         ids = clients.select(C.CLIENT)
         own = {name: known[name].join(ids, on=C.CLIENT, how="semi") for name in _OF_CLIENT if name in known}
-    return _joined(bank, catalog, as_of, clients, own, {})
+    return _joined(bank, catalog, as_of, clients, own, {}, groups)
 
 
 def profile_parts(
@@ -55,10 +61,17 @@ def profile_parts(
 
 
 def _joined(
-    bank: Bank, catalog: Catalog, as_of: dt.date, clients: Frame, own: Tables, built: dict[str, Frame]
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date,
+    clients: Frame,
+    own: Tables,
+    built: dict[str, Frame],
+    groups: Collection[str] = tuple(GROUPS),
 ) -> Frame:
     """The profiles of `clients`, from their `own` rows and the groups that are `built` already."""
-    stated, known = by_group(bank, catalog), bank.known_on(as_of)
+    stated = {name: features for name, features in by_group(bank, catalog).items() if name in groups}
+    known = bank.known_on(as_of)
     frame = clients.select(C.CLIENT)
     # the widest last: to plan a join that gives n columns takes time of the order of n²
     for name in sorted(stated, key=lambda name: len(stated[name])):

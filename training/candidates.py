@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from catalog import Bundle, Catalog, Line, Product, Range
-from features import UNSEEN, Feature
+from features import UNSEEN, Feature, ProfileMatrix
 from training.population import HELD, KIND, PEERS, Population
 
 
@@ -95,13 +95,13 @@ class Pairs:
     item: np.ndarray
 
 
-class _Gates:
+class Gates:
     """Who may have each of several items: conditions on encoded columns, worked out for all items at once.
 
     A column that profiles lack, or a value that is not known, excludes nobody.
     """
 
-    def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding):
+    def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding | ProfileMatrix):
         column_at = {name: index for index, name in enumerate(encoding.columns)}
         limits: dict[int, np.ndarray] = {}  # column -> (2, items): least and most
         allowed: dict[int, np.ndarray] = {}  # column -> (texts + 1, items); the last row for a value not known
@@ -178,8 +178,8 @@ class Candidates:
         self._own = self._lookup(encoding.per_product, unknown)
         self._client = np.array([self._column[name] for name in encoding.client_columns], dtype=int)
         self._static = self._product_numbers()
-        self._product_gates = _Gates(products, encoding)
-        self._offer_gates = _Gates(self.offers, encoding)
+        self._product_gates = Gates(products, encoding)
+        self._offer_gates = Gates(self.offers, encoding)
         self._affinity = self.population.affinity.astype(np.float32)
 
     def _lookup(self, stems: Sequence[str], unknown: int) -> np.ndarray:
