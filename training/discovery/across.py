@@ -117,8 +117,8 @@ def find_linked(
     """The proposals, the most valuable first, and how many trials it took.
 
     A product of the lead is tried with one product of the other's, and with several that seem to go with it one by one.
-    Of the two directions of a pair, the one in which it was opened more surely counts. Of nested proposals, the one
-    with more at stake is given.
+    Of the two directions of a pair, the one counts in which it was opened more surely, or else the one in which fewer
+    lead more, as one employer does its staff. Of nested proposals, the one with more at stake is given.
     """
     trials: list[Trial] = []
     order: dict[Any, float] = {}
@@ -133,7 +133,8 @@ def find_linked(
 
     def leads(number: int, lead: int, follow: int) -> bool:  # a relation's two directions are 2n and 2n + 1
         pair, turned = (number, lead, (follow,)), (number ^ 1, follow, (lead,))
-        return pair in stand and order.get(pair, 0.0) >= order.get(turned, 0.0)
+        few, many = different(ties[number].lead), different(ties[number].follow)
+        return pair in stand and (order.get(pair, 0.0), many) >= (order.get(turned, 0.0), few)
 
     held, worth = book.held(book.day), np.array([product.yearly_worth for product in catalog.products])
     found = [
