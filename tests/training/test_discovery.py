@@ -21,7 +21,7 @@ from tests.made import write_catalog
 from training import SampleError
 from training.discovery import Discovery, DiscoveryError, Settings, discover, outside, tables, write_proposal
 from training.discovery.across import read_ties
-from training.discovery.baskets import held_baskets, opened_baskets, splits
+from training.discovery.baskets import Baskets, held_baskets, opened_baskets, splits
 from training.discovery.book import Book, coded, segments
 from training.discovery.proposal import stake, unnested
 
@@ -67,11 +67,11 @@ def products_of(found: Discovery) -> list[set[str]]:
 @settings(max_examples=8)
 @given(
     st.integers(0, 10_000),
-    st.lists(st.floats(0.03, 0.7), min_size=6, max_size=6),
-    st.lists(st.floats(0.2, 1.0), min_size=6, max_size=6),
+    st.lists(st.floats(0.1, 0.7), min_size=6, max_size=6),
+    st.lists(st.floats(0.02, 0.25), min_size=6, max_size=6),
 )
 def test_a_planted_pair_is_found_and_popularity_is_not(seed: int, popularity: list[float], elsewhere: list[float]):
-    """Two regions like different products; besides, half of those with an anchor have taken a book with it."""
+    """One region likes what the other hardly takes; besides, half of those with an anchor have taken a book with it."""
     rng = np.random.default_rng(seed)
     region = rng.random(3_000) < 0.5
     share = np.where(region[:, None], popularity, np.array(popularity) * elsewhere)
@@ -124,7 +124,9 @@ def tied(rng: np.random.Generator, clients: int, groups: list[list[str]], share:
     """Independent products, but that a tenth of the clients has all of a group."""
     held = independent(rng, clients, [share] * 6)
     for group in groups:
-        held[np.ix_(np.flatnonzero(rng.random(clients) < 0.1), [PLACE[key] for key in group])] = True
+        drawn = rng.random(clients) < 0.1
+        for key in group:
+            held[drawn, PLACE[key]] = True
     return held
 
 
@@ -141,6 +143,24 @@ def test_a_popular_product_beside_a_tied_pair_makes_no_bundle_of_three():
     held = tied(rng, 4_000, [["anchor", "book"]])
     held[:, PLACE["card"]] = rng.random(4_000) < 0.6
     assert products_of(discover(bank_of(held), CATALOG, DAY)) == [{"anchor", "book"}]
+
+
+def test_three_of_which_each_two_go_together_but_not_all_are_no_bundle():
+    """With anchor and book as many have a card as without any; with one of the two alone, three times as many."""
+    cells = {"": (8_000, 0.15), "a": (500, 0.6), "b": (500, 0.6), "ab": (1_000, 0.2)}
+    held = np.zeros((10_000, 6), bool)
+    start = 0
+    for has, (clients, with_card) in cells.items():
+        held[start : start + clients, :2] = ["a" in has, "b" in has]
+        held[start : start + round(clients * with_card), PLACE["card"]] = True
+        start += clients
+    pairs = [("anchor", "book"), ("anchor", "card"), ("book", "card")]
+    assert sorted(tuple(sorted(one)) for one in products_of(discover(bank_of(held), CATALOG, DAY))) == pairs
+    bundles = tuple(
+        Bundle(bundle_id=f"b{number}", name="B", products=pair, line=Line.RETAIL, kinds=RETAIL)
+        for number, pair in enumerate(pairs)
+    )
+    assert products_of(discover(bank_of(held), CATALOG.model_copy(update={"bundles": bundles}), DAY)) == []
 
 
 def test_opened_together_is_found_where_held_together_says_nothing():
@@ -170,6 +190,13 @@ def test_what_the_catalog_offers_is_not_proposed_again_nor_a_part_of_it():
     whole = Bundle(bundle_id="b", name="B", products=("anchor", "book", "fund"), line=Line.RETAIL, kinds=RETAIL)
     known = CATALOG.model_copy(update={"bundles": (whole,)})
     assert products_of(discover(bank_of(held), known, DAY)) == [{"card", "deposit"}]
+
+
+def test_more_than_the_catalog_offers_is_proposed():
+    held = tied(np.random.default_rng(11), 4_000, [["anchor", "book", "card"]])
+    known = Bundle(bundle_id="b", name="B", products=("anchor", "book"), line=Line.RETAIL, kinds=RETAIL)
+    found = discover(bank_of(held), CATALOG.model_copy(update={"bundles": (known,)}), DAY)
+    assert products_of(found) == [{"anchor", "book", "card"}]
 
 
 def test_a_kind_that_the_catalog_does_not_offer_it_to_is_proposed():
@@ -263,6 +290,20 @@ def test_windows_follow_each_other_up_to_the_day():
     last, before = np.split(opened_baskets(book, np.zeros(3, int), 10, 2).has[:2], 2, axis=1)
     assert last.tolist() == [[True, True, False], [True, False, True]]
     assert before.tolist() == [[False, False, False], [False, True, False]]
+
+
+@given(st.integers(0, 10_000))
+def test_lifts_of_all_pairs_at_once_are_those_one_by_one(seed: int):
+    rng = np.random.default_rng(seed)
+    may = rng.random((5, 60)) < 0.8
+    has = may & (rng.random((5, 60)) < 0.4)
+    baskets = Baskets("held", has, may, rng.integers(0, 4, 60), np.arange(60), np.zeros(60, int))
+    together, lifts = baskets.lifts(slice(2), slice(2, None))
+    for one in range(2):
+        for other in range(3):
+            found = baskets.association((one,), (other + 2,))
+            assert found.together == together[one, other]
+            assert found.lift == pytest.approx(lifts[one, other], rel=1e-5)
 
 
 def test_what_is_held_already_cannot_be_opened():
@@ -451,6 +492,13 @@ def test_no_holdings_a_day_too_early_or_a_single_product_are_told():
     others = Catalog(products=(product("x"), product("y")))
     with pytest.raises(DiscoveryError, match="do the ids in product_id of table holdings stand in the catalog"):
         discover(bank, others, DAY)
+
+
+def test_a_client_told_twice_is_named():
+    clients = pd.DataFrame({"client_id": ["a", "a", "b"], "kind": "retail", "joined_on": LONG_AGO})
+    holdings = pd.DataFrame({"client_id": ["a"], "product_id": ["book"], "opened_on": [LONG_AGO]})
+    with pytest.raises(DiscoveryError, match="several rows of the same day for a; keep"):
+        discover(Bank.of(clients=clients, holdings=holdings), CATALOG, DAY)
 
 
 def test_a_day_long_after_the_last_opening_is_noted():

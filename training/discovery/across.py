@@ -13,7 +13,7 @@ import pandas as pd
 from catalog import Catalog
 from features import Bank, C, from_day_number
 from features.contract import Relation
-from training.discovery.association import weakest
+from training.discovery.association import Association, weakest
 from training.discovery.baskets import HELD, OPENED, Baskets, Items, different, every, joined, splits
 from training.discovery.book import Book, coded, segments
 from training.discovery.evidence import Evidence, Settings, Trial, judged
@@ -125,7 +125,7 @@ def find_linked(
     for number, of in enumerate(ties):
         progress(f"clients tied by {of.relation}: {number + 1} of {len(ties)}")
         ways = of.baskets(book, settings)
-        pairs = [trial for baskets in ways for trial in _pairs(baskets, number, len(catalog.products), settings)]
+        pairs = _pairs(ways, number, len(catalog.products), settings)
         order |= {trial.of: trial.found.interval[0] for trial in pairs if trial.way == OPENED}
         pairs = _beyond_stronger(pairs, {baskets.way: baskets for baskets in ways}, settings)
         trials += pairs + _larger(pairs, ways, number, settings)
@@ -163,12 +163,19 @@ def _larger(pairs: list[Trial], ways: tuple[Baskets, Baskets], number: int, sett
     ]
 
 
-def _pairs(baskets: Baskets, number: int, products: int, settings: Settings) -> list[Trial]:
-    lead, follow = baskets.has[:products], baskets.has[products:]
-    rows = lead.any(axis=0) & follow.any(axis=0)
-    together = lead[:, rows].astype(np.float32) @ follow[:, rows].T.astype(np.float32)
-    enough = np.argwhere(together >= settings.LEAST_CLIENTS).tolist()
-    return [trial for lead, follow in enough for trial in _trial(baskets, number, lead, (follow,), settings)]
+def _pairs(ways: tuple[Baskets, Baskets], number: int, products: int, settings: Settings) -> list[Trial]:
+    """Each pair in each way in which enough ties have it; one without lift enough in any is not looked at closely."""
+    told = [baskets.lifts(slice(products), slice(products, None)) for baskets in ways]
+    promising = np.any([lift > settings.least_lift for _, lift in told], axis=0)
+    trials = []
+    for baskets, (together, lift) in zip(ways, told, strict=True):
+        for lead, follow in np.argwhere(together >= settings.LEAST_CLIENTS).tolist():
+            if promising[lead, follow]:
+                trials += _trial(baskets, number, lead, (follow,), settings)
+            else:
+                found = Association.unlikely(int(together[lead, follow]), float(lift[lead, follow]))
+                trials.append(Trial((number, lead, (follow,)), baskets.way, 0, 1, found))
+    return trials
 
 
 def _beyond_stronger(pairs: list[Trial], ways: dict[str, Baskets], settings: Settings) -> list[Trial]:

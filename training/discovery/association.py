@@ -22,11 +22,16 @@ class Association:
     lift: float
     log_error: float
 
+    @classmethod
+    def unlikely(cls, together: int, lift: float) -> Association:
+        """One whose lift alone tells enough: its error was not worked out."""
+        return cls(0, together, lift, np.inf)
+
     @property
     def interval(self) -> tuple[float, float]:
         """Of the lift, at `LEVEL`: normal on the log scale."""
         away = float(np.exp(NormalDist().inv_cdf((1 + LEVEL) / 2) * self.log_error))
-        return self.lift / away, self.lift * away
+        return self.lift / away, self.lift * away if self.lift else np.inf
 
     def p_value(self, least: float = 1.0) -> float:
         """Of a lift no higher than `least`, one-sided, normal on the log scale; 1 where nothing meets or varies."""

@@ -50,6 +50,9 @@ class Book:
         if clients.empty:
             raise DiscoveryError(f"no client is active on {as_of}, so nothing is held together; give another day")
         ids = pd.Index(clients[C.CLIENT])
+        if not ids.is_unique:
+            twice = ", ".join(ids[ids.duplicated()].unique()[:3])
+            raise DiscoveryError(f"table clients has several rows of the same day for {twice}; keep the one that holds")
         positions = pd.Index([product.product_id for product in catalog.products])
         sold = nw.col(C.PRODUCT).is_in(list(positions))
         rows = bank.known_on(as_of)["holdings"].filter(sold).select(C.CLIENT, C.PRODUCT, C.OPENED_ON, C.CLOSED_ON)

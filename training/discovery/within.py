@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from catalog import Bundle, Catalog, Kind
-from training.discovery.association import weakest
+from training.discovery.association import Association, weakest
 from training.discovery.baskets import Baskets, Items, every, splits
 from training.discovery.book import Book
 from training.discovery.evidence import Settings, Trial, judged
@@ -33,18 +33,18 @@ def find_bundles(
     proposed where all its pairs stand. Of nested ones, the one with more at stake is.
     """
     progress("frequent sets of products")
-    candidates = frequent(book, catalog, ways, settings)
+    candidates, offered = frequent(book, catalog, ways, settings)
     pairs = _sold({items: kinds for items, kinds in candidates.items() if len(items) == 2}, catalog)
     trials = _trials(book, ways, settings, pairs, lambda done: progress(f"pairs: {done:,} of {len(pairs):,}"))
     seem = {trial.of for trial in trials if trial.seems(settings)}
-    tied = {items: kinds for items, kinds in candidates.items() if len(items) > 2 and _all_pairs(items, seem)}
-    larger = _sold(tied, catalog)
+    tied = [items for items in candidates if len(items) > 2 and items not in offered and _all_pairs(items, seem)]
+    larger = _sold({items: candidates[items] for items in tied}, catalog)
     trials += _trials(book, ways, settings, larger, lambda done: progress(f"larger: {done:,} of {len(larger):,}"))
     stand = judged(trials, settings)
     held, worth = book.held(book.day), np.array([product.yearly_worth for product in catalog.products])
     found = []
     for items, evidence in stand.items():
-        if _all_pairs(items, stand):
+        if items not in offered and _all_pairs(items, stand):
             kinds = candidates[items]
             could = _of(kinds, book.kind) & every(book.may, items)
             at_stake = stake(held[list(items)][:, could], worth[list(items)])
@@ -53,10 +53,13 @@ def find_bundles(
     return unnested(found, lambda one: one.bundle.products), len(trials)
 
 
-def frequent(book: Book, catalog: Catalog, ways: Sequence[Baskets], settings: Settings) -> Candidates:
-    """Sets of products that clients of a kind often enough hold or opened together, in order.
+def frequent(
+    book: Book, catalog: Catalog, ways: Sequence[Baskets], settings: Settings
+) -> tuple[Candidates, set[Items]]:
+    """Sets of products that clients of a kind often enough hold or opened together, and which of them are offered.
 
-    Kinds to which the catalog offers all of a set in one bundle already, whatever its conditions, are left out.
+    Kinds to which a bundle of the catalog offers all of a set, whatever its conditions, are left out. A set that all of
+    its kinds are offered is not proposed, but keeps them, as it may be part of a larger one that is.
     """
     found: dict[Items, set[Kind]] = {}
     for code, kind in enumerate(KINDS):
@@ -66,14 +69,14 @@ def frequent(book: Book, catalog: Catalog, ways: Sequence[Baskets], settings: Se
             for items in baskets.frequent(code, least, settings.most_products):
                 found.setdefault(items, set()).add(kind)
     at = {product.product_id: position for position, product in enumerate(catalog.products)}
-    offered = [({at[product] for product in bundle.products}, bundle.kinds) for bundle in catalog.bundles]
-    candidates = {}
+    bundles = [({at[product] for product in bundle.products}, bundle.kinds) for bundle in catalog.bundles]
+    candidates, offered = {}, set()
     for items, kinds in sorted(found.items()):
-        taken = {kind for parts, to in offered if parts.issuperset(items) for kind in to}
-        left = tuple(kind for kind in KINDS if kind in kinds - taken)
-        if left:
-            candidates[items] = left
-    return candidates
+        left = kinds - {kind for parts, to in bundles if parts.issuperset(items) for kind in to}
+        candidates[items] = tuple(kind for kind in KINDS if kind in (left or kinds))
+        if not left:
+            offered.add(items)
+    return candidates, offered
 
 
 def _trials(
@@ -83,17 +86,24 @@ def _trials(
     candidates: Candidates,
     progress: Callable[[int], None],
 ) -> list[Trial]:
-    """Of each set, in each way in which `LEAST_CLIENTS` have it, that no two parts of it meet just by popularity."""
-    trials, done = [], 0
+    """Of each set, in each way in which `LEAST_CLIENTS` have it, that no two parts of it meet just by popularity.
+
+    A pair without lift enough in any way is not looked at closely.
+    """
+    trials: list[Trial] = []
+    done = 0
     for kinds in sorted(set(candidates.values())):
         of_kinds = _of(kinds, book.kind)
         baskets_of_kinds = [baskets.where(_of(kinds, baskets.kind)) for baskets in ways]
+        lifts = [baskets.lifts(slice(None), slice(None))[1] for baskets in baskets_of_kinds]
         for items in (items for items, to in candidates.items() if to == kinds):
             could = int((of_kinds & every(book.may, items)).sum())
-            for baskets in baskets_of_kinds:
+            promising = len(items) > 2 or any(lift[items] > settings.least_lift for lift in lifts)
+            for baskets, lift in zip(baskets_of_kinds, lifts, strict=True):
                 clients = baskets.count(items)
                 if clients >= settings.LEAST_CLIENTS:
-                    found = weakest([baskets.association(*parts) for parts in splits(items)], settings.least_lift)
+                    parts = [baskets.association(*of) for of in splits(items)] if promising else []
+                    found = weakest(parts, settings.least_lift) if parts else Association.unlikely(clients, lift[items])
                     trials.append(Trial(items, baskets.way, clients, could, found))
             done += 1
             progress(done)

@@ -24,8 +24,8 @@ client may read, and narrow it with `where` if need be.
 Lift: how many times as often clients have the whole as the popularity of its parts within segments explains, with
 the 95 % interval; of more than two products, against the two parts that explain the whole best.
 At stake: a year's margin and fees, by the catalog's own figures, of what the clients reached lack, if they complete
-the bundle as often as those who hold the same parts hold all of it. That is the most there is to win, before cost,
-risk, capital and price, and not what a campaign would bring."""
+the bundle as often as those who hold the same parts hold all of it. That is an upper end, before cost, risk, capital
+and price, and not what a campaign would bring."""
 
 _LINKED = """\
 These are about two clients each, tied by a relation. No bundle holds products of two, so they cannot be moved into
