@@ -11,7 +11,7 @@ linked clients are tied where such a link runs from the one to the other.
 - plain lift: as many pairs as are proposed, the first by lift among the clients of a kind who hold them, of those that
   the same least share of them holds.
 
-Intervals are bootstrapped over pairs and proposals.
+Intervals are Wilson's of a share, and bootstrapped over pairs for a ratio of two.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import typer
+from scipy.stats import binomtest
 
 from benchmarks.measure import Figure, bootstrap, console, peak_gib, show, simulated
 from catalog import DEFAULT, Catalog, Kind, read_catalog
@@ -110,9 +111,9 @@ def _all_in(proposals: Sequence[Sequence[Pair]], among: Collection[Pair]) -> np.
 
 
 def _share(name: str, hits: np.ndarray, of: str, target: float | None = None) -> Figure:
-    interval = bootstrap(lambda drawn: hits[drawn].mean(), len(hits))
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
     measured, against = f"{hits.sum():.0f}", f"{of}, {len(hits)}"
-    return Figure(name, measured, against, float(hits.mean()), target, at_most=False, interval=interval)
+    return Figure(name, measured, against, float(hits.mean()), target, at_most=False, interval=tuple(interval))
 
 
 def _against(name: str, ours: np.ndarray, what: str, theirs: np.ndarray) -> Figure:

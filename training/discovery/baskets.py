@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from training.discovery.association import Association, associate
 from training.discovery.book import Book, coded
@@ -82,11 +83,12 @@ class Baskets:
         """(first items, second items): rows that have both, and the lift that `association` finds; 0 where none has."""
         order = np.argsort(self.stratum, kind="stable")
         together = expected = np.zeros((len(self.has[first]), len(self.has[second])))
-        for rows in np.split(order, np.flatnonzero(np.diff(self.stratum[order])) + 1):
-            has, may = (marks[:, rows].astype(np.float32) for marks in (self.has, self.may))
-            n = may[first] @ may[second].T
-            of_independent = (has[first] @ may[second].T) * (may[first] @ has[second].T) / np.maximum(n, 1)
-            together, expected = together + has[first] @ has[second].T, expected + of_independent
+        with threadpool_limits(1, "blas"):  # thousands of small products: threads would wait for each other
+            for rows in np.split(order, np.flatnonzero(np.diff(self.stratum[order])) + 1):
+                has, may = (marks[:, rows].astype(np.float32) for marks in (self.has, self.may))
+                n = may[first] @ may[second].T
+                of_independent = (has[first] @ may[second].T) * (may[first] @ has[second].T) / np.maximum(n, 1)
+                together, expected = together + has[first] @ has[second].T, expected + of_independent
         return together, np.divide(together, expected, out=np.zeros_like(together), where=together > 0)
 
 
