@@ -14,7 +14,7 @@ import contextlib
 import datetime as dt
 import tempfile
 import time
-from itertools import chain, cycle, islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,16 +110,16 @@ def _rank(folder: Path, saved: Path) -> None:
 
 def _bare(folder: Path, saved: Path) -> None:
     """Predictions alone; and on the way to the ready rows, the seconds of profiles alone and of ranking ready ones."""
-    from features import Bank, C, batches, dictionary, encode, profile_parts
+    from features import Bank, profile_matrices
     from training import Model, bundle_rows
     from training.ranking import slices
 
     model, bank, sold = Model.load(saved), Bank.open(folder), read_catalog(DEFAULT)
-    candidates, features = model.candidates(sold), dictionary(bank, sold)
+    candidates = model.candidates(sold)
     ready: list[tuple[np.ndarray, np.ndarray]] = []
     blocks, rows, profiling, ranking, started = 0, np.zeros(2, dtype=int), 0.0, 0.0, time.perf_counter()
-    for batch in chain.from_iterable(batches(part.sort(C.CLIENT)) for part in profile_parts(bank, sold, DAY)):
-        profiles = model.align(encode(batch, features)).values
+    for part in profile_matrices(bank, sold, DAY):
+        profiles = model.align(part).values
         profiled = time.perf_counter()
         profiling += profiled - started
         model.rank(candidates, profiles, candidates.peer_groups(profiles), THREADS)

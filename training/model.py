@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,17 +91,18 @@ class Model:
 
         `values` and `peers` are what `align(…).values` and `candidates.peer_groups` return.
         """
-        parts, starts = [], []
-        for part in slices(len(values), CLIENTS):
-            slate = candidates.slate(values[part])
-            probability = self.adoption.of_clients(candidates, values[part], slate, peers[part], threads)
-            rows = bundle_rows(candidates, values[part], slate, probability)
-            score = self.order.score(rows, threads)
-            parts.append(_ordered(rows.pairs, score, self.completion(rows)))
-            starts.append(part.start)
-        if not parts:
+        blocks = list(slices(len(values), CLIENTS))
+
+        def of(block: slice) -> Ranking:
+            slate = candidates.slate(values[block])
+            probability = self.adoption.of_clients(candidates, values[block], slate, peers[block], threads=1)
+            rows = bundle_rows(candidates, values[block], slate, probability)
+            return _ordered(rows.pairs, self.order.score(rows, threads=1), self.completion(rows))
+
+        if not blocks:
             return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float)))
-        return Ranking.join(parts, starts)
+        with ThreadPoolExecutor(threads) as pool:  # a block a thread: then the rows are made side by side as well
+            return Ranking.join(list(pool.map(of, blocks)), [block.start for block in blocks])
 
     def save(self, folder: Path) -> str:
         """Writes the artifact into an empty or new folder and returns its fingerprint (SHA-256 of the manifest)."""

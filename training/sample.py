@@ -13,7 +13,7 @@ import numpy as np
 from narwhals.typing import IntoFrame
 
 from catalog import Catalog
-from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, encode, from_day_number, profile
+from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
 
 HORIZON_DAYS = 31
 DAYS = 4  # as-of days that a run uses where none are named
@@ -33,9 +33,7 @@ class Day:
 
     def where(self, kept: np.ndarray) -> Day:
         """The clients for which `kept` is True."""
-        profiles = self.profiles
-        part = ProfileMatrix(profiles.client_ids[kept], profiles.columns, profiles.categories, profiles.values[kept])
-        return Day(self.as_of, part, self.opened[kept])
+        return Day(self.as_of, self.profiles[kept], self.opened[kept])
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,7 @@ def read_sample(
     read = []
     for day in sorted(set(days)):
         progress(f"profiles as of {day}")
-        features = dictionary(bank, catalog)
-        profiles = _by_client(encode(profile(bank, catalog, day, cohorts), features))
+        profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
         if not len(profiles.client_ids):
             raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
         read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
@@ -144,9 +141,3 @@ def fold(client_ids: np.ndarray, folds: int) -> np.ndarray:
 
 def _hash(text: str) -> float:
     return int.from_bytes(hashlib.blake2b(str(text).encode(), digest_size=7).digest(), "big") / 2**56
-
-
-def _by_client(profiles: ProfileMatrix) -> ProfileMatrix:
-    """In order of the id: engines hand rows over in any order, and the same seed must train the same model."""
-    order = np.argsort(profiles.client_ids, kind="stable")
-    return ProfileMatrix(profiles.client_ids[order], profiles.columns, profiles.categories, profiles.values[order])
