@@ -23,7 +23,12 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
         key, name = product.product_id, product.name
         stated += [
             flag(f"held__{key}", f"Holds {name}.", f"Holds {name}"),
-            number(f"opened_months__{key}", "months", f"Time since {name} was last opened; null if never."),
+            number(
+                f"opened_months__{key}",
+                "months",
+                f"Time since {name} was last opened; null if never.",
+                f"Took {name} {{value}} months ago",
+            ),
             number(
                 f"closed_months__{key}",
                 "months",
