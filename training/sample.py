@@ -14,9 +14,10 @@ from narwhals.typing import IntoFrame
 
 from catalog import Catalog
 from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
+from features.expressions import DAYS_A_MONTH
 
 HORIZON_DAYS = 31
-DAYS = 4  # as-of days that a run uses where none are named
+DAYS = 6  # as-of days that a run uses where none are named
 
 
 class SampleError(ValueError):
@@ -113,9 +114,10 @@ def last_day(bank: Bank) -> dt.date:
 
 
 def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS) -> list[dt.date]:
-    """The last as-of days whose horizons are complete and do not overlap, in order of time.
+    """The last as-of days whose horizons are complete and hardly overlap, in order of time.
 
-    Where the bank hands over cohorts, the days are theirs. Days on which no client was there yet are left out.
+    Where the bank hands over cohorts, the days are theirs. Where it hands over positions, they are month-ends, on
+    which these are fresh. Days on which no client was there yet are left out.
     """
     last = last_day(bank)
     if "cohorts" in bank:
@@ -126,7 +128,18 @@ def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS
             return past
     first = bank["holdings"].select(nw.col(C.OPENED_ON).min()).collect().item()
     days = [last - dt.timedelta(days=horizon_days * back) for back in range(count, 0, -1)]
+    if "positions" in bank:
+        months = max(1, round(horizon_days / DAYS_A_MONTH))
+        days = [_month_end(days[-1], months * back) for back in range(count - 1, -1, -1)]
     return [day for day in days if day_number(day) >= first] or days[-1:]
+
+
+def _month_end(day: dt.date, back: int) -> dt.date:
+    """The last month-end that is not after `day`, or the one `back` months before that."""
+    month = (day + dt.timedelta(days=1)).replace(day=1) - dt.timedelta(days=1)
+    for _ in range(back):
+        month = month.replace(day=1) - dt.timedelta(days=1)
+    return month
 
 
 def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
