@@ -226,6 +226,12 @@ class Candidates:
         return Slate(held, reached, Pairs(*np.nonzero(candidate)), Pairs(*np.nonzero(reached)))
 
     @cached_property
+    def trained_as(self) -> np.ndarray:
+        """(products,): the position that the encoding gives each product of the catalog; -1 for one it lacks."""
+        at = {product: index for index, product in enumerate(self.encoding.products)}
+        return np.array([at.get(product.product_id, -1) for product in self.catalog.products], dtype=int)
+
+    @cached_property
     def slots(self) -> np.ndarray:
         """(offers, most products an offer has): positions of its products; one past the last fills up."""
         slots = np.full((len(self.offers), int(self.size.max(initial=1))), self.parts.shape[1], dtype=int)

@@ -15,7 +15,7 @@ class ParameterError(ValueError):
 
 
 class Parameters(BaseModel):
-    """How models are trained. LightGBM's own parameters go in `adoption` and `ranking` under LightGBM's names."""
+    """How models are trained. LightGBM's own parameters go in `adoption`, `choice` and `ranking` under its names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +31,18 @@ class Parameters(BaseModel):
         "learning_rate": 0.05,
         "min_data_in_leaf": 100,
         "feature_fraction": 0.4,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "cat_smooth": 20.0,
+    }
+    choice_rounds: int = Field(150, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
+    choice: dict[str, Any] = {
+        "learning_rate": 0.1,
+        "num_leaves": 15,
+        "min_data_in_leaf": 30,
+        "feature_fraction": 0.3,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 5.0,
@@ -64,7 +76,7 @@ class Parameters(BaseModel):
 
     def lightgbm(self, objective: str) -> dict[str, Any]:
         """LightGBM parameters that give the same trees for the same seed, whatever else the machine does."""
-        own = self.ranking if objective == "lambdarank" else self.adoption
+        own = {"binary": self.adoption, "multiclass": self.choice, "lambdarank": self.ranking}[objective]
         return {
             **own,
             "objective": objective,
