@@ -146,7 +146,7 @@ class Economics:
 
     def grouped(self, group: np.ndarray, groups: int) -> Economics:
         """One entry a group: the sums of the components whose number in `group` it is."""
-        return self._each(lambda values: np.bincount(group, values, groups))
+        return self._each(lambda values: np.bincount(group, values, groups).astype(float))
 
     def at(self, index: Any) -> Economics:
         """Those at `index`."""
