@@ -39,7 +39,7 @@ Fraction = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 AssetClass = Literal["corporate", "residential_mortgage", "revolving_retail", "other_retail"]
 Benefit = Literal["waive", "percent", "amount", "spread_percent", "spread_amount"]
-BENEFITS: tuple[Benefit, ...] = ("waive", "percent", "amount", "spread_percent", "spread_amount")
+BENEFITS: tuple[Benefit, ...] = ("waive", "percent", "amount", "spread_amount", "spread_percent")
 
 
 class Point(Model):

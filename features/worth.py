@@ -115,7 +115,8 @@ def economics_of(held: Frame, cells: Frame, catalog: Catalog) -> Frame:
     )  # fmt: skip
     summed = ("contribution", "_margin", "_fees", "opex", "expected_loss", "capital", "_balance")
     sums = amounts.group_by(C.CLIENT).agg(*(nw.col(name).sum() for name in summed))
-    income = net_income(*(nw.col(name) for name in summed[1:6]), rates)
+    of = {name: nw.col(name) for name in summed}
+    income = net_income(of["_margin"], of["_fees"], of["opex"], of["expected_loss"], of["capital"], rates)
     with_income = sums.with_columns(income.alias("net_income"))
     eva = economic_value_added(nw.col("net_income"), nw.col("capital"), rates)
     return with_income.with_columns(eva.alias("eva")).select(C.CLIENT, *SUMS)

@@ -227,13 +227,18 @@ class Book:
         return np.concatenate([(balance * self.margin)[..., None], fees], axis=-1)
 
     @cached_property
+    def undrawn(self) -> np.ndarray:
+        """(products,): undrawn limit of the typical contract."""
+        return self._typical("undrawn")
+
+    @cached_property
     def economics(self) -> Economics:
         """(cells, products): a year of the typical contract at list price."""
         balance, elements = self._typical("balance"), self.list_price
         service = self.side == 0
         margin = np.where(service, 0.0, elements[..., 0])
         fees = elements[..., 1] + elements[..., 2] + np.where(service, elements[..., 0], 0.0)
-        volumes = Volumes(balance, self._typical("undrawn"), elements[..., 2], np.maximum(margin + fees, 0.0))
+        volumes = Volumes(balance, self.undrawn, elements[..., 2], np.maximum(margin + fees, 0.0))
         opex, expected_loss, capital = (
             np.broadcast_to(amount, margin.shape) for amount in cost_risk_capital(self.coefficients, volumes)
         )
