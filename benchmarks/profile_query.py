@@ -179,8 +179,9 @@ def _flows(folder: Path, catalog: Catalog, day: str) -> str:
             for way in ways
         ),
         *(
-            f"max(case when kind = '{kind}' then {name}_3m end) as {name}_3m__{kind}"
+            f"max(case when kind = '{kind}' then {name}_{n}m end) as {name}_{n}m__{kind}"
             for kind in catalog.policy.transaction_kinds
+            for n in (1, 3)
             for name in (*ways, "transactions")
         ),
     ]
