@@ -14,6 +14,7 @@ from itertools import product as every
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from benchmarks.ranking.tasks import Task, View
 from training.metrics import Ranked, ndcg
@@ -40,26 +41,30 @@ class Choice:
 
 def cosine(task: Task) -> Scores:
     """Cosine between columns; a product scores the sum over what the client holds (Sarwar et al. 2001)."""
+    return _best(task, lambda known, asked, strength, factors: asked @ cosines(known), _grid(task))
 
-    def score(known: np.ndarray, asked: np.ndarray, strength: float, factors: int) -> np.ndarray:
-        length = np.maximum(np.sqrt((known**2).sum(axis=0)), 1.0)
-        alike = known.T @ known / np.outer(length, length)
-        np.fill_diagonal(alike, 0.0)
-        return asked @ alike
 
-    return _best(task, score, _grid(task))
+def cosines(known: np.ndarray) -> np.ndarray:
+    """(columns, columns) of a matrix, 0 of a column with itself or with one that is empty."""
+    length = np.maximum(np.sqrt((known**2).sum(axis=0)), 1.0)
+    alike: np.ndarray = known.T @ known / np.outer(length, length)
+    np.fill_diagonal(alike, 0.0)
+    return alike
 
 
 def ease(task: Task) -> Scores:
-    """Embarrassingly shallow autoencoder: `B = I − P·diag(1/diag(P))`, `P = (XᵀX + λI)⁻¹` (Steck 2019, WWW)."""
+    """Embarrassingly shallow autoencoder (Steck 2019, WWW)."""
+    return _best(
+        task, lambda known, asked, strength, factors: asked @ autoencoder(known, strength), _grid(task, STRENGTHS)
+    )
 
-    def score(known: np.ndarray, asked: np.ndarray, strength: float, factors: int) -> np.ndarray:
-        inverse = np.linalg.inv(known.T @ known + strength * np.eye(known.shape[1]))
-        weights = -inverse / np.diag(inverse)
-        np.fill_diagonal(weights, 0.0)
-        return asked @ weights
 
-    return _best(task, score, _grid(task, STRENGTHS))
+def autoencoder(known: np.ndarray, strength: float) -> np.ndarray:
+    """EASE's weights: `B = I − P·diag(1/diag(P))` with `P = (XᵀX + λI)⁻¹`."""
+    inverse = np.linalg.inv(known.T @ known + strength * np.eye(known.shape[1]))
+    weights: np.ndarray = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights
 
 
 def als(task: Task) -> Scores:
@@ -70,7 +75,8 @@ def als(task: Task) -> Scores:
         model = AlternatingLeastSquares(
             factors=factors, regularization=strength, iterations=20, num_threads=THREADS, random_state=0
         )
-        model.fit(sp.csr_matrix(known), show_progress=False)
+        with threadpool_limits(1, "blas"):  # it has threads of its own
+            model.fit(sp.csr_matrix(known), show_progress=False)
         of_asked = model.recalculate_user(np.arange(len(asked)), sp.csr_matrix(asked))
         return np.asarray(of_asked @ model.item_factors.T)
 
@@ -85,7 +91,8 @@ def bpr(task: Task) -> Scores:
         model = BayesianPersonalizedRanking(
             factors=factors, regularization=strength, learning_rate=0.05, iterations=100, num_threads=1, random_state=0
         )  # one thread: with more, two runs differ
-        model.fit(sp.csr_matrix(np.concatenate([known, asked])), show_progress=False)
+        with threadpool_limits(1, "blas"):
+            model.fit(sp.csr_matrix(np.concatenate([known, asked])), show_progress=False)
         return np.asarray(model.user_factors[len(known) :] @ model.item_factors.T)
 
     return _best(task, score, _grid(task, (0.01, 0.1), FACTORS))
