@@ -140,7 +140,7 @@ def profile(
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
-    from features import Bank, dictionary, profile_parts
+    from features import Bank, profile_matrices
     from features import profile as build
     from features.snapshot import Snapshot
     from training.sample import last_day
@@ -157,8 +157,7 @@ def profile(
         if snapshot is not None:
             Snapshot.write(
                 snapshot,
-                profile_parts(bank, sold, day),
-                dictionary(bank, sold),
+                profile_matrices(bank, sold, day),
                 day,
                 lambda done: step(f"{done:,} clients"),
             )

@@ -97,8 +97,8 @@ class Measured:
 
 
 def main(
-    clients: Annotated[int, typer.Option(help="Size of the bank.", min=500)] = 20_000,
-    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 4,
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=500)] = 100_000,
+    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 6,
     data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 0,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,

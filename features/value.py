@@ -14,7 +14,7 @@ from catalog import Catalog, Kind
 from features.contract import C
 from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
 from features.feature import Feature, category, number
-from features.positions import positions_back, year_margin
+from features.positions import last_month, positions_back, year_margin
 from features.tables import Bank, day_number
 
 _TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
@@ -96,7 +96,8 @@ def _active(known: Bank, as_of: dt.date) -> Frame:
 
 def _earned(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
     """The contribution of the last twelve month-ends, a twelfth of a year each."""
-    rows = positions_back(known["positions"], catalog, day_number(as_of)).filter(nw.col("back") < 12)
+    positions, day = known["positions"], day_number(as_of)
+    rows = positions_back(positions, last_month(positions, day), catalog, day).filter(nw.col("back") < 12)
     assumed = lookup(C.PRODUCT, {product.product_id: product.annual_fee / 12 for product in catalog.products})
     margin = (nw.col(C.BALANCE) * year_margin(catalog) / 12).fill_null(0.0)
     fees = nw.when(nw.col(C.FEES).is_null()).then(assumed).otherwise(nw.col(C.FEES))
