@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.measure import console, simulated
-from benchmarks.ranking import results, tables, tasks
+from benchmarks.ranking import bundle_table, results, tables, tasks
 from benchmarks.ranking.peers import OURS, PEERS
 from benchmarks.ranking.results import Result
 from benchmarks.ranking.tables import Quality, Sheet
@@ -94,6 +94,9 @@ def _compare(
         tables.figures(f"{title}: {len(qualities[OURS].ap):,} clients", qualities, found),
         tables.differences(f"{title}: difference to {OURS}, 95 % intervals", qualities, OURS),
     ]
+    if all(result.more for result in found[OURS]):
+        probability = [result.probability for result in found[OURS] if result.probability is not None]
+        sheets.append(bundle_table.sheet(title, answers, probability, [result.more for result in found[OURS]]))
     sheets[0].notes += [f"{name} is left out: {why}" for name, why in lacking.items()]
     return sheets
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import hand_back
+from benchmarks.measure import hand_back, peak_gib
+from benchmarks.ranking.ours import Ours
 from benchmarks.ranking.peers import PEERS
 from benchmarks.ranking.tasks import Task
 
@@ -27,16 +28,17 @@ def main(task: Path, name: str, out: Path) -> None:
     score = PEERS[name].learn(read)
     learned, learned_busy = time.perf_counter(), time.process_time()
     scores, probabilities = score(view)
-    ranked = time.perf_counter()
-    if probabilities is None:
-        np.savez(out, score=scores)
-    else:
-        np.savez(out, score=scores, probability=probabilities)
+    ranked, highest = time.perf_counter(), peak_gib()
+    told = {"score": scores} if probabilities is None else {"score": scores, "probability": probabilities}
+    if isinstance(score, Ours):
+        told |= score.more(view)
+    np.savez(out, allow_pickle=False, **told)
     hand_back(
         training=learned - started,
         training_cpu=learned_busy - busy,
         ranking=ranked - learned,
         rows=len(view.slate.products.client),
+        memory=highest,
     )
 
 

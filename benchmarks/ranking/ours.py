@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.ranking import bundles
 from benchmarks.ranking.tasks import Task, View
-from training import Parameters, fit
+from training import Model, Parameters, fit
 
 
-def learn(task: Task) -> Callable[[View], tuple[np.ndarray, np.ndarray]]:
-    """Scores and probabilities of products."""
-    parameters = Parameters()
-    model, _ = fit(task.sample, task.catalog, parameters, {})
-    candidates = model.candidates()
-    single = candidates.size == 1
+@dataclass(frozen=True)
+class Ours:
+    """The trained model, asked as a peer is."""
 
-    def by_rank(view: View) -> tuple[np.ndarray, np.ndarray]:
-        """As `sheaf rank` orders a catalog whose every product is an offer of its own."""
-        values = model.align(view.profiles).values
-        ranking = model.rank(candidates, values, candidates.peer_groups(values), parameters.threads)
+    model: Model
+    threads: int
+
+    def __call__(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and probabilities, (clients, products).
+
+        Where every product is an offer of its own the scores are those of `sheaf rank`, else the probabilities.
+        """
+        candidates, values = self.model.candidates(), self.model.align(view.profiles).values
+        peers, single = candidates.peer_groups(values), candidates.size == 1
+        if not (candidates.parts[single].sum(axis=0) > 0).all():
+            slate = candidates.slate(values)
+            probability = self.model.adoption.of_clients(candidates, values, slate, peers, self.threads)
+            return probability, probability
+        ranking = self.model.rank(candidates, values, peers, self.threads)
         kept = single[ranking.item]
         client, product = ranking.client[kept], candidates.parts.argmax(axis=1)[ranking.item[kept]]
         score, probability = (np.zeros((len(values), candidates.parts.shape[1])) for _ in range(2))
         score[client, product], probability[client, product] = ranking.score[kept], ranking.probability[kept]
         return score, probability
 
-    def by_probability(view: View) -> tuple[np.ndarray, np.ndarray]:
-        """Where bundles are offered too: products by their own probability."""
-        values = model.align(view.profiles).values
-        slate, peers = candidates.slate(values), candidates.peer_groups(values)
-        probability = model.adoption.of_clients(candidates, values, slate, peers, parameters.threads)
-        return probability, probability
+    def more(self, view: View) -> dict[str, np.ndarray]:
+        """Beside the products, the best bundles of a size, where the catalog has none of its own."""
+        return {} if self.model.catalog.bundles else bundles.best(self.model, view, self.threads)
 
-    return by_rank if (candidates.parts[single].sum(axis=0) > 0).all() else by_probability
+
+def learn(task: Task) -> Ours:
+    parameters = Parameters()
+    model, _ = fit(task.sample, task.catalog, parameters, {})
+    return Ours(model, parameters.threads)

@@ -29,15 +29,19 @@ OF_TASKS = ("catalog", "features", "training/sample.py", "benchmarks/santander",
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds of learning (by the clock, by the processor) and of ranking `rows` candidates, peak GiB, and scores."""
+    """Seconds of learning (by the clock, by the processor) and of ranking `rows` candidates, GiB, and scores.
+
+    `more` is what ours tells beside them, by name.
+    """
 
     training: float
     training_cpu: float
     ranking: float
     rows: int
-    peak_gib: float
+    memory: float
     score: np.ndarray
     probability: np.ndarray | None
+    more: dict[str, np.ndarray]
 
 
 def digest(*parts: Any) -> str:
@@ -89,9 +93,10 @@ def of_peer(name: str, task_name: str, path: Path, task: Task, cache: Path, agai
     told = json.loads(figures.read_text())
     with np.load(arrays) as kept:
         return Result(
-            **{field: told[field] for field in ("training", "training_cpu", "ranking", "rows", "peak_gib")},
+            **{field: told[field] for field in ("training", "training_cpu", "ranking", "rows", "memory")},
             score=kept["score"],
             probability=kept.get("probability"),
+            more={name: kept[name] for name in kept.files if name not in ("score", "probability")},
         )
 
 

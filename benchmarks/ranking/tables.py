@@ -129,7 +129,7 @@ def _costs(results: Sequence[Result]) -> list[str]:
         return [NONE] * 3
     seconds, busy = (np.mean([getattr(of, name) for of in results]) for name in ("training", "training_cpu"))
     speed = sum(of.rows for of in results) / max(sum(of.ranking for of in results), 1e-9)
-    return [f"{seconds:.1f} ({busy:.1f})", f"{speed:,.0f}", f"{max(of.peak_gib for of in results):.2f}"]
+    return [f"{seconds:.1f} ({busy:.1f})", f"{speed:,.0f}", f"{max(of.memory for of in results):.2f}"]
 
 
 def differences(title: str, qualities: Mapping[str, Quality], ours: str) -> Sheet:
@@ -139,13 +139,14 @@ def differences(title: str, qualities: Mapping[str, Quality], ours: str) -> Shee
     for name, quality in qualities.items():
         if name == ours:
             continue
-        told = [difference(getattr(quality, column), getattr(mine, column)) for column in ("ap", "ndcg", "recall")]
+        means = [difference(getattr(quality, column), getattr(mine, column)) for column in ("ap", "ndcg", "recall")]
         error = NONE
         if quality.bins is not None and mine.bins is not None:
-            error = _told(*calibration_difference(quality.bins, mine.bins))
-        sheet.rows.append([name, *(_told(*of) for of in told), f"{quality.coverage - mine.coverage:+.2f}", error])
+            error = told(*calibration_difference(quality.bins, mine.bins))
+        sheet.rows.append([name, *(told(*of) for of in means), f"{quality.coverage - mine.coverage:+.2f}", error])
     return sheet
 
 
-def _told(value: float, interval: tuple[float, float]) -> str:
+def told(value: float, interval: tuple[float, float]) -> str:
+    """A difference with its interval, in words."""
     return f"{value:+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})"

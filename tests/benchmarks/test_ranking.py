@@ -75,7 +75,7 @@ def test_a_result_is_kept_until_its_code_or_its_task_changes(task, tmp_path, mon
     def child(module, path, name, out):
         ran.append(name)
         np.savez(out, score=np.zeros((1, 2)))
-        return {"training": 1.0, "training_cpu": 1.0, "ranking": 1.0, "rows": 2, "peak_gib": 0.1}
+        return {"training": 1.0, "training_cpu": 1.0, "ranking": 1.0, "rows": 2, "memory": 0.1}
 
     monkeypatch.setattr(results, "child", child)
 
