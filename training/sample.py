@@ -137,9 +137,12 @@ def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
     return np.array([_hash(client) < share for client in client_ids], dtype=bool)
 
 
-def fold(client_ids: np.ndarray, folds: int) -> np.ndarray:
-    """The fold of every client, by the hash of its id: all its days fall into one fold."""
-    return np.array([int(_hash(f"fold {client}") * folds) for client in client_ids], dtype=int)
+def fold(client_ids: np.ndarray, folds: int, name: str = "fold") -> np.ndarray:
+    """The fold of every client, by the hash of its id: all its days fall into one fold.
+
+    Folds of another `name` are drawn anew, independently of these.
+    """
+    return np.array([int(_hash(f"{name} {client}") * folds) for client in client_ids], dtype=int)
 
 
 def _hash(text: str) -> float:

@@ -68,7 +68,7 @@ def train(
         "data_fingerprint": fingerprint(sample),
         "trained_clients": int(sum(len(day.opened) for day in inside.days)),
     }
-    earlier = _before(bank, catalog, inside, validation.as_of)
+    earlier = earlier_days(bank, catalog, inside, validation.as_of)
     if earlier is not None:
         progress("backtest: model of the earlier days")
         past, _ = fit(earlier, catalog, parameters, about, progress)
@@ -139,7 +139,7 @@ def _split(sample: TrainingSample, parameters: Parameters) -> tuple[TrainingSamp
     return TrainingSample(inside, sample.features, sample.horizon_days), validation
 
 
-def _before(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt.date) -> TrainingSample | None:
+def earlier_days(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt.date) -> TrainingSample | None:
     """The days before, with what was opened by `as_of` and no later; None where nothing was.
 
     A day whose horizon mostly lies after `as_of` is left out: next to none of its labels were there yet.
