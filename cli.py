@@ -194,7 +194,7 @@ def train(
     console.print(_figures(trained))
     how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
     console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
-    if trained.champion_deciding is not None and trained.better_by is not None:
+    if trained.better_by is not None:
         console.print(
             f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
