@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from catalog import Catalog, Line
@@ -26,6 +26,12 @@ class Group(Protocol):
 GROUPS: dict[str, Group] = {
     module.__name__.rpartition(".")[2]: cast(Group, module)
     for module in (demographics, holdings, balances, flows, links, value, offers)
+}
+
+# What groups tell once a client and product: rows of both ids, and columns that make one feature a product each.
+BY_PRODUCT: dict[str, Callable[[Tables, Catalog, dt.date, Frame], Frame]] = {
+    "holdings": holdings.build_by_product,
+    "links": links.build_by_product,
 }
 
 WHOLE_BANK = ("links", "value")  # the groups that look at other clients than the ones profiled

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog import Catalog
-from features import Bank, dictionary, encode, profile, profile_parts
+from features import Bank, profile_matrices
 from features.snapshot import Snapshot
 from training.model import Model
 from training.registry import need_champion
@@ -36,7 +36,7 @@ def prepare(
     bank = Bank.open(data)
     day = as_of or last_day(bank)
     Snapshot.write(
-        FOLDER / "profiles", profile_parts(bank, catalog, day), dictionary(bank, catalog), day,
+        FOLDER / "profiles", profile_matrices(bank, catalog, day), day,
         lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
     )  # fmt: skip
 
@@ -53,8 +53,8 @@ def profile_one(
     model, bank = need_champion().model, Bank.open(data)
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
-    features = dictionary(bank, catalog)
-    return model, Snapshot(day, encode(profile(bank, catalog, day, [client]), features)), catalog
+    [profiles] = profile_matrices(bank, catalog, day, [client])
+    return model, Snapshot(day, profiles), catalog
 
 
 def command(port: int, workers: int = 1) -> list[str]:

@@ -31,7 +31,7 @@ class Reasons:
         self._products = candidates.catalog.products
         self._affinity = candidates.population.affinity
         # What is said of one month, three and twelve is one ground, told once, by its strongest column.
-        self._themes = [re.sub(r"_(\d+m|most)$", "", name) for name in self._columns]
+        self._themes = [re.sub(r"_(\d+m|most)(?=__|$)", "", name) for name in self._columns]
         self._has_words = np.array([self._may_speak(name) for name in self._columns])
 
     def _may_speak(self, column: str) -> bool:

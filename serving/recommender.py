@@ -129,7 +129,8 @@ class Recommender:
         held, reached = slate.held[0], slate.products.item
         rows = candidates.product_rows(values, slate.products, candidates.peer_groups(values))
         probability = np.zeros(slate.held.shape)
-        probability[0, reached] = model.adoption.probability(rows, threads=1)
+        log_odds = np.asarray(model.adoption.booster.predict(rows, raw_score=True, num_threads=1))
+        probability[0, reached] = model.adoption.probability(candidates, values, slate, log_odds, threads=1)
         bundles = bundle_rows(candidates, values, slate, probability)
         score, whole = model.order.score(bundles, threads=1), model.completion(bundles)
         item = bundles.pairs.item

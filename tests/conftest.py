@@ -64,13 +64,12 @@ def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """The made bank's profiles as of its last day."""
-    from features import dictionary, profile
+    from features import profile_matrices
     from features.snapshot import Snapshot
     from tests import made
 
     bank, folder = made.bank(), tmp_path_factory.mktemp("snapshot") / "profiles"
-    frame = profile(bank, made.CATALOG, made.LAST_DAY)
-    Snapshot.write(folder, [frame], dictionary(bank, made.CATALOG), made.LAST_DAY)
+    Snapshot.write(folder, profile_matrices(bank, made.CATALOG, made.LAST_DAY), made.LAST_DAY)
     return Snapshot.read(folder)
 
 

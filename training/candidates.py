@@ -19,6 +19,10 @@ from catalog import Bundle, Catalog, Line, Product, Range
 from features import UNSEEN, Feature
 from training.population import HELD, KIND, PEERS, Population
 
+# Of what is known product by product, this speaks for other products too, so the models see it for all of them:
+# what is held and since when, and what those close to the client hold and took.
+ACROSS = (HELD, "opened_months", "linked_opened", "linked_held", "employer_held")
+
 
 class Encoding(BaseModel):
     """What the models' columns are made of, fixed when a model is trained and kept in its artifact.
@@ -43,8 +47,7 @@ class Encoding(BaseModel):
         products = tuple(product.product_id for product in catalog.products)
         stems = {feature.name: split_product(feature.name, products) for feature in features}
         per_product = dict.fromkeys(stem for stem, product in stems.values() if product)
-        # Of all that is known product by product, the whole row of what is held goes to the model as well.
-        client = [name for name, (stem, product) in stems.items() if not product or stem == HELD]
+        client = [name for name, (stem, product) in stems.items() if not product or stem in ACROSS]
         attributes = sorted({name for product in catalog.products for name in product.attributes})
         return cls(
             columns=tuple(stems),
@@ -221,6 +224,12 @@ class Candidates:
         candidate = self._offer_gates.open(values) & ((missing.astype(np.float32) @ self.parts.T) > 0)
         reached = missing & ((candidate.astype(np.float32) @ self.parts) > 0)
         return Slate(held, reached, Pairs(*np.nonzero(candidate)), Pairs(*np.nonzero(reached)))
+
+    @cached_property
+    def trained_as(self) -> np.ndarray:
+        """(products,): the position that the encoding gives each product of the catalog; -1 for one it lacks."""
+        at = {product: index for index, product in enumerate(self.encoding.products)}
+        return np.array([at.get(product.product_id, -1) for product in self.catalog.products], dtype=int)
 
     @cached_property
     def slots(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-LIGHTGBM = {"adoption": "binary", "ranking": "lambdarank"}  # fields of LightGBM's own parameters, and the objective
+LIGHTGBM = {"adoption": "binary", "choice": "multiclass", "ranking": "lambdarank"}  # fields of its own, and objectives
 
 
 class ParameterError(ValueError):
@@ -22,7 +22,7 @@ class ParameterError(ValueError):
 
 
 class Parameters(BaseModel):
-    """How models are trained. LightGBM's own parameters go in `adoption` and `ranking` under LightGBM's names."""
+    """How models are trained. LightGBM's own parameters go in `adoption`, `choice` and `ranking` under its names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,12 +32,24 @@ class Parameters(BaseModel):
     holdout_share: float = Field(0.1, gt=0, lt=1, description="clients kept from every training, for validation")
     negatives: float = Field(15.0, gt=0, description="pairs without an opening kept for every pair with one")
     least_rows: int = Field(200_000, ge=1, description="pairs are only left out beyond this many")
-    rounds: int = Field(400, ge=1, description="most boosting rounds of the adoption model")
+    rounds: int = Field(1000, ge=1, description="most boosting rounds of the adoption model")
     patience: int = Field(20, ge=1, description="rounds without a better validation loss after which boosting stops")
     adoption: dict[str, Any] = {
-        "learning_rate": 0.1,
+        "learning_rate": 0.05,
         "min_data_in_leaf": 100,
         "feature_fraction": 0.4,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "cat_smooth": 20.0,
+    }
+    choice_rounds: int = Field(150, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
+    choice: dict[str, Any] = {
+        "learning_rate": 0.1,
+        "num_leaves": 15,
+        "min_data_in_leaf": 30,
+        "feature_fraction": 0.3,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 5.0,
@@ -84,7 +96,7 @@ class Parameters(BaseModel):
 
     def lightgbm(self, objective: str) -> dict[str, Any]:
         """LightGBM parameters that give the same trees for the same seed, whatever else the machine does."""
-        own = self.ranking if objective == "lambdarank" else self.adoption
+        (own,) = (getattr(self, group) for group, its in LIGHTGBM.items() if its == objective)
         return {
             **own,
             "objective": objective,
@@ -97,12 +109,12 @@ class Parameters(BaseModel):
 
 
 def refused(group: str, name: str, value: Any) -> str | None:
-    """Why LightGBM, or Sheaf, does not take this parameter of `adoption` or `ranking`; None where it is taken.
+    """Why LightGBM, or Sheaf, does not take this parameter of a field of `LIGHTGBM`; None where it is taken.
 
     LightGBM itself is asked, by training on a handful of rows: it passes over a name that it does not know, and an
     alias of one that is given, with no more than a word on standard output.
     """
-    own = Parameters().lightgbm(LIGHTGBM[group])
+    own = Parameters().lightgbm(LIGHTGBM[group]) | ({"num_class": 2} if group == "choice" else {})
     if name in own.keys() - getattr(Parameters(), group).keys():
         return "this is Sheaf's to set; leave it out"
     x, y, said = np.arange(8.0)[:, None], np.arange(8) % 2, io.StringIO()

@@ -98,7 +98,7 @@ TYPES: dict[str, type[Number] | type[Choice]] = {"int": Number, "float": Number,
 
 @dataclass(frozen=True)
 class Space:
-    """Entries by key: a field of `Parameters`, or `adoption.` or `ranking.` and a parameter of LightGBM's."""
+    """Entries by key: a field of `Parameters`, or one of LightGBM's own, such as `adoption.num_leaves`."""
 
     entries: Mapping[str, Entry]
 
@@ -161,13 +161,12 @@ _EXAMPLE = "`adoption.learning_rate: {type: float, low: 0.03, high: 0.3, log: tr
 def _entry(key: str, told: Any) -> Entry:
     """Raises ValueError, a line for everything that is wrong."""
     group, _, name = key.rpartition(".")
-    if group:
-        if group not in LIGHTGBM:
-            raise ValueError(f"no such parameter; wanted is one of {_fields()}, or adoption.… or ranking.… of LightGBM")
-    elif name in FIXED:
+    if not group and name in FIXED:
         raise ValueError(f"cannot be tuned: {FIXED[name]}")
-    elif name in LIGHTGBM or name not in Parameters.model_fields:
-        raise ValueError(f"no such parameter; wanted is one of {_fields()}, or adoption.… or ranking.… of LightGBM")
+    if group not in LIGHTGBM if group else name in LIGHTGBM or name not in Parameters.model_fields:
+        fields = ", ".join(field for field in Parameters.model_fields if field not in {*FIXED, *LIGHTGBM})
+        own = ", ".join(f"{field}.…" for field in LIGHTGBM)
+        raise ValueError(f"no such parameter; wanted is one of {fields}, or one of LightGBM's own: {own}")
     kind = told.get("type") if isinstance(told, dict) else None
     if kind not in TYPES:
         raise ValueError(f"an entry says its type, one of {', '.join(TYPES)}, such as {_EXAMPLE}")
@@ -197,7 +196,3 @@ def _in_words(error: Any) -> str:
     where = ".".join(map(str, error["loc"]))
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
-
-
-def _fields() -> str:
-    return ", ".join(name for name in Parameters.model_fields if name not in {*FIXED, *LIGHTGBM})

@@ -93,7 +93,8 @@ def rows(clients: int = 400, seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(clients, 3)).astype(np.float32)
     opened = (rng.random(clients) < sigmoid(2 * x[:, 0])).astype(np.float32)
-    return Rows(x, opened, np.ones(clients), fold(np.arange(clients).astype(str), QUICK.folds))
+    part = fold(np.arange(clients).astype(str), QUICK.folds)
+    return Rows(x, opened, np.ones(clients), part, np.full(clients, np.nan))
 
 
 def test_the_trees_of_a_fold_never_saw_what_its_clients_opened() -> None:

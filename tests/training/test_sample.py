@@ -86,6 +86,14 @@ def test_the_last_days_whose_horizons_are_over_are_taken_by_default() -> None:
     assert last_day(bank(50)) == LAST_DAY
 
 
+def test_the_days_of_a_bank_with_positions_are_month_ends() -> None:
+    positions = pd.DataFrame({"client_id": ["a"], "product_id": ["card"], "month": ["2025-06-30"], "balance": [1.0]})
+    some = hand_made([("a", "card", "2024-01-01"), ("b", "card", "2025-07-31")], positions=positions)
+    assert default_days(some, 31, 3) == [dt.date(2025, 4, 30), dt.date(2025, 5, 31), dt.date(2025, 6, 30)]
+    assert default_days(some, 32, 1) == [dt.date(2025, 5, 31)]
+    assert default_days(some, 92, 2) == [dt.date(2025, 1, 31), dt.date(2025, 4, 30)]
+
+
 def test_no_day_before_the_first_opening_is_taken_by_default() -> None:
     young = hand_made([("a", "card", "2025-05-20"), ("b", "card", "2025-07-01")])
     assert default_days(young, 31, 4) == [dt.date(2025, 5, 31)]

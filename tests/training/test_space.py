@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training import ParameterError, Parameters
-from training.parameters import refused
+from training.parameters import LIGHTGBM, refused
 from training.space import Space, replaced
 
 NO_SUCH = "no such parameter; wanted is one of folds, negatives"
@@ -37,6 +37,8 @@ def test_what_lies_outside_is_not_held(tmp_path: Path) -> None:
         ("adoption.num_leaves: {type: int, low: 1, high: 9}", r"1: Check failed: \(num_leaves\) > \(1\)$"),
         ("adoption.feature_fraction: {type: float, low: 0.5, high: 1.5}", "1.5: Check failed"),
         ("ranking.lambdarank_truncation_level: {type: int, low: 0, high: 5}", "0: Check failed"),
+        ("choice.num_class: {type: int, low: 3, high: 5}", "3: this is Sheaf's to set"),
+        ("choice.num_leaves: {type: int, low: 1, high: 5}", "1: Check failed"),
         ("ranking.max_bin: {type: categorical, choices: [63, many]}", "many: "),
         ("ranking.max_bin: {type: categorical, choices: [63, [1]]}", "a choice is a text, a number, true, false or"),
         ("ranking.max_bin: {type: categorical, choices: [63, 63]}", "a choice is there twice"),
@@ -91,7 +93,7 @@ def test_values_replace_what_they_name_and_null_leaves_it_out() -> None:
     assert (found.patience, found.folds, start.adoption["num_leaves"]) == (7, 3, 9)
 
 
-@pytest.mark.parametrize("group", ["adoption", "ranking"])
+@pytest.mark.parametrize("group", LIGHTGBM)
 def test_lightgbm_takes_the_parameters_that_come_with_sheaf(group: str) -> None:
     assert [refused(group, name, value) for name, value in getattr(Parameters(), group).items()] == [None] * len(
         getattr(Parameters(), group)
