@@ -246,6 +246,24 @@ def without_values(profiles: ProfileMatrix) -> ProfileMatrix:
     return replace(profiles, values=np.full_like(profiles.values, np.nan))
 
 
+@pytest.mark.parametrize("products", [("card",), ("card", "mortgage")])
+def test_a_choice_of_one_product_or_for_clients_who_hold_all_of_them_is_none_to_stumble_over(
+    products: tuple[str, ...],
+) -> None:
+    sample = read_sample(Bank.of(**frames(600)), only(*products), DAYS, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, _ = fit(sample, only(*products), FEW_ROUNDS, {})
+        assert (model.adoption.choice is not None) == (len(products) > 1)
+        profiles = model.align(sample.days[-1].profiles)
+        holding = [profiles.columns.index(f"held__{product}") for product in products]
+        profiles.values[:100, holding] = 1
+        candidates = model.candidates()
+        ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values))
+    assert ranking.client.min() >= 100
+    assert np.isfinite([ranking.score, ranking.probability]).all()
+
+
 def test_an_evaluation_of_nobody_has_no_figures(model: Model, small: TrainingSample) -> None:
     day = small.days[-1]
     found = evaluate(model, day.where(np.zeros(len(day.opened), dtype=bool)), CATALOG)
