@@ -193,13 +193,89 @@ def train(
     console.print(_figures(trained))
     how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
     console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
-    if trained.champion_deciding is not None and trained.better_by is not None:
+    if trained.better_by is not None:
         console.print(
             f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
             highlight=False,
         )
     console.print(f"Registered as version {trained.version}, alias [bold]{trained.alias}[/].", highlight=False)
+
+
+@app.command()
+def tune(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        list[dt.datetime] | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: as for `sheaf train`."),
+    ] = None,
+    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    cohorts: Annotated[Path | None, typer.Option(help="Parquet or CSV of client_id, as_of, as for training.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML to start from: what the space does not name stays as it is there.")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="YAML of where to look. Default: training/space.yaml.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the study in all. Default: 50.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="No trial starts after so many minutes.", min=0.0)] = None,
+    folds: Annotated[int, typer.Option(help="Of five parts of the clients, on how many to measure.", min=1, max=4)] = 2,
+    figure: Annotated[str, typer.Option(help="What shall be best, such as map_at_7.")] = "ndcg_at_5",
+    all_days: Annotated[bool, typer.Option(help="Learn from other clients of the last day as well.")] = False,
+    study: Annotated[str | None, typer.Option(help="Name of the study. Default: it stands for the input.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the best parameters go, for `sheaf train`.")] = Path("tuned.yaml"),
+) -> None:
+    """Search for better training parameters; stopped or killed, the same command goes on where it was."""
+    from features import Bank
+    from training.parameters import Parameters
+    from training.space import DEFAULT as EVERYTHING
+    from training.space import Space
+    from training.tune import tune as run
+
+    start = Parameters.read(parameters) if parameters else Parameters()
+    entries = Space.read(space or EVERYTHING)
+    days = [day.date() for day in as_of or []]
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task("Tuning", total=1.0)
+        tuned = run(
+            Bank.open(data), read_catalog(catalog), entries, out, days, horizon_days, _cohorts(cohorts), start,
+            trials, minutes, folds, figure, all_days, study,
+            lambda step, share: bar.update(task, description=f"Tuning: {step}", completed=share),
+            lambda line: bar.console.print(escape(line), highlight=False, soft_wrap=True),
+        )  # fmt: skip
+        bar.update(task, description="Tuning", completed=1.0)
+    _tell_tuned(tuned, figure, start, out)
+
+
+def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
+    found = tuned.found
+    counts = ", ".join(f"{count} {how}" for how, count in found.counts.items() if count)
+    console.print(f"Study {tuned.study}: {counts or 'no trial yet'}.", highlight=False)
+    if not found.values:
+        told = f"({figure} {found.present:.4f}); {out} has them."
+        console.print(f"No trial was better than the present parameters {told}", highlight=False)
+        return
+    from training.space import present
+
+    table = Table(title=f"{figure} {found.best:.4f}, with the present parameters {found.present:.4f}")
+    table.add_column("")
+    table.add_column("present", justify="right")
+    table.add_column("best", justify="right")
+    for key, value in found.values.items():
+        table.add_row(key, *("–" if of is None else f"{of:.4g}" if isinstance(of, float) else str(of)
+                             for of in (present(start, key), value)))  # fmt: skip
+    console.print(table)
+    how = "earlier days only, in order of time" if tuned.in_order_of_time else "other clients, of the same day as well"
+    console.print(f"Clients never seen, on the last day, by models of {how}.", highlight=False)
+    check = found.check
+    low, high = check.better_by
+    verdict = "better" if low > 0 else "worse: keep the present ones" if high < 0 else "that may be luck"
+    console.print(
+        f"On {check.clients:,} clients who opened something and on whom no trial was measured: {check.present:.4f} at "
+        f"present, {check.best:.4f} with the best; difference between {low:+.4f} and {high:+.4f}, {verdict}.",
+        highlight=False,
+    )
+    console.print(f"Next: sheaf train … --parameters {out}", highlight=False)
 
 
 def _cohorts(path: Path | None) -> Any:

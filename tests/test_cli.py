@@ -224,6 +224,35 @@ def test_a_bad_parameters_file_is_named(
     assert (ended.code, message in ended.err) == (1, True), ended.err
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "adoption.learnig_rate: {type: float, low: 0.1, high: 0.2}",
+            "s.yaml: adoption.learnig_rate: 0.1: LightGBM knows",
+        ),
+        ("[", "s.yaml: cannot be read as YAML"),
+        (None, "s.yaml: cannot be read"),
+    ],
+)
+def test_a_bad_search_space_is_named(sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str) -> None:
+    if content is not None:
+        Path("s.yaml").write_text(content)
+    ended = sheaf("tune", *bank, "--space", "s.yaml")
+    assert (ended.code, message in ended.err) == (1, True), ended.err
+
+
+def test_a_study_that_cannot_start_says_why_and_leaves_no_file(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    for options, message in (
+        (["--figure", "auc"], "figure auc: wanted are"),
+        (["--study", "a/b", "--as-of", str(DAYS[1])], "--study a/b: a name is of letters, digits"),
+        (["--as-of", "2026-03-01"], "as-of 2026-03-01: the last opening in table holdings is of 2025-12-31"),
+    ):
+        ended = sheaf("tune", *bank, *options)
+        assert (ended.code, message in ended.err) == (1, True), ended.err
+    assert not Path("tuned.yaml").exists()
+
+
 def test_parameters_that_lightgbm_refuses_are_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
     Path("p.yaml").write_text("adoption: {num_leaves: 1}\nrounds: 2\n")
     ended = sheaf("train", *bank, "--as-of", str(DAYS[1]), "--parameters", "p.yaml")
@@ -292,6 +321,8 @@ def test_a_service_without_anything_to_serve_does_not_start(sheaf: Sheaf) -> Non
         ["rank", "--data", "x", "--as-of", "30.11.2025", "--out", "r"],
         ["rank", "--data", "x", "--as-of", "2025-11-30", "--out", "r", "--top", "0"],
         ["train", "--data", "x", "--horizon-days", "0"],
+        ["tune", "--data", "x", "--trials", "0"],
+        ["tune", "--data", "x", "--folds", "5"],
         ["serve", "--port", "0"],
         ["simulate", "b", "--clients", "0"],
     ],
@@ -320,7 +351,7 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 
 def test_these_are_the_verbs() -> None:
-    assert VERBS == ["check", "demo", "profile", "quote", "rank", "recommend", "serve", "simulate", "train"]
+    assert VERBS == ["check", "demo", "profile", "quote", "rank", "recommend", "serve", "simulate", "train", "tune"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

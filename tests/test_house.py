@@ -14,7 +14,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = {"requirements.lock": ("dev", "tune"), "requirements-peers.lock": ("dev", "tune", "peers")}  # and the extras each pins
+LOCKS = {
+    "requirements.lock": ("dev", "tune"),
+    "requirements-peers.lock": ("dev", "tune", "peers"),
+}  # and the extras each pins
 
 MACHINE_PATH = re.compile(r"(?<![\w.:*/-])(?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\Users\\)\w")
 TRUTH_PATH = re.compile(r"""["'/]truth\b""")

@@ -148,13 +148,19 @@ def fit(
 ) -> CrossFitted:
     """The adoption models; `choices` are the choice models by fold, that of all clients under None.
 
-    Raises ValueError where no row, or every row, is an opening.
+    Raises ValueError where there is no row, and where none, or every one, is an opening.
     """
-    openings = int(rows.opened.sum())
-    if openings == 0 or openings == len(rows.opened):
+    pairs, openings = len(rows.opened), int(rows.opened.sum())
+    if not pairs:
         raise ValueError(
-            f"{openings} of {len(rows.opened)} candidate pairs are openings: a model needs both; give other as-of days "
-            "(openings must fall within the horizon after them), a longer horizon, or more clients"
+            "no client may have any product of the catalog that it does not hold, so there is nothing to learn; look "
+            "at the kinds and conditions of the catalog's products"
+        )
+    if openings in (0, pairs):
+        raise ValueError(
+            f"{'all' if openings else 'none of the'} {pairs} candidate pairs {'were' if openings else 'was'} opened: a "
+            "model needs both; give other as-of days (openings must fall within the horizon after them), another "
+            "horizon, or more clients"
         )
     settings = {"num_leaves": leaves(openings), **parameters.lightgbm("binary")}
     data = lgb.Dataset(
@@ -165,9 +171,9 @@ def fit(
     for part in range(parameters.folds):
         outside = np.flatnonzero(rows.part == part)
         inside = np.flatnonzero(rows.part != part)
-        if not rows.opened[inside].any() or not len(outside):
+        if not len(outside) or not 0 < rows.opened[inside].mean() < 1:
             raise ValueError(
-                f"fold {part + 1} of {parameters.folds} leaves no openings to learn from, or none to check; "
+                f"fold {part + 1} of {parameters.folds} has no client, or the other folds no openings or nothing else; "
                 "train on more clients or days, or on fewer folds"
             )
         boosters[part] = lgb.train(

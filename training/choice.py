@@ -39,7 +39,9 @@ class Choice:
         share[:, known] = score[:, candidates.trained_as[known]]
         share[~reached] = np.nan
         highest = np.fmax.reduce(share, axis=1, keepdims=True)
-        return share - highest - np.log(np.nansum(np.exp(share - highest), axis=1, keepdims=True))
+        # The highest adds 1 to the sum, which is less only for a client without any candidate.
+        total = np.maximum(np.nansum(np.exp(share - highest), axis=1, keepdims=True), 1.0)
+        return share - highest - np.log(total)
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Openings:
 
 
 def fit(openings: Openings, products: int, categorical: list[int], parameters: Parameters) -> dict[int | None, Choice]:
-    """A model without each fold's clients, by the fold, and that of all under None; empty where too few opened."""
+    """A model without each fold's clients, by the fold, and that of all under None; empty where too few opened, or
+    where there is but one product to choose."""
     folds = range(parameters.folds)
     inside = [np.flatnonzero(openings.part != part) for part in folds]
     outside = [np.flatnonzero(openings.part == part) for part in folds]
     if (
         parameters.choice_rounds == 0
+        or products < 2
         or min(map(len, inside)) < LEAST_A_PRODUCT * products
         or not all(map(len, outside))
     ):

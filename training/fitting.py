@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,9 @@ def fit(
 ) -> tuple[Model, dict[str, float]]:
     """A model of the sample, and what fitting it told (rounds, NDCG before and after the second stage).
 
-    Raises ValueError where there is nothing to learn from.
+    Raises ValueError where there is nothing to learn from; warns where the profiles say nothing.
     """
+    _need_clients_and_columns(sample, parameters)
     encoding = Encoding.of(sample.features, _texts(sample, catalog), catalog)
     days = [_Prepared(day, encoding, catalog, parameters) for day in sample.days]
     progress("choice model")
@@ -60,6 +62,21 @@ def fit(
         about=dict(about),
     )
     return model, {f"ranking_{name}": value for name, value in told.items()} | {"adoption_rounds": stage_one.rounds}
+
+
+def _need_clients_and_columns(sample: TrainingSample, parameters: Parameters) -> None:
+    clients = len(np.unique(np.concatenate([day.profiles.client_ids for day in sample.days])))
+    if clients < parameters.folds:
+        raise ValueError(
+            f"clients to train on: {clients}, fewer than the {parameters.folds} folds of the cross-fit; "
+            "give more clients, or fewer folds (parameter folds, at least 2)"
+        )
+    if all(np.isnan(day.profiles.values).all() for day in sample.days):
+        warnings.warn(
+            f"all {len(sample.features)} columns of the profiles are null: the model knows how common a product is, "
+            "and nothing of any client",
+            stacklevel=3,
+        )
 
 
 class _Prepared:

@@ -57,7 +57,8 @@ def read_sample(
     """Profiles and labels of the clients of each day. `cohorts` is a frame of `client_id, as_of`: who, and when.
 
     Raises SampleError for a day after which nothing was opened any more, and where nobody of the cohort is there.
-    Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet.
+    Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet; and of products
+    that nobody opened and attributes that nobody has, of which nothing can be learned.
     """
     if horizon_days < 1:
         raise SampleError(f"a horizon of {horizon_days} days holds no opening; give at least 1")
@@ -82,7 +83,28 @@ def read_sample(
         if not len(profiles.client_ids):
             raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
         read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
+    _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
     return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+
+
+def _warn_of_what_teaches_nothing(bank: Bank, catalog: Catalog, days: Sequence[Day], horizon_days: int) -> None:
+    opened = np.any([day.opened.any(axis=0) for day in days], axis=0)
+    never = [product.product_id for product, was in zip(catalog.products, opened, strict=True) if not was]
+    if 0 < len(never) < len(opened):  # where nothing at all was opened, training says so
+        warnings.warn(
+            f"never opened within {horizon_days} days after {', '.join(str(day.as_of) for day in days)}: "
+            f"{', '.join(never)}; what is told of them rests on their attributes alone",
+            stacklevel=3,
+        )
+    columns = days[0].profiles.columns
+    known = np.any([~np.isnan(day.profiles.values).all(axis=0) for day in days], axis=0)
+    attributes = {name: {name, f"{name}_months"} & set(columns) for name in bank.attributes}
+    null = sorted(name for name, of in attributes.items() if of and not any(known[columns.index(one)] for one in of))
+    if null:
+        warnings.warn(
+            f"table clients: columns {', '.join(null)} have no value on any as-of day, so nothing is learned from them",
+            stacklevel=3,
+        )
 
 
 def labels(bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, client_ids: np.ndarray) -> np.ndarray:
@@ -147,9 +169,12 @@ def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
     return np.array([_hash(client) < share for client in client_ids], dtype=bool)
 
 
-def fold(client_ids: np.ndarray, folds: int) -> np.ndarray:
-    """The fold of every client, by the hash of its id: all its days fall into one fold."""
-    return np.array([int(_hash(f"fold {client}") * folds) for client in client_ids], dtype=int)
+def fold(client_ids: np.ndarray, folds: int, name: str = "fold") -> np.ndarray:
+    """The fold of every client, by the hash of its id: all its days fall into one fold.
+
+    Folds of another `name` are drawn anew, independently of these.
+    """
+    return np.array([int(_hash(f"{name} {client}") * folds) for client in client_ids], dtype=int)
 
 
 def _hash(text: str) -> float:

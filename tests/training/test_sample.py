@@ -46,6 +46,7 @@ def test_a_day_after_which_nothing_was_opened_is_refused() -> None:
         read_sample(bank(50), CATALOG, [DAYS[0], LAST_DAY, dt.date(2026, 1, 15)])
 
 
+@pytest.mark.filterwarnings("ignore:never opened")
 def test_a_horizon_that_is_not_over_yet_is_told() -> None:
     with pytest.warns(UserWarning, match=r"as-of 2025-12-15: the horizon of 31 days ends after the last opening"):
         read_sample(bank(50), CATALOG, [dt.date(2025, 12, 15)])
