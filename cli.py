@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -355,8 +355,7 @@ def recommend(
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
     from serving import Recommender, UnknownClientError
-    from serving.preparing import profile_one
-    from serving.service import load
+    from serving.preparing import load, profile_one
 
     try:
         if data is None:
@@ -367,7 +366,7 @@ def recommend(
                 answer = Recommender(model, snapshot, sold).recommend(client, top)
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
-    console.print(offers_table(answer.model_dump(mode="json"), f"Client {client}"))
+    console.print(offers_table(asdict(answer), f"Client {client}"))
 
 
 def offers_table(answer: dict[str, Any], title: str) -> Table:
@@ -462,18 +461,21 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP on this machine: POST /recommend."""
-    from serving.preparing import FOLDER, command, prepare
+    from serving.preparing import command, place, prepare
 
+    starts = [] if prepare_only else command(port, workers)  # first: a port that is taken is soon told
     if data is not None:
         with _steps("Preparing") as step:
             prepare(data, read_catalog(catalog), _day(as_of), step)
-    if not (FOLDER / "profiles").is_dir():
-        raise ValueError(f"nothing is laid out to serve in {FOLDER}; name the bank: sheaf serve --data DIR")
+    profiles = place("profiles")
+    if not profiles.is_dir():
+        raise ValueError(f"nothing is laid out to serve in {profiles.parent}; name the bank: sheaf serve --data DIR")
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return
-    console.print(f"Listening on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
-    raise typer.Exit(subprocess.call(command(port, workers)))
+    console.print(f"Starting on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
+    sys.stdout.flush()
+    os.execv(starts[0], starts)  # in this very process, so that who stops it stops the service
 
 
 @app.command()
