@@ -320,6 +320,59 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
 
 
 @app.command()
+def quote(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    bundle: Annotated[str, typer.Argument(help="The id of a bundle, or of a product that is had alone.")],
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    authority: Annotated[
+        str | None, typer.Option(help="Who asks, of the catalog's authorities. Default: who may grant least.")
+    ] = None,
+    concession: Annotated[
+        float | None, typer.Option(help="What the client saves a year. Default: what is best.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A term other than the catalog's: mortgage.rate=0.035, hurdle=0.12. Repeatable."),
+    ] = None,
+    rating: Annotated[str | None, typer.Option(help="As if the client had this rating.")] = None,
+    suitable_until: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of the client's suitability profile.")
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="A picture of acceptance and expected EVA, such as q.png.")] = None,
+) -> None:
+    """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
+    from dataclasses import replace
+
+    from features import Bank
+    from features.relationship import client_on
+    from pricing import quote as price
+    from pricing import what_if as changed
+    from pricing.showing import draw, shown
+    from training.sample import last_day
+
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = _day(as_of) or last_day(bank)
+    whom = client_on(bank, sold, day, client)
+    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until))
+    if what_if:
+        sold = changed(sold, _terms(what_if), whom.rating)
+    quoted = price(sold, whom, bundle, day, authority, concession)
+    console.print(shown(quoted), highlight=False)
+    if curve is not None:
+        draw(quoted, curve)
+        console.print(f"The curve is in {curve}.", highlight=False)
+
+
+def _terms(terms: list[str]) -> dict[str, str]:
+    without = [term for term in terms if "=" not in term]
+    if without:
+        raise ValueError(f"--with {without[0]}: has no value; write it as mortgage.rate=0.035")
+    return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
+
+
+@app.command()
 def serve(
     data: Annotated[
         Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")

@@ -16,7 +16,7 @@ from benchmarks.baselines import Baselines
 from benchmarks.ranking import ours, together, trees
 from benchmarks.ranking.tasks import Task, View
 
-EXTRA = "pip install 'sheaf[peers]'"
+EXTRA = "make peers"
 OURS = "sheaf"
 ROWS = ("training/candidates.py", "training/population.py")
 Scores = Callable[[View], np.ndarray]
