@@ -12,7 +12,7 @@ from benchmarks.ranking import __main__ as ranking
 from benchmarks.ranking import bundle_table, results, tables
 from benchmarks.ranking.bundle_table import Hits
 from benchmarks.ranking.bundles import ORDER, SIZES, WHOLE, best
-from benchmarks.ranking.peers import PEERS, Peer
+from benchmarks.ranking.peers import EXTRA, PEERS, Peer
 from benchmarks.ranking.tables import Quality
 from benchmarks.ranking.tasks import Answers, Task
 from benchmarks.ranking.together import autoencoder, cosines
@@ -57,7 +57,7 @@ def test_a_peer_of_the_extra_gives_every_candidate_a_score(name, task):
 
 def test_a_peer_without_its_library_says_what_to_install():
     assert Peer(PEERS["als"].learn, (), "no_such_library").lacking == (
-        "no_such_library is not installed: pip install 'sheaf[peers]'"
+        f"no_such_library is not installed: {EXTRA}"
     )
 
 
