@@ -43,7 +43,8 @@ def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
 
 def _offering(catalog: Catalog, size: int) -> tuple[Catalog, np.ndarray]:
     """A catalog whose first offers are the bundles of this size that somebody may have; (offers, size) positions."""
-    sets, bundles = [], []
+    sets: list[tuple[int, ...]] = []
+    bundles: list[Bundle] = []
     for positions in combinations(range(len(catalog.products)), size):
         products = [catalog.products[position] for position in positions]
         kinds = tuple(kind for kind in Kind if all(kind in product.kinds for product in products))

@@ -56,9 +56,7 @@ def test_a_peer_of_the_extra_gives_every_candidate_a_score(name, task):
 
 
 def test_a_peer_without_its_library_says_what_to_install():
-    assert Peer(PEERS["als"].learn, (), "no_such_library").lacking == (
-        f"no_such_library is not installed: {EXTRA}"
-    )
+    assert Peer(PEERS["als"].learn, (), "no_such_library").lacking == (f"no_such_library is not installed: {EXTRA}")
 
 
 def test_a_task_holds_nothing_of_what_the_ranked_clients_opened(task):
