@@ -7,7 +7,7 @@ same profiles and openings, learns with two threads in a process of its own, and
 products that a client may have and does not hold. Figures are over clients who opened one of them.
 
 The peers' libraries are the extra `peers`. RecTools' two-stage ranker is not among them: all its releases ask for
-pandas below 3 (the last, 0.19, for 1.5 to 2), so it cannot be installed beside this project.
+pandas below 3 (the last is 0.19), so it cannot be installed beside this project.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     values = model.align(view.profiles).values
     for size in SIZES:
-        sets = np.array(list(combinations(range(len(model.catalog.products)), size)))
-        candidates = model.candidates(_offering(model.catalog, sets))
+        offering, sets = _offering(model.catalog, size)
+        candidates = model.candidates(offering)
         chosen = {by: np.full((len(values), size), -1) for by in (ORDER, WHOLE)}
         for block in slices(len(values), CLIENTS):
             part = values[block]
@@ -41,17 +41,19 @@ def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _offering(catalog: Catalog, sets: np.ndarray) -> Catalog:
-    """A catalog whose first offers are bundles of these products."""
-    bundles = []
-    for number, positions in enumerate(sets):
+def _offering(catalog: Catalog, size: int) -> tuple[Catalog, np.ndarray]:
+    """A catalog whose first offers are the bundles of this size that somebody may have; (offers, size) positions."""
+    sets: list[tuple[int, ...]] = []
+    bundles: list[Bundle] = []
+    for positions in combinations(range(len(catalog.products)), size):
         products = [catalog.products[position] for position in positions]
         kinds = tuple(kind for kind in Kind if all(kind in product.kinds for product in products))
-        names = tuple(product.product_id for product in products)
-        bundles.append(
-            Bundle(bundle_id=f"set-{number}", name="Set", products=names, line=products[0].line, kinds=kinds)
-        )
-    return Catalog(name=catalog.name, products=catalog.products, bundles=tuple(bundles), policy=catalog.policy)
+        if kinds:
+            names, line = tuple(product.product_id for product in products), products[0].line
+            bundles.append(Bundle(bundle_id=f"{size}-{len(sets)}", name="Set", products=names, line=line, kinds=kinds))
+            sets.append(positions)
+    offering = Catalog(name=catalog.name, products=catalog.products, bundles=tuple(bundles), policy=catalog.policy)
+    return offering, np.array(sets, dtype=int).reshape(-1, size)
 
 
 def _likely(slate: Slate, probability: np.ndarray, sets: np.ndarray) -> Slate:

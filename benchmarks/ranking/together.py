@@ -95,12 +95,17 @@ def bpr(task: Task) -> Scores:
             model.fit(sp.csr_matrix(np.concatenate([known, asked])), show_progress=False)
         return np.asarray(model.user_factors[len(known) :] @ model.item_factors.T)
 
-    return _best(task, score, _grid(task, (0.01, 0.1), FACTORS))
+    return _best(task, score, _grid(task, (0.1, 0.2), FACTORS, forms=(False,)))  # of `events` it makes nothing
 
 
-def _grid(task: Task, strengths: Sequence[float] = (0.0,), factors: Sequence[int] = (0,)) -> list[Choice]:
+def _grid(
+    task: Task,
+    strengths: Sequence[float] = (0.0,),
+    factors: Sequence[int] = (0,),
+    forms: Sequence[bool] = (False, True),
+) -> list[Choice]:
     days = sorted({1, len(task.sample.days)})
-    return [Choice(*choice) for choice in every(days, (False, True), strengths, factors)]
+    return [Choice(*choice) for choice in every(days, forms, strengths, factors)]
 
 
 def _best(task: Task, method: Method, grid: Sequence[Choice]) -> Scores:

@@ -9,8 +9,10 @@ import pytest
 from typer import BadParameter
 
 from benchmarks.ranking import __main__ as ranking
-from benchmarks.ranking import results, tables
-from benchmarks.ranking.peers import PEERS, Peer
+from benchmarks.ranking import bundle_table, results, tables
+from benchmarks.ranking.bundle_table import Hits
+from benchmarks.ranking.bundles import ORDER, SIZES, WHOLE, best
+from benchmarks.ranking.peers import EXTRA, PEERS, Peer
 from benchmarks.ranking.tables import Quality
 from benchmarks.ranking.tasks import Answers, Task
 from benchmarks.ranking.together import autoencoder, cosines
@@ -54,9 +56,7 @@ def test_a_peer_of_the_extra_gives_every_candidate_a_score(name, task):
 
 
 def test_a_peer_without_its_library_says_what_to_install():
-    assert Peer(PEERS["als"].learn, (), "no_such_library").lacking == (
-        "no_such_library is not installed: pip install 'sheaf[peers]'"
-    )
+    assert Peer(PEERS["als"].learn, (), "no_such_library").lacking == (f"no_such_library is not installed: {EXTRA}")
 
 
 def test_a_task_holds_nothing_of_what_the_ranked_clients_opened(task):
@@ -124,3 +124,41 @@ def test_a_sheet_is_a_markdown_table():
 def test_an_unknown_peer_is_refused_with_those_there_are():
     with pytest.raises(BadParameter, match="eese: known are popularity"):
         ranking.main(only=["eese"])
+
+
+def test_the_best_bundle_of_a_size_is_of_products_that_the_client_may_have(model, task):
+    found = best(model, task.ranked, threads=1)
+    reached = model.candidates().slate(task.ranked.values).reached
+    assert set(found) == {f"{by} {size}" for by in (ORDER, WHOLE) for size in SIZES}
+    for name, positions in found.items():
+        size = int(name[-1])
+        enough = reached.sum(axis=1) >= size
+        assert (positions[~enough] == -1).all()
+        assert np.take_along_axis(reached[enough], positions[enough], axis=1).all()
+        assert all(len(set(row)) == size for row in positions[enough])
+
+
+def test_bundles_are_asked_of_those_who_opened_that_many():
+    opened = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 1, 1]], dtype=bool)
+    answers = Answers(np.ones((4, 4), dtype=bool), opened)
+    hits = Hits.of(answers, {2: np.tile([1, 0], (4, 1)), 3: np.tile([0, 1, 2], (4, 1))})
+    assert hits.size.tolist() == [2, 2, 3]
+    assert hits.exact.tolist() == [True, False, False]
+    assert hits.covered.tolist() == pytest.approx([1, 1 / 2, 2 / 3])
+
+
+def test_a_client_for_whom_there_is_no_bundle_counts_as_missed():
+    opened = np.array([[1, 1, 0]], dtype=bool)
+    hits = Hits.of(Answers(np.ones((1, 3), dtype=bool), opened), {2: np.array([[-1, -1]])})
+    assert (hits.exact.tolist(), hits.covered.tolist()) == ([False], [0.0])
+
+
+def test_single_probabilities_make_the_bundle_of_the_likeliest():
+    answers = Answers(np.ones((1, 4), dtype=bool), np.array([[0, 1, 0, 1]], dtype=bool))
+    told = {f"{by} {size}": np.arange(size)[None] for by in (ORDER, WHOLE) for size in SIZES}
+    sheet = bundle_table.sheet("One", [answers], [np.array([[0.1, 0.3, 0.2, 0.4]])], [told])
+    assert [row[:4] for row in sheet.rows[:3]] == [
+        ["single probabilities, all", "1", "1.0000", "1.0000"],
+        ["single probabilities, of 2", "1", "1.0000", "1.0000"],
+        ["the engine's order, all", "1", "0.0000", "0.5000"],
+    ]
