@@ -49,7 +49,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: errors.print(
         f"[yellow]Note:[/] {escape(str(message))}", highlight=False, soft_wrap=True
     )
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that wait for each other soon sleep instead of spinning, and leave other work its share of the cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except KeyboardInterrupt:
@@ -461,15 +462,13 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP on this machine: POST /recommend."""
-    from serving.preparing import command, place, prepare
+    from serving.preparing import command, load, prepare
 
     starts = [] if prepare_only else command(port, workers)  # first: a port that is taken is soon told
     if data is not None:
         with _steps("Preparing") as step:
             prepare(data, read_catalog(catalog), _day(as_of), step)
-    profiles = place("profiles")
-    if not profiles.is_dir():
-        raise ValueError(f"nothing is laid out to serve in {profiles.parent}; name the bank: sheaf serve --data DIR")
+    load()  # what cannot be served is told before anything starts
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return

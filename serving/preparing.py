@@ -68,16 +68,20 @@ def load() -> Recommender:
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them.
     """
-    model = Model.load(place("model"))
-    snapshot = Snapshot.read(place("profiles"))
-    sold = place("catalog")
+    if not place("model").is_dir():
+        raise ValueError(
+            f"nothing is laid out to serve in {place('model')}; name the bank: sheaf serve --data DIR, or the folder "
+            "of a model: SHEAF_MODEL"
+        )
+    model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
         return Recommender(model, snapshot)
     try:
-        return Recommender(model, snapshot, Catalog.model_validate_json(sold.read_bytes()))
+        catalog = Catalog.model_validate_json(sold.read_bytes())
     except (OSError, ValidationError) as error:
-        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
+    return Recommender(model, snapshot, catalog)
 
 
 def place(what: str) -> Path:

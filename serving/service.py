@@ -162,8 +162,8 @@ def settle() -> None:
 class SheafService:
     """One worker: its model, its memory-mapped profiles, and the routes."""
 
-    @staticmethod
     @bentoml.on_deployment
+    @staticmethod
     def check() -> None:
         """Before any worker starts: one that cannot load what it serves would be started again for ever."""
         try:

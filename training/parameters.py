@@ -44,9 +44,9 @@ class Parameters(BaseModel):
         "max_bin": 127,
         "cat_smooth": 20.0,
     }
-    choice_rounds: int = Field(150, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
+    choice_rounds: int = Field(30, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
     choice: dict[str, Any] = {
-        "learning_rate": 0.1,
+        "learning_rate": 0.25,
         "num_leaves": 15,
         "min_data_in_leaf": 30,
         "feature_fraction": 0.3,
