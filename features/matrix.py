@@ -78,7 +78,8 @@ class Alignment:
         if not values.shape[1]:
             return np.full((len(values), len(self._from)), np.nan, dtype=np.float32)
         aligned: np.ndarray = np.take(values, self._from, axis=1).astype(np.float32, copy=False)
-        aligned[:, self._lacking] = np.nan
+        if len(self._lacking):
+            aligned[:, self._lacking] = np.nan
         for index, codes in self._recoded:
             aligned[:, index] = _recoded(aligned[:, index], codes)
         return aligned

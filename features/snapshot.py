@@ -31,7 +31,7 @@ class Snapshot:
 
     def row(self, client_id: str) -> int | None:
         """The client's row, or None for a client who is not there."""
-        ids = self.profiles.client_ids
+        ids = np.asarray(self.profiles.client_ids)  # the class that NumPy maps files with is slow
         at = int(np.searchsorted(ids, client_id))
         return at if at < len(ids) and ids[at] == client_id else None
 

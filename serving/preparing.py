@@ -40,8 +40,10 @@ def prepare(
     sold.replace(FOLDER / "catalog.json")
     bank = Bank.open(data)
     day = as_of or last_day(bank)
+    # In the model's own columns and categories, so that no request has to bring its client's into them.
+    parts = map(champion.model.align, profile_matrices(bank, catalog, day))
     Snapshot.write(
-        FOLDER / "profiles", profile_matrices(bank, catalog, day), day,
+        FOLDER / "profiles", parts, day,
         lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
     )  # fmt: skip
 

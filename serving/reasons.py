@@ -13,10 +13,10 @@ from features import UNSEEN, Feature, FeatureType
 from training import Candidates, Model
 
 MOST = 4
-LOOKED_AT = 8  # grounds looked at for every product of a bundle, the strongest first
 COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")
 VALUE = "{value}"  # in a feature's sentence; other braces are part of a bank's own names
 LEAST_SHARE = 0.05  # of all that speaks for the bundle: a weaker ground is no reason
+FAINT = 0.02  # of all that speaks for a product: a weaker column is not looked at
 NO_PRODUCT = -1  # what a ground is about that is the client's own
 
 
@@ -94,45 +94,36 @@ class Grounds:
     def __init__(
         self, reasons: Reasons, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray
     ):
-        self._reasons, self._rows, self._products, self._held = reasons, rows, products, held
         speaks_for = np.maximum(contributions, 0.0)
-        self._floors = (LEAST_SHARE * speaks_for.sum(axis=1)).tolist()
+        all_that_speaks = speaks_for.sum(axis=1)
+        self._floors = (LEAST_SHARE * all_that_speaks).tolist()
         worded = speaks_for[:, reasons.with_words]
-        ranked = np.argsort(-worded, axis=1, kind="stable")[:, : LOOKED_AT * len(products)]
-        self._columns = reasons.with_words[ranked].tolist()
-        self._amounts = np.take_along_axis(worded, ranked, axis=1).tolist()
-        self._said: dict[tuple[int, int], str] = {}  # what was put into words for one bundle need not be for the next
+        place, at = np.nonzero(worded > FAINT * all_that_speaks[:, None])
+        amounts, columns = worded[place, at], reasons.with_words[at]
+        strongest = np.argsort(-amounts, kind="stable")
+        said: dict[tuple[int, int], str] = {}  # what was put into words for one product need not be for the next
+        # Of each product: (amount, theme, sentence).
+        self._told: list[list[tuple[float, tuple[str, int], str]]] = [[] for _ in products]
+        looked_at = (array[strongest].tolist() for array in (place, columns, amounts, rows[place, columns]))
+        for part, column, amount, value in zip(*looked_at, strict=True):
+            product = products[part]
+            about = NO_PRODUCT if column < reasons.clients else product
+            sentence = said.get((column, about))
+            if sentence is None:
+                sentence = said[column, about] = reasons.sentence(column, value, product, held)
+            if sentence:
+                self._told[part].append((amount, (reasons.themes[column], about), sentence))
 
     def reasons(self, parts: Sequence[int]) -> tuple[str, ...]:
         """Sentences for a bundle of the products at these places, the strongest ground first."""
-        looked_at = LOOKED_AT * len(parts)
-        grounds = [
-            (amount, column, part)
-            for part in parts
-            for amount, column in zip(self._amounts[part][:looked_at], self._columns[part], strict=False)
-        ]
+        grounds = [ground for part in parts for ground in self._told[part]]
         if len(parts) > 1:
             grounds.sort(key=itemgetter(0), reverse=True)
-        clients, themes = self._reasons.clients, self._reasons.themes
         told: dict[tuple[str, int], str] = {}
         sums: dict[str, float] = {}
-        for amount, column, part in grounds[:looked_at]:
-            if amount <= 0:
-                break
-            about = NO_PRODUCT if column < clients else part
-            theme = (themes[column], about)
-            sentence = told.get(theme) or self._sentence(column, part, about)
-            if sentence:
-                told[theme] = sentence
-                sums[sentence] = sums.get(sentence, 0.0) + amount
+        for amount, theme, sentence in grounds:
+            said = told.setdefault(theme, sentence)
+            sums[said] = sums.get(said, 0.0) + amount
         floor = sum(self._floors[part] for part in parts)
         strongest = sorted((-amount, sentence) for sentence, amount in sums.items() if amount >= floor)
         return tuple(sentence for _, sentence in strongest[:MOST])
-
-    def _sentence(self, column: int, part: int, about: int) -> str:
-        said = self._said.get((column, about))
-        if said is None:
-            value = float(self._rows[part, column])
-            said = self._reasons.sentence(column, value, self._products[part], self._held)
-            self._said[column, about] = said
-        return said

@@ -31,17 +31,14 @@ class Choice:
 
         NaN for a product that is not reached, and for one that the model was not trained with.
         """
-        known = candidates.trained_as >= 0
-        share = np.full(reached.shape, np.nan)
-        if not len(values) or not known.any():
-            return share
+        known = reached & (candidates.trained_as >= 0)
+        if not known.any():
+            return np.full(reached.shape, np.nan)
         score = np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads)).reshape(len(values), -1)
-        share[:, known] = score[:, candidates.trained_as[known]]
-        share[~reached] = np.nan
-        highest = np.fmax.reduce(share, axis=1, keepdims=True)
-        # The highest adds 1 to the sum, which is less only for a client without any candidate.
-        total = np.maximum(np.nansum(np.exp(share - highest), axis=1, keepdims=True), 1.0)
-        return share - highest - np.log(total)
+        weight = np.exp(score - score.max(axis=1, keepdims=True))[:, candidates.trained_as] * known
+        total = weight.sum(axis=1, keepdims=True)
+        share: np.ndarray = np.log(weight, out=np.full(reached.shape, np.nan), where=weight > 0)
+        return share - np.log(total, out=np.zeros_like(total), where=total > 0)
 
 
 @dataclass(frozen=True)
