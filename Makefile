@@ -7,20 +7,23 @@ PINNED := .venv/pinned-$(word 1,$(shell { pwd; cat requirements.lock; } | cksum)
 STAMP  := $(PINNED)-project-$(word 1,$(shell cksum pyproject.toml))
 # pip shows its progress to a person at a terminal, and only its errors to a log.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(MAKE_TERMOUT),,-qq)
-COMPILE := uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --generate-hashes \
-	--no-header --quiet --output-file requirements.lock
+COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --universal --fork-strategy fewest --generate-hashes \
+	--no-header --quiet
 
 export BENTOML_DO_NOT_TRACK := true
 # Bytecode is kept of what is imported, not of all that is installed: that halves the installation.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock clean
+.PHONY: help install peers demo test lint lock clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 install: $(STAMP) ## create .venv with the pinned dependencies and the sheaf command
+
+peers: $(STAMP) ## add the libraries that benchmarks/ranking compares with
+	@$(PIP) install --no-compile --require-hashes --requirement requirements-peers.lock
 
 demo: $(STAMP) ## simulate a bank, train on it, serve it, and ask for bundles
 	@$(BIN)/sheaf demo
@@ -37,7 +40,8 @@ lint: $(STAMP) ## check style, types and import direction
 lock: ## pin again what pyproject.toml asks for (newest of everything: make lock UPGRADE=1)
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv-lock/bin/$(COMPILE) $(if $(UPGRADE),--upgrade)
+	@.venv-lock/bin/$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	@.venv-lock/bin/$(COMPILE) --extra peers --constraint requirements.lock --output-file requirements-peers.lock
 
 clean: ## remove .venv and what the tools left behind; models and data stay
 	@rm -rf .venv .venv-lock .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

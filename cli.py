@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +49,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: errors.print(
         f"[yellow]Note:[/] {escape(str(message))}", highlight=False, soft_wrap=True
     )
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that wait for each other soon sleep instead of spinning, and leave other work its share of the cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except KeyboardInterrupt:
@@ -140,7 +141,7 @@ def profile(
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
-    from features import Bank, dictionary, profile_parts
+    from features import Bank, profile_matrices
     from features import profile as build
     from features.snapshot import Snapshot
     from training.sample import last_day
@@ -157,8 +158,7 @@ def profile(
         if snapshot is not None:
             Snapshot.write(
                 snapshot,
-                profile_parts(bank, sold, day),
-                dictionary(bank, sold),
+                profile_matrices(bank, sold, day),
                 day,
                 lambda done: step(f"{done:,} clients"),
             )
@@ -194,13 +194,89 @@ def train(
     console.print(_figures(trained))
     how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
     console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
-    if trained.champion_deciding is not None and trained.better_by is not None:
+    if trained.better_by is not None:
         console.print(
             f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
             highlight=False,
         )
     console.print(f"Registered as version {trained.version}, alias [bold]{trained.alias}[/].", highlight=False)
+
+
+@app.command()
+def tune(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        list[dt.datetime] | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: as for `sheaf train`."),
+    ] = None,
+    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    cohorts: Annotated[Path | None, typer.Option(help="Parquet or CSV of client_id, as_of, as for training.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML to start from: what the space does not name stays as it is there.")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="YAML of where to look. Default: training/space.yaml.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the study in all. Default: 50.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="No trial starts after so many minutes.", min=0.0)] = None,
+    folds: Annotated[int, typer.Option(help="Of five parts of the clients, on how many to measure.", min=1, max=4)] = 2,
+    figure: Annotated[str, typer.Option(help="What shall be best, such as map_at_7.")] = "ndcg_at_5",
+    all_days: Annotated[bool, typer.Option(help="Learn from other clients of the last day as well.")] = False,
+    study: Annotated[str | None, typer.Option(help="Name of the study. Default: it stands for the input.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the best parameters go, for `sheaf train`.")] = Path("tuned.yaml"),
+) -> None:
+    """Search for better training parameters; stopped or killed, the same command goes on where it was."""
+    from features import Bank
+    from training.parameters import Parameters
+    from training.space import DEFAULT as EVERYTHING
+    from training.space import Space
+    from training.tune import tune as run
+
+    start = Parameters.read(parameters) if parameters else Parameters()
+    entries = Space.read(space or EVERYTHING)
+    days = [day.date() for day in as_of or []]
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task("Tuning", total=1.0)
+        tuned = run(
+            Bank.open(data), read_catalog(catalog), entries, out, days, horizon_days, _cohorts(cohorts), start,
+            trials, minutes, folds, figure, all_days, study,
+            lambda step, share: bar.update(task, description=f"Tuning: {step}", completed=share),
+            lambda line: bar.console.print(escape(line), highlight=False, soft_wrap=True),
+        )  # fmt: skip
+        bar.update(task, description="Tuning", completed=1.0)
+    _tell_tuned(tuned, figure, start, out)
+
+
+def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
+    found = tuned.found
+    counts = ", ".join(f"{count} {how}" for how, count in found.counts.items() if count)
+    console.print(f"Study {tuned.study}: {counts or 'no trial yet'}.", highlight=False)
+    if not found.values:
+        told = f"({figure} {found.present:.4f}); {out} has them."
+        console.print(f"No trial was better than the present parameters {told}", highlight=False)
+        return
+    from training.space import present
+
+    table = Table(title=f"{figure} {found.best:.4f}, with the present parameters {found.present:.4f}")
+    table.add_column("")
+    table.add_column("present", justify="right")
+    table.add_column("best", justify="right")
+    for key, value in found.values.items():
+        table.add_row(key, *("–" if of is None else f"{of:.4g}" if isinstance(of, float) else str(of)
+                             for of in (present(start, key), value)))  # fmt: skip
+    console.print(table)
+    how = "earlier days only, in order of time" if tuned.in_order_of_time else "other clients, of the same day as well"
+    console.print(f"Clients never seen, on the last day, by models of {how}.", highlight=False)
+    check = found.check
+    low, high = check.better_by
+    verdict = "better" if low > 0 else "worse: keep the present ones" if high < 0 else "that may be luck"
+    console.print(
+        f"On {check.clients:,} clients who opened something and on whom no trial was measured: {check.present:.4f} at "
+        f"present, {check.best:.4f} with the best; difference between {low:+.4f} and {high:+.4f}, {verdict}.",
+        highlight=False,
+    )
+    console.print(f"Next: sheaf train … --parameters {out}", highlight=False)
 
 
 def _cohorts(path: Path | None) -> Any:
@@ -325,8 +401,7 @@ def recommend(
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
     from serving import Recommender, UnknownClientError
-    from serving.preparing import profile_one
-    from serving.service import load
+    from serving.preparing import load, profile_one
 
     try:
         if data is None:
@@ -337,7 +412,7 @@ def recommend(
                 answer = Recommender(model, snapshot, sold).recommend(client, top)
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
-    console.print(offers_table(answer.model_dump(mode="json"), f"Client {client}"))
+    console.print(offers_table(asdict(answer), f"Client {client}"))
 
 
 def offers_table(answer: dict[str, Any], title: str) -> Table:
@@ -366,6 +441,59 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
 
 
 @app.command()
+def quote(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    bundle: Annotated[str, typer.Argument(help="The id of a bundle, or of a product that is had alone.")],
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    authority: Annotated[
+        str | None, typer.Option(help="Who asks, of the catalog's authorities. Default: who may grant least.")
+    ] = None,
+    concession: Annotated[
+        float | None, typer.Option(help="What the client saves a year. Default: what is best.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A term other than the catalog's: mortgage.rate=0.035, hurdle=0.12. Repeatable."),
+    ] = None,
+    rating: Annotated[str | None, typer.Option(help="As if the client had this rating.")] = None,
+    suitable_until: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of the client's suitability profile.")
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="A picture of acceptance and expected EVA, such as q.png.")] = None,
+) -> None:
+    """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
+    from dataclasses import replace
+
+    from features import Bank
+    from features.relationship import client_on
+    from pricing import quote as price
+    from pricing import what_if as changed
+    from pricing.showing import draw, shown
+    from training.sample import last_day
+
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = _day(as_of) or last_day(bank)
+    whom = client_on(bank, sold, day, client)
+    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until))
+    if what_if:
+        sold = changed(sold, _terms(what_if), whom.rating)
+    quoted = price(sold, whom, bundle, day, authority, concession)
+    console.print(shown(quoted), highlight=False)
+    if curve is not None:
+        draw(quoted, curve)
+        console.print(f"The curve is in {curve}.", highlight=False)
+
+
+def _terms(terms: list[str]) -> dict[str, str]:
+    without = [term for term in terms if "=" not in term]
+    if without:
+        raise ValueError(f"--with {without[0]}: has no value; write it as mortgage.rate=0.035")
+    return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
+
+
+@app.command()
 def serve(
     data: Annotated[
         Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")
@@ -379,18 +507,19 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP on this machine: POST /recommend."""
-    from serving.preparing import FOLDER, command, prepare
+    from serving.preparing import command, load, prepare
 
+    starts = [] if prepare_only else command(port, workers)  # first: a port that is taken is soon told
     if data is not None:
         with _steps("Preparing") as step:
             prepare(data, read_catalog(catalog), _day(as_of), step)
-    if not (FOLDER / "profiles").is_dir():
-        raise ValueError(f"nothing is laid out to serve in {FOLDER}; name the bank: sheaf serve --data DIR")
+    load()  # what cannot be served is told before anything starts
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return
-    console.print(f"Listening on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
-    raise typer.Exit(subprocess.call(command(port, workers)))
+    console.print(f"Starting on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
+    sys.stdout.flush()
+    os.execv(starts[0], starts)  # in this very process, so that who stops it stops the service
 
 
 @app.command()

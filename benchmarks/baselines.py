@@ -1,11 +1,12 @@
 """What a bank could do without sheaf: popularity, popularity by segment, and a logistic regression for each product.
 
-Each learns from the clients and days that the model learned from, and gives (clients, products) probabilities.
+Each learns from the clients and days that the model learned from, and returns what gives profiles their (clients,
+products) probabilities.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -20,11 +21,14 @@ FAR = 5.0  # standard deviations: amounts have long tails, and a linear model mu
 STRENGTH = 0.01  # scikit-learn's C, the best of 0.001, 0.01 and 0.1 for a bank of 20,000 clients
 ROWS = 30_000  # of clients who did not open the product; beyond, a sample that is weighted up
 
+Scores = Callable[[ProfileMatrix], np.ndarray]
+
 
 class Baselines:
     """The training days stacked: who could open what (clients, products), and who did. Profiles are the model's."""
 
-    def __init__(self, days: Sequence[Day], candidates: Candidates):
+    def __init__(self, days: Sequence[Day], candidates: Candidates, segment: Sequence[str] = SEGMENT):
+        self._segment = segment
         aligned = [day.profiles.align(candidates.encoding.columns, candidates.encoding.categories) for day in days]
         self._columns, self._categories = aligned[0].columns, aligned[0].categories
         self._values = np.concatenate([profiles.values for profiles in aligned])
@@ -33,34 +37,36 @@ class Baselines:
         known = np.ma.masked_invalid(self._values)
         self._mean, self._spread = (of(axis=0, dtype=float).filled(0.0) for of in (known.mean, known.std))
 
-    def popularity(self, profiles: ProfileMatrix) -> np.ndarray:
+    def popularity(self) -> Scores:
         """Of those who could open a product, the share that did."""
         share = self._did.sum(axis=0) / np.maximum(self._could.sum(axis=0), 1)
-        return np.tile(share, (len(profiles.values), 1))
+        return lambda profiles: np.tile(share, (len(profiles.values), 1))
 
-    def by_segment(self, profiles: ProfileMatrix) -> np.ndarray:
-        """The same within kind of client, tier and age band."""
-        labels, segment = np.unique(
-            np.concatenate([self._segments(self._values), self._segments(profiles.values)]), axis=0, return_inverse=True
-        )
-        of_training, wanted = np.split(segment.ravel(), [len(self._values)])
-        overall = self.popularity(profiles)[0]
-        share = np.tile(overall, (len(labels), 1))
-        for number in np.unique(of_training):
-            there = of_training == number
+    def by_segment(self) -> Scores:
+        """The same within segments: what these columns say, age in bands."""
+        labels, segment = np.unique(self._segments(self._values), axis=0, return_inverse=True)
+        overall = self._did.sum(axis=0) / np.maximum(self._could.sum(axis=0), 1)
+        share = np.tile(overall, (len(labels) + 1, 1))  # the last for a segment that nobody was in
+        for number in range(len(labels)):
+            there = segment.ravel() == number
             did, could = self._did[there].sum(axis=0), self._could[there].sum(axis=0)
             share[number] = (did + LEAN * overall) / (could + LEAN)
-        return share[wanted]
+        position = {tuple(label): number for number, label in enumerate(labels)}
+
+        def score(profiles: ProfileMatrix) -> np.ndarray:
+            wanted = [position.get(tuple(label), -1) for label in self._segments(profiles.values)]
+            return share[wanted]
+
+        return score
 
     def _segments(self, values: np.ndarray) -> np.ndarray:
-        kind, tier, age = (np.nan_to_num(values[:, self._columns.index(name)], nan=-1.0) for name in SEGMENT)
-        return np.stack([kind, tier, np.digitize(age, AGES)], axis=1)
+        told = {name: np.nan_to_num(values[:, self._columns.index(name)], nan=-1.0) for name in self._segment}
+        return np.stack([np.digitize(told[name], AGES) if name == "age" else told[name] for name in told], axis=1)
 
-    def logistic(self, profiles: ProfileMatrix, strength: float = STRENGTH) -> np.ndarray:
+    def logistic(self, strength: float = STRENGTH) -> Scores:
         """One logistic regression a product, on standardised numbers (null as the mean) and one-hot categories."""
         rng = np.random.default_rng(0)
-        x, wanted = self._standardised(self._values), self._standardised(profiles.values)
-        probability = np.zeros((len(wanted), self._did.shape[1]))
+        x, fitted = self._standardised(self._values), {}
         for product in range(self._did.shape[1]):
             could, did = self._could[:, product], self._did[:, product] > 0
             without = np.flatnonzero(could & ~did)
@@ -69,9 +75,17 @@ class Baselines:
             kept = rng.permutation(without)[:ROWS]
             rows = np.concatenate([np.flatnonzero(did), kept])
             weight = np.where(did[rows], 1.0, len(without) / len(kept))
-            fitted = LogisticRegression(C=strength, max_iter=300).fit(x[rows], did[rows], sample_weight=weight)
-            probability[:, product] = fitted.predict_proba(wanted)[:, 1]
-        return probability
+            regression = LogisticRegression(C=strength, max_iter=300)
+            fitted[product] = regression.fit(x[rows], did[rows], sample_weight=weight)
+
+        def score(profiles: ProfileMatrix) -> np.ndarray:
+            wanted = self._standardised(profiles.values)
+            probability = np.zeros((len(wanted), self._did.shape[1]))
+            for product, regression in fitted.items():
+                probability[:, product] = regression.predict_proba(wanted)[:, 1]
+            return probability
+
+        return score
 
     def _standardised(self, values: np.ndarray) -> np.ndarray:
         numeric = np.array([name not in self._categories for name in self._columns])

@@ -32,7 +32,7 @@ from scipy.stats import binomtest
 
 from benchmarks.measure import Figure, bootstrap, console, peak_gib, show, simulated
 from catalog import DEFAULT, Catalog, Kind, read_catalog
-from features import Bank, C, profile_parts
+from features import Bank, C, profile_matrices
 from simulation.behaviour import Behaviour, conditions, read_behaviour
 from training.discovery import LinkedProposal, Settings, discover
 
@@ -69,8 +69,8 @@ def main(
     seconds, gib = time.monotonic() - started, peak_gib()
     started = time.monotonic()
     with console.status("Profiling the same clients"):
-        for part in profile_parts(bank, bare, DAY):
-            part.collect()
+        for _ in profile_matrices(bank, bare, DAY):
+            pass
     profiling = time.monotonic() - started
     ties = {pair for kind in Kind for pair in tied(read_behaviour(SEGMENTS[kind]), _sold_to(bare, kind))}
     wanted = sorted({pair for bundle in declared.bundles for pair in _pairs(bundle.products)} & ties)

@@ -1,7 +1,8 @@
 """Profiles as somebody would write them by hand for one bank: a single DuckDB query over its Parquet files.
 
 It gives the columns of `features.profile` for a bank that hands over clients, holdings, positions and transactions, for
-an as-of day that ends a month, and shares no line with `features`: equal results check both. Where it says `case when`
+an as-of day that ends a month, by a catalog without a price sheet (the economics of `pricing` are checked by the
+tests), and shares no line with `features`: equal results check both. Where it says `case when`
 inside an aggregate, `filter (where …)` reads better and takes DuckDB twice as long.
 """
 
@@ -178,8 +179,9 @@ def _flows(folder: Path, catalog: Catalog, day: str) -> str:
             for way in ways
         ),
         *(
-            f"max(case when kind = '{kind}' then {name}_3m end) as {name}_3m__{kind}"
+            f"max(case when kind = '{kind}' then {name}_{n}m end) as {name}_{n}m__{kind}"
             for kind in catalog.policy.transaction_kinds
+            for n in (1, 3)
             for name in (*ways, "transactions")
         ),
     ]

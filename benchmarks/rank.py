@@ -3,6 +3,8 @@
 `training.scoring.rank` takes a bank's tables to a Parquet file of ranked bundles for every client: profiles, candidate
 rows, both models, order, writing. It is compared with the same boosters predicting, on as many threads, ready float32
 matrices of as many rows of the same clients: blocks that lie in memory, repeated until the count is reached.
+The boosters are those that training with the default parameters makes of the same bank, since the larger a model, the
+less the rest of ranking weighs.
 A row is a candidate (client, product) or (client, bundle) pair. Each run is a process of its own, in turns.
 `Model.rank` alone, from profiles that are ready in memory, is told beside it, and how long the profiles take.
 Memory is the peak of a ranking process for a bank, and for one of four times as many clients.
@@ -14,7 +16,7 @@ import contextlib
 import datetime as dt
 import tempfile
 import time
-from itertools import chain, cycle, islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +28,7 @@ from benchmarks.measure import Figure, child, console, hand_back, median_ratio, 
 from catalog import DEFAULT, read_catalog
 
 DAY = dt.date(2025, 11, 30)
-TRAINED = (dt.date(2025, 9, 30), dt.date(2025, 10, 31))
+TRAINED = (dt.date(2025, 7, 31), dt.date(2025, 8, 31), dt.date(2025, 9, 30), dt.date(2025, 10, 31))
 HORIZON = 30  # days
 TARGET, FLAT = 0.5, 1.2
 BLOCK = 2_000  # clients
@@ -38,7 +40,7 @@ THREADS = 2
 def main(
     clients: Annotated[int, typer.Option(help="How many clients to rank.", min=1000)] = 100_000,
     months: Annotated[int, typer.Option(help="Months of the simulated banks.", min=4)] = 6,
-    sample: Annotated[int, typer.Option(help="How many clients to train on.", min=500)] = 10_000,
+    sample: Annotated[int, typer.Option(help="How many clients to train on; default: all.", min=500)] = 100_000,
     rounds: Annotated[int, typer.Option(help="How often each way runs.", min=1)] = 2,
     memory: Annotated[bool, typer.Option(help="Also rank four times as many clients, for the memory.")] = True,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
@@ -110,16 +112,16 @@ def _rank(folder: Path, saved: Path) -> None:
 
 def _bare(folder: Path, saved: Path) -> None:
     """Predictions alone; and on the way to the ready rows, the seconds of profiles alone and of ranking ready ones."""
-    from features import Bank, C, batches, dictionary, encode, profile_parts
+    from features import Bank, profile_matrices
     from training import Model, bundle_rows
     from training.ranking import slices
 
     model, bank, sold = Model.load(saved), Bank.open(folder), read_catalog(DEFAULT)
-    candidates, features = model.candidates(sold), dictionary(bank, sold)
+    candidates = model.candidates(sold)
     ready: list[tuple[np.ndarray, np.ndarray]] = []
     blocks, rows, profiling, ranking, started = 0, np.zeros(2, dtype=int), 0.0, 0.0, time.perf_counter()
-    for batch in chain.from_iterable(batches(part.sort(C.CLIENT)) for part in profile_parts(bank, sold, DAY)):
-        profiles = model.align(encode(batch, features)).values
+    for part in profile_matrices(bank, sold, DAY):
+        profiles = model.align(part).values
         profiled = time.perf_counter()
         profiling += profiled - started
         model.rank(candidates, profiles, candidates.peer_groups(profiles), THREADS)

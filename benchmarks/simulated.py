@@ -97,8 +97,8 @@ class Measured:
 
 
 def main(
-    clients: Annotated[int, typer.Option(help="Size of the bank.", min=500)] = 20_000,
-    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 4,
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=500)] = 100_000,
+    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 6,
     data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 0,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
@@ -107,24 +107,24 @@ def main(
     folder = simulated(clients, 24, seed, data)
     bank, sold = Bank.open(folder), read_catalog(DEFAULT)
     chosen = Parameters.read(parameters) if parameters else Parameters()
-    days = [_month_end(10 - back) for back in range(months)]
+    days = [month_end(10 - back) for back in range(months)]
     model = _train(bank.known_on(RANKED), sold, days, chosen)
     with console.status("Profiles and labels"):
         measured = _measured(bank, sold, model)
-    methods = {"truth": measured.by_probability(_truth(folder, measured))}
+    methods = {"truth": measured.by_probability(truth(folder, measured))}
     methods |= measured.by_model(model, chosen.threads)
     with console.status("Baselines"):
         sample = read_sample(bank.known_on(RANKED), sold, days, HORIZON)
         seen = [day.where(~held_out(day.profiles.client_ids, chosen.holdout_share)) for day in sample.days]
         baselines = Baselines(seen, measured.candidates)
         for name in ("popularity", "by_segment", "logistic"):
-            probability = getattr(baselines, name)(measured.profiles)
+            probability = getattr(baselines, name)()(measured.profiles)
             methods[name.replace("_", " ")] = measured.by_probability(probability)
     figures = [figure for what in ("products", "bundles") for figure in _compare(what, methods, measured)]
     show(f"Ranking as of {RANKED}, {len(measured.opened):,} simulated clients, NDCG@{AT}, 95 % intervals", figures)
 
 
-def _month_end(month: int) -> dt.date:
+def month_end(month: int) -> dt.date:
     year, month = (RANKED.year, month) if month > 0 else (RANKED.year - 1, month + 12)
     return dt.date(year, month, calendar.monthrange(year, month)[1])
 
@@ -146,7 +146,7 @@ def _measured(bank: Bank, sold: Catalog, model: Model) -> Measured:
     return Measured(candidates, profiles, candidates.slate(profiles.values), day.opened)
 
 
-def _truth(folder: Path, measured: Measured) -> np.ndarray:
+def truth(folder: Path, measured: Measured) -> np.ndarray:
     told = duckdb.read_parquet(str(folder / "truth" / "opening_probability.parquet"))
     rows = told.filter(f"as_of = date '{RANKED}'").df()
     row = {client: index for index, client in enumerate(measured.profiles.client_ids)}

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from catalog.models import Bundle, Kind, Policy, Product, Range
+from catalog.price_checks import of_prices
+from catalog.prices import Pricing
 
 Where = tuple[str | int, ...]
 
@@ -25,7 +27,13 @@ def did_you_mean(word: object, words: Iterable[str]) -> str:
     return f"use one of {', '.join(known)}" if len(known) <= 20 else "see the catalog for those there are"
 
 
-def contradictions(products: Sequence[Product], bundles: Sequence[Bundle], policy: Policy) -> list[tuple[Where, str]]:
+def contradictions(
+    products: Sequence[Product],
+    bundles: Sequence[Bundle],
+    policy: Policy,
+    pricing: Pricing | None = None,
+    currency: str = "EUR",
+) -> list[tuple[Where, str]]:
     """Everything wrong between the parts, each as (keys that lead to the place, what is wrong and what to do)."""
     found: list[tuple[Where, str]] = []
     if not products:
@@ -46,6 +54,9 @@ def contradictions(products: Sequence[Product], bundles: Sequence[Bundle], polic
         found.append(
             (("products",), "nothing can be offered, as no product is had alone; add a bundle, or remove alone: false")
         )
+    if pricing is not None:
+        of_pricing = of_prices(products, policy, pricing, currency, did_you_mean)
+        found += [(("pricing", *at), what) for at, what in of_pricing]
     return found + _conditions(products, bundles, policy)
 
 

@@ -18,13 +18,14 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from catalog.checks import Where, contradictions, did_you_mean, key_path
 from catalog.models import Bundle, Kind, Line, Policy, Product
+from catalog.prices import Pricing
 from catalog.whole import Catalog
 from catalog.wording import in_words
 
 DEFAULT = Path(__file__).parent / "default"
 """The folder of the bank that comes with the project."""
 
-SHARED = ("products", "bundles", "policy")  # sections that several files of a folder may each add to
+SHARED = ("products", "bundles", "policy", "pricing")  # sections that several files of a folder may each add to
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -167,12 +168,15 @@ def _build(source: _Source) -> Catalog | None:
     bundles = [bundle for key, fields in _section("bundles", source) if (bundle := _bundle(key, fields, known, source))]
     stated = {} if content.get("policy") is None else content["policy"]
     policy = _checked(Policy, stated, {}, ("policy",), source) or Policy()
+    prices = content.get("pricing")
+    pricing = None if prices is None else _checked(Pricing, prices, {}, ("pricing",), source)
+    currency = content.get("currency", Catalog.model_fields["currency"].default)
     if not source.unread:
-        for at, what in contradictions(products, bundles, policy):
+        for at, what in contradictions(products, bundles, policy, pricing, str(currency)):
             source.report(at, what)
     try:
         rest = {key: content[key] for key in ("name", "currency") if key in content}
-        return Catalog(products=tuple(products), bundles=tuple(bundles), policy=policy, **rest)
+        return Catalog(products=tuple(products), bundles=tuple(bundles), policy=policy, pricing=pricing, **rest)
     except ValidationError as error:
         for detail in error.errors():
             if detail["loc"]:  # without a place: the contradictions, which are reported above

@@ -11,6 +11,7 @@ from pydantic import StringConstraints, model_validator
 
 from catalog.checks import combined, contradictions, key_path
 from catalog.models import Bundle, Model, Name, Policy, Product
+from catalog.prices import Pricing
 
 
 class Catalog(Model):
@@ -25,10 +26,11 @@ class Catalog(Model):
     products: tuple[Product, ...]
     bundles: tuple[Bundle, ...] = ()
     policy: Policy = Policy()
+    pricing: Pricing | None = None  # without it nothing can be quoted
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = contradictions(self.products, self.bundles, self.policy)
+        found = contradictions(self.products, self.bundles, self.policy, self.pricing, self.currency)
         if found:
             raise ValueError("\n".join(f"{key_path(at)}: {what}" for at, what in found))
         return self

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from catalog.checks import Where, did_you_mean
-from catalog.models import Closeness, Performance, Range, Tier
-
-NESTED: dict[str, type[BaseModel]] = {
-    "where": Range,
-    "tiers": Tier,
-    "performance": Performance,
-    "closeness": Closeness,
-}
 
 WANTED = {
     "string_type": "a text; if it is one, write it in quotes",
@@ -46,7 +39,7 @@ def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:
     if kind == "missing":
         return at, "is missing; add it"
     if kind == "extra_forbidden":
-        owner = NESTED[str(at[0])] if len(at) > 1 else model
+        owner = _owner(model, at[:-1])
         fields = [name for name in owner.model_fields if name not in ("product_id", "bundle_id")]
         return at, f"is not a field of a {owner.__name__.lower()}; {did_you_mean(at[-1], fields)}"
     if kind in ("enum", "literal_error"):
@@ -67,8 +60,25 @@ def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:
     return at, error["msg"]
 
 
+def _owner(model: type[BaseModel], at: Where) -> type[BaseModel]:
+    """The model whose field the key below `at` would be."""
+    for key in at:
+        if key in model.model_fields:
+            model = next(iter(_models(model.model_fields[str(key)].annotation)), model)
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models within a field's type, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
 def _pattern(at: Where) -> str:
-    return "is not a currency; write its three capital letters" if at == ("currency",) else "has a space in it; use _"
+    of_currency = at[-1:] == ("currency",) or at[-2:-1] in (("curves",), ("rates",))
+    return "is not a currency; write its three capital letters" if of_currency else "has a space in it; use _"
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from features.contract import TABLES, C
 from features.dictionary import by_group, dictionary, to_markdown
 from features.feature import Feature, FeatureType
 from features.matrix import UNSEEN, Alignment, ProfileMatrix, batches, encode
-from features.profile import profile, profile_parts
+from features.profile import profile, profile_matrices
 from features.tables import Bank, TableError, day_number, from_day_number
 
 __all__ = [
@@ -24,6 +24,6 @@ __all__ = [
     "encode",
     "from_day_number",
     "profile",
-    "profile_parts",
+    "profile_matrices",
     "to_markdown",
 ]

@@ -14,7 +14,7 @@ from catalog import Catalog
 from features.contract import C
 from features.expressions import Frame, Tables, amount_where, ratio, spread
 from features.feature import Feature, number
-from features.positions import balance_where, last_month, positions_back, side_of
+from features.positions import LAST_MONTH, balance_where, positions_back, side_of
 from features.tables import Bank, day_number
 
 _SIDES = {"deposits": "deposit", "loans": "asset"}
@@ -61,13 +61,13 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
 
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
     day = day_number(as_of)
-    positions = known["positions"]
-    rows = positions_back(positions, catalog, day)
+    last = known[LAST_MONTH]
+    rows = positions_back(known["positions"], last, catalog, day)
     products = [product.product_id for product in catalog.products]
     now = rows.filter(nw.col("back") == 0).group_by(C.CLIENT, C.PRODUCT).agg(nw.col(C.BALANCE).sum())
     totals = _totals(rows, catalog)
     # who has no rows has no balance, as long as the bank's positions are fresh
-    fresh = clients.select(C.CLIENT).join(last_month(positions, day), how="cross").select(C.CLIENT)
+    fresh = clients.select(C.CLIENT).join(last, how="cross").select(C.CLIENT)
     frame = fresh.join(totals, on=C.CLIENT, how="left").join(
         spread(now, C.PRODUCT, products, [C.BALANCE]), on=C.CLIENT, how="left"
     )

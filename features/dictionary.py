@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from catalog import Catalog, Line
@@ -28,6 +28,12 @@ GROUPS: dict[str, Group] = {
     for module in (demographics, holdings, balances, flows, links, value, offers)
 }
 
+# What groups tell once a client and product: rows of both ids, and columns that make one feature a product each.
+BY_PRODUCT: dict[str, Callable[[Tables, Catalog, dt.date, Frame], Frame]] = {
+    "holdings": holdings.build_by_product,
+    "links": links.build_by_product,
+}
+
 WHOLE_BANK = ("links", "value")  # the groups that look at other clients than the ones profiled
 
 
@@ -46,10 +52,9 @@ def by_group(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
     return {name: features for name, features in stated.items() if features}
 
 
-def dictionary(bank: Bank, catalog: Catalog, groups: Collection[str] = tuple(GROUPS)) -> list[Feature]:
-    """Every feature of the bank's profiles, or of these groups of them, in the order of the profile's columns."""
-    stated = by_group(bank, catalog).items()
-    return [feature for group, features in stated if group in groups for feature in features]
+def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
+    """Every feature of the bank's profiles, in the order of the profile's columns."""
+    return [feature for features in by_group(bank, catalog).values() for feature in features]
 
 
 def to_markdown(bank: Bank, catalog: Catalog) -> str:

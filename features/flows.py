@@ -14,7 +14,8 @@ from features.tables import Bank, day_number
 
 _YEAR = DAYS[12]
 _QUARTER = DAYS[3]
-_KIND_COLUMNS = ("in_3m", "out_3m", "transactions_3m")
+_KIND_MONTHS = (1, 3)
+_KIND_COLUMNS = tuple(f"{what}_{months}m" for months in _KIND_MONTHS for what in ("in", "out", "transactions"))
 _FOREIGN_MONTHS = (3, 12)
 
 
@@ -71,24 +72,25 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
         count("active_days_3m", "days", f"Days with a booking, of the last {_QUARTER}."),
         number("last_transaction_days", "days", f"Time since the last booking; null without one in {_YEAR} days."),
     ]
-    span = f"in the last {_QUARTER} days"
     for kind in catalog.policy.transaction_kinds:
         name = kind.replace("_", " ")
-        stated += [
-            count(
-                f"in_3m__{kind}",
-                money,
-                f"Money received by bookings of the kind {kind} {span}.",
-                f"{{value}} {money} came in as {name} {span}",
-            ),
-            count(
-                f"out_3m__{kind}",
-                money,
-                f"Money paid by bookings of the kind {kind} {span}.",
-                f"{{value}} {money} went out as {name} {span}",
-            ),
-            count(f"transactions_3m__{kind}", "bookings", f"Bookings of the kind {kind} {span}."),
-        ]
+        for months in _KIND_MONTHS:
+            span = f"in the last {DAYS[months]} days"
+            stated += [
+                count(
+                    f"in_{months}m__{kind}",
+                    money,
+                    f"Money received by bookings of the kind {kind} {span}.",
+                    f"{{value}} {money} came in as {name} {span}",
+                ),
+                count(
+                    f"out_{months}m__{kind}",
+                    money,
+                    f"Money paid by bookings of the kind {kind} {span}.",
+                    f"{{value}} {money} went out as {name} {span}",
+                ),
+                count(f"transactions_{months}m__{kind}", "bookings", f"Bookings of the kind {kind} {span}."),
+            ]
     return stated
 
 

@@ -8,7 +8,7 @@ import narwhals as nw
 
 from catalog import Catalog, Line
 from features.contract import C
-from features.expressions import Frame, Tables, indicator, months_before, months_since, ratio, spread
+from features.expressions import Frame, Tables, indicator, months_before, months_since, ratio
 from features.feature import Feature, count, flag, number
 from features.tables import Bank
 
@@ -23,7 +23,12 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
         key, name = product.product_id, product.name
         stated += [
             flag(f"held__{key}", f"Holds {name}.", f"Holds {name}"),
-            number(f"opened_months__{key}", "months", f"Time since {name} was last opened; null if never."),
+            number(
+                f"opened_months__{key}",
+                "months",
+                f"Time since {name} was last opened; null if never.",
+                f"Took {name} {{value}} months ago",
+            ),
             number(
                 f"closed_months__{key}",
                 "months",
@@ -68,19 +73,21 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
 
 
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
-    products = [product.product_id for product in catalog.products]
-    pairs = _pairs(known["holdings"].filter(nw.col(C.PRODUCT).is_in(products)), as_of)
     lines = {
         line: [product.product_id for product in catalog.products if product.line == line] for line in _lines(catalog)
     }
-    wide = spread(_with_lines(pairs, lines), C.PRODUCT, products, _PER_PRODUCT, _totals(lines))
+    totals = _with_lines(_pairs(known, catalog, as_of), lines).group_by(C.CLIENT).agg(*_totals(lines))
     made = (C.CLIENT, "open", "recent", *(f"_any__{line}" for line in lines))
-    return wide.select(
+    return totals.select(
         C.CLIENT,
-        *(name for name in wide.collect_schema().names() if name not in made),
+        *(name for name in totals.collect_schema().names() if name not in made),
         nw.sum_horizontal(*(f"_any__{line}" for line in lines)).alias("lines_held"),
         ratio(nw.col("recent"), nw.col("open")).alias("recent_share"),
     )
+
+
+def build_by_product(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
+    return _pairs(known, catalog, as_of).select(C.CLIENT, C.PRODUCT, *_PER_PRODUCT)
 
 
 def _lines(catalog: Catalog) -> list[Line]:
@@ -93,8 +100,9 @@ def _held_on(day: int) -> nw.Expr:
     return (nw.col(C.OPENED_ON) <= day) & (closed_on.is_null() | (closed_on > day))
 
 
-def _pairs(holdings: Frame, as_of: dt.date) -> Frame:
-    """One row a client and product: its history with that product."""
+def _pairs(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
+    """One row a client and product of the catalog: its history with that product."""
+    holdings = known["holdings"].filter(nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products]))
     still_open = nw.col(C.CLOSED_ON).is_null()
     ago = {months: months_before(as_of, months) for months in {*LAGS, *WINDOWS}}
     rows = holdings.select(

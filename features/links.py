@@ -12,8 +12,8 @@ import narwhals as nw
 
 from catalog import Catalog
 from features.contract import C, Relation
-from features.expressions import Frame, Tables, indicator, months_before, spread
-from features.feature import Feature, count, number
+from features.expressions import Frame, Tables, indicator, months_before, ratio
+from features.feature import Feature, count
 from features.tables import Bank
 
 RECENT_MONTHS = 3
@@ -32,7 +32,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     for product in catalog.products:
         key, name = product.product_id, product.name
         stated += [
-            number(
+            count(
                 f"linked_held__{key}",
                 "share",
                 f"Share of the clients tied to this client that hold {name}.",
@@ -44,13 +44,13 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
                 f"Clients tied to this client that opened {name} in the last {RECENT_MONTHS} months.",
                 f"{{value}} close to this client took {name} in the last {RECENT_MONTHS} months",
             ),
-            number(
+            count(
                 f"employer_held__{key}",
                 "share",
                 f"Share of the client's employers that hold {name}.",
                 f"The employer holds {name}",
             ),
-            number(
+            count(
                 f"staff_held__{key}",
                 "share",
                 f"Share of the clients employed by this client that hold {name}.",
@@ -61,32 +61,32 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
 
 
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
-    products = [product.product_id for product in catalog.products]
-    ties = _ties(known["links"]).join(clients.select(C.CLIENT), on=C.CLIENT, how="semi")
-    holdings = known["holdings"].filter(nw.col(C.PRODUCT).is_in(products))
-    theirs = holdings.join(ties.select(_OTHER), left_on=C.CLIENT, right_on=_OTHER, how="semi")
-    held = _held(theirs, months_before(as_of, RECENT_MONTHS))
-    counts = _counts(ties)
-    by_product = (
-        _neighbours(ties)
-        .join(held, left_on=_OTHER, right_on="_holder", how="inner")
+    ties = _ties(known["links"], clients)
+    by_way = (
+        ties.with_columns(*(indicator(nw.col(_WAY) == name).alias(name) for name in _TIES))
+        .group_by(C.CLIENT)
+        .agg(*(nw.col(name).sum() for name in _TIES))
+    )
+    others = _neighbours(ties).group_by(C.CLIENT).agg(nw.col("linked").sum().alias("linked_clients"))
+    return by_way.join(others, on=C.CLIENT, how="left")
+
+
+def build_by_product(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
+    ties = _ties(known["links"], clients)
+    neighbours = _neighbours(ties)
+    held = _held(known, catalog, ties, months_before(as_of, RECENT_MONTHS))
+    counts = neighbours.group_by(C.CLIENT).agg(*(nw.col(group).sum().alias(f"_{group}") for group in _GROUPS))
+    sums = (
+        neighbours.join(held, left_on=_OTHER, right_on="_holder", how="inner")
         .with_columns(*((nw.col(group) * nw.col("_held")).alias(f"{group}_held") for group in _GROUPS))
         .group_by(C.CLIENT, C.PRODUCT)
         .agg(*(nw.col(f"{group}_held").sum() for group in _GROUPS), nw.col("linked_opened").sum())
     )
-    wide = spread(by_product, C.PRODUCT, products, [*(f"{group}_held" for group in _GROUPS), "linked_opened"])
-    frame = counts.join(wide, on=C.CLIENT, how="left")
-    shares = [
-        nw.when(nw.col(f"_{group}") > 0)
-        .then(nw.col(f"{group}_held__{p}").fill_null(0.0) / nw.col(f"_{group}"))
-        .alias(f"{group}_held__{p}")
-        for group in _GROUPS
-        for p in products
-    ]
-    return frame.select(C.CLIENT, *_TIES, "linked_clients", *shares, *(f"linked_opened__{p}" for p in products))
+    shares = [ratio(nw.col(f"{group}_held"), nw.col(f"_{group}")).alias(f"{group}_held") for group in _GROUPS]
+    return sums.join(counts, on=C.CLIENT, how="left").select(C.CLIENT, C.PRODUCT, *shares, "linked_opened")
 
 
-def _ties(links: Frame) -> Frame:
+def _ties(links: Frame, clients: Frame) -> Frame:
     """One row a client, the other client and the way they are tied, from either side of every link that still holds."""
     links = links.filter(nw.col(C.UNTIL).is_null(), nw.col(C.CLIENT) != nw.col(C.LINKED))
     way = nw.concat_str(nw.lit("links_"), nw.col(C.RELATION))
@@ -96,7 +96,7 @@ def _ties(links: Frame) -> Frame:
         nw.col(C.CLIENT).alias(_OTHER),
         nw.concat_str(way, nw.lit("_of")).alias(_WAY),
     )
-    return nw.concat([out, back]).unique()
+    return nw.concat([out, back]).unique().join(clients.select(C.CLIENT), on=C.CLIENT, how="semi")
 
 
 def _neighbours(ties: Frame) -> Frame:
@@ -109,20 +109,12 @@ def _neighbours(ties: Frame) -> Frame:
     )
 
 
-def _counts(ties: Frame) -> Frame:
-    by_way = (
-        ties.with_columns(*(indicator(nw.col(_WAY) == name).alias(name) for name in _TIES))
-        .group_by(C.CLIENT)
-        .agg(*(nw.col(name).sum() for name in _TIES))
-    )
-    groups = _neighbours(ties).group_by(C.CLIENT).agg(*(nw.col(group).sum().alias(f"_{group}") for group in _GROUPS))
-    return by_way.join(groups, on=C.CLIENT, how="left").with_columns(nw.col("_linked").alias("linked_clients"))
-
-
-def _held(holdings: Frame, recent: int) -> Frame:
-    """One row a holder and product: whether it is held, and whether it was opened after the day `recent`."""
+def _held(known: Tables, catalog: Catalog, ties: Frame, recent: int) -> Frame:
+    """One row a tied client and product: whether it is held, and whether it was opened after the day `recent`."""
+    holdings = known["holdings"].filter(nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products]))
     return (
-        holdings.select(
+        holdings.join(ties.select(_OTHER), left_on=C.CLIENT, right_on=_OTHER, how="semi")
+        .select(
             nw.col(C.CLIENT).alias("_holder"),
             C.PRODUCT,
             indicator(nw.col(C.CLOSED_ON).is_null()).alias("_held"),

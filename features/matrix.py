@@ -9,6 +9,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.contract import C
 from features.feature import Feature, FeatureType
@@ -28,6 +29,22 @@ class ProfileMatrix:
     columns: list[str]
     categories: dict[str, list[str]]
     values: np.ndarray
+
+    def __getitem__(self, clients: slice | np.ndarray) -> ProfileMatrix:
+        """These clients only."""
+        return ProfileMatrix(self.client_ids[clients], self.columns, self.categories, self.values[clients])
+
+    @classmethod
+    def join(cls, parts: Sequence[ProfileMatrix]) -> ProfileMatrix:
+        """One matrix of at least one, with all their categories; they have the same columns."""
+        first = parts[0]
+        categories = {
+            name: sorted({text for part in parts for text in part.categories[name]}) for name in first.categories
+        }
+        aligned = parts if len(parts) == 1 else [part.align(first.columns, categories) for part in parts]
+        ids = np.concatenate([part.client_ids for part in parts])
+        values = first.values if len(parts) == 1 else np.concatenate([part.values for part in aligned])
+        return cls(ids, first.columns, categories, values)
 
     def align(self, columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> ProfileMatrix:
         """The same clients in other columns and categories; NaN for a column or category that one side lacks."""
@@ -61,7 +78,8 @@ class Alignment:
         if not values.shape[1]:
             return np.full((len(values), len(self._from)), np.nan, dtype=np.float32)
         aligned: np.ndarray = np.take(values, self._from, axis=1).astype(np.float32, copy=False)
-        aligned[:, self._lacking] = np.nan
+        if len(self._lacking):
+            aligned[:, self._lacking] = np.nan
         for index, codes in self._recoded:
             aligned[:, index] = _recoded(aligned[:, index], codes)
         return aligned
@@ -70,21 +88,59 @@ class Alignment:
 def encode(frame: nw.LazyFrame[Any] | nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMatrix:
     """The profiles of a frame, in its order of rows, with the columns that `features` name."""
     parts = [_encode(batch, features) for batch in batches(frame)]
-    columns = [feature.name for feature in features]
-    categories = {
-        feature.name: sorted({text for part in parts for text in part.categories[feature.name]})
-        for feature in features
-        if feature.type is FeatureType.CATEGORY
-    }
-    if not parts:
-        return ProfileMatrix(np.array([], dtype=str), columns, categories, np.empty((0, len(columns)), np.float32))
-    parts = [part.align(columns, categories) for part in parts]
-    return ProfileMatrix(
-        np.concatenate([part.client_ids for part in parts]),
-        columns,
-        categories,
-        np.concatenate([part.values for part in parts]),
-    )
+    if parts:
+        return ProfileMatrix.join(parts)
+    categories: dict[str, list[str]] = {f.name: [] for f in features if f.type is FeatureType.CATEGORY}
+    nobody = np.empty((0, len(features)), np.float32)
+    return ProfileMatrix(np.array([], dtype=str), [feature.name for feature in features], categories, nobody)
+
+
+def assemble(
+    client_ids: pa.StringArray, features: Sequence[Feature], wide: Sequence[pa.Table], long: Sequence[pa.Table]
+) -> ProfileMatrix:
+    """The profiles of these clients, in this order, from tables of one row a client, or one a client and product.
+
+    Columns of `wide` are features by their names; those of `long` are called `{column}__{product_id}`.
+    Rows of other clients are left out; a value that no row tells is the feature's `missing`.
+    """
+    at = {feature.name: index for index, feature in enumerate(features)}
+    missing = [np.nan if feature.missing is None else feature.missing for feature in features]
+    values = np.tile(np.array(missing, dtype=np.float32), (len(client_ids), 1))
+    categories: dict[str, list[str]] = {f.name: [] for f in features if f.type is FeatureType.CATEGORY}
+    for table in wide:
+        rows, table = _rows_of(table, client_ids)
+        for name in table.column_names:
+            if name in categories:
+                codes, categories[name] = _coded(table[name])
+                values[rows, at[name]] = codes
+            elif name in at:
+                _fill(values, rows, at[name], table[name])
+    for table in long:
+        rows, table = _rows_of(table, client_ids)
+        products = table[C.PRODUCT].combine_chunks().dictionary_encode()
+        texts, product = products.dictionary.to_pylist(), products.indices.to_numpy()
+        for name in table.column_names:
+            if name not in (C.CLIENT, C.PRODUCT):
+                column = np.array([at[f"{name}__{text}"] for text in texts], dtype=int)
+                _fill(values, rows, column[product], table[name])
+    return ProfileMatrix(np.array(client_ids.to_pylist(), dtype=str), list(at), categories, values)
+
+
+def _rows_of(table: pa.Table, client_ids: pa.StringArray) -> tuple[np.ndarray, pa.Table]:
+    """Of each row of the table the position of its client, and the table without the rows of others."""
+    rows = pc.index_in(table[C.CLIENT].cast(pa.string()), value_set=client_ids)
+    if rows.null_count:
+        table, rows = table.filter(rows.is_valid()), rows.drop_null()
+    return rows.to_numpy(), table
+
+
+def _fill(values: np.ndarray, rows: np.ndarray, columns: np.ndarray | int, told: pa.ChunkedArray) -> None:
+    number = told.to_numpy()
+    known = ~np.isnan(number)  # a null is NaN here, and pandas has no other
+    if not known.all():
+        rows, number = rows[known], number[known]
+        columns = columns if isinstance(columns, int) else columns[known]
+    values[rows, columns] = number
 
 
 def batches(frame: nw.LazyFrame[Any] | nw.DataFrame[Any], rows: int = ROWS) -> Iterator[nw.DataFrame[Any]]:
@@ -110,15 +166,19 @@ def _encode(batch: nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMat
     for index, feature in enumerate(features):
         column = table.column(feature.name)
         if feature.type is FeatureType.CATEGORY:
-            texts = column.cast(pa.string()).combine_chunks().dictionary_encode()
-            found = texts.dictionary.to_pylist()
-            categories[feature.name] = sorted(found)
-            codes = texts.indices.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            values[:, index] = _recoded(codes, _codes(found, categories[feature.name]))
+            values[:, index], categories[feature.name] = _coded(column)
         else:
             values[:, index] = column.to_numpy()
     ids = np.array(table.column(C.CLIENT).to_pylist(), dtype=str)
     return ProfileMatrix(ids, [feature.name for feature in features], categories, values)
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """The codes of texts, NaN for null, and the texts they stand for, sorted."""
+    texts = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    found = texts.dictionary.to_pylist()
+    codes = texts.indices.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return _recoded(codes, _codes(found, sorted(found))), sorted(found)
 
 
 def _codes(old: Sequence[str], new: Sequence[str]) -> np.ndarray:

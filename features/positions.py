@@ -8,19 +8,20 @@ from catalog import Catalog
 from features.contract import C
 from features.expressions import DAYS_A_MONTH, Frame, lookup, where
 
+LAST_MONTH = "last_month"  # among the tables of some clients: `last_month` of the positions of all
 STALE_DAYS = 62  # positions older than two months say nothing about today
 
 
-def positions_back(positions: Frame, catalog: Catalog, day: int) -> Frame:
+def positions_back(positions: Frame, last: Frame, catalog: Catalog, day: int) -> Frame:
     """The catalog's positions of the last thirteen known month-ends, with `back`: 0 the last one, 1 the one before.
 
-    Empty where the last month-end lies more than `STALE_DAYS` before `day`.
+    `last` is `last_month` of all the bank's positions. Empty where that lies more than `STALE_DAYS` before `day`.
     """
     positions = positions.filter(nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products]))
     back = ((nw.col("_last") - nw.col(C.MONTH)) / DAYS_A_MONTH).round()
     return (
         positions.filter(nw.col(C.MONTH) > day - STALE_DAYS - 14 * DAYS_A_MONTH)
-        .join(last_month(positions, day), how="cross")
+        .join(last, how="cross")
         .with_columns(back.alias("back"))
         .filter(nw.col("back") <= 12)
     )

@@ -6,17 +6,13 @@ import datetime as dt
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from features.contract import C
-from features.expressions import Frame
-from features.feature import Feature
-from features.matrix import ProfileMatrix, batches, encode
+from features.matrix import ProfileMatrix
 
 FORMAT = 1
 _ABOUT, _IDS, _VALUES = "profiles.json", "clients.npy", "values.f32"
@@ -35,7 +31,7 @@ class Snapshot:
 
     def row(self, client_id: str) -> int | None:
         """The client's row, or None for a client who is not there."""
-        ids = self.profiles.client_ids
+        ids = np.asarray(self.profiles.client_ids)  # the class that NumPy maps files with is slow
         at = int(np.searchsorted(ids, client_id))
         return at if at < len(ids) and ids[at] == client_id else None
 
@@ -43,17 +39,16 @@ class Snapshot:
     def write(
         cls,
         folder: Path,
-        parts: Iterable[Frame],
-        features: Sequence[Feature],
+        parts: Iterable[ProfileMatrix],
         as_of: dt.date,
         progress: Callable[[int], None] = lambda clients: None,
     ) -> int:
-        """Writes profiles (of `profile_parts`, say), replaces `folder` as a whole, and returns how many there are."""
+        """Writes what `profile_matrices` yields, replaces `folder` as a whole, and returns how many there are."""
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            clients = _write(place, parts, features, as_of, progress)
+            clients = _write(place, parts, as_of, progress)
             place.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
@@ -87,15 +82,18 @@ class Snapshot:
 
 
 def _write(
-    place: Path, parts: Iterable[Frame], features: Sequence[Feature], as_of: dt.date, progress: Callable[[int], None]
+    place: Path,
+    parts: Iterable[ProfileMatrix],
+    as_of: dt.date,
+    progress: Callable[[int], None],
 ) -> int:
-    columns = [feature.name for feature in features]
+    columns: list[str] = []
     categories: dict[str, list[str]] = {}
     ids: list[np.ndarray] = []
     done = 0
     with (place / _VALUES).open("wb") as file:
-        for batch in chain.from_iterable(batches(part.sort(C.CLIENT)) for part in parts):
-            part = encode(batch, features)
+        for part in parts:
+            columns = part.columns
             for name, texts in part.categories.items():  # texts keep their codes: later ones come after
                 known = categories.setdefault(name, [])
                 known += [text for text in texts if text not in set(known)]

@@ -1,7 +1,8 @@
 """What the client is worth to the bank, its place among all clients, and the segments that follow.
 
-Contribution is margin by funds-transfer pricing plus fees, before cost, risk and capital. Places and shares are
-among all clients active on the day, whichever of them are profiled.
+Contribution is margin by funds-transfer pricing plus fees, before cost, risk and capital. Where the catalog has a price
+sheet, net income, expected loss, capital, RAROC and EVA follow by the economics of `pricing`, over the same twelve
+month-ends. Places and shares are among all clients active on the day, whichever of them are profiled.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from catalog import Catalog, Kind
 from features.contract import C
 from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
 from features.feature import Feature, category, number
-from features.positions import positions_back, year_margin
+from features.positions import last_month, positions_back, year_margin
 from features.tables import Bank, day_number
+from features.worth import cells, economics_of, of_holdings, of_positions
 
 _TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
 
@@ -52,6 +54,8 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             "lines on, else ordinary.",
         ),
     ]
+    if catalog.pricing is not None:
+        stated += _of_price_sheet(money)
     if "transactions" in bank:
         stated.append(
             category(
@@ -64,9 +68,33 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     return stated
 
 
+def _of_price_sheet(money: str) -> list[Feature]:
+    year = "of the last 12 month-ends"
+    return [
+        number("net_income", money, f"Contribution less cost, expected loss and tax, {year}.", missing=0.0),
+        number(
+            "net_income_share",
+            "share",
+            "Share of the sum of all clients' net incomes; null where that is not positive.",
+        ),
+        number("expected_loss", money, f"PD·LGD·EAD of what is held, {year}.", missing=0.0),
+        number("capital", money, f"Economic capital that what is held takes, mean {year}.", missing=0.0),
+        number(
+            "raroc", "fraction a year", "Net income over capital, each summed over what is held; null without capital."
+        ),
+        number("eva", money, "Net income less what the capital has to earn.", missing=0.0),
+        number(
+            "return_on_net_assets",
+            "fraction a year",
+            "Risk-adjusted return on net assets, our own definition: net income over the mean of all balances, loans "
+            "and deposits, less expected loss; null where that is not positive.",
+        ),
+    ]
+
+
 def build(known: Bank, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
     active = _active(known, as_of)
-    worth = _assumed(known, catalog) if "positions" not in known else _earned(known, catalog, as_of)
+    worth = _worth(known, catalog, as_of, active)
     ranked = _ranked(active.select(C.CLIENT).join(worth, on=C.CLIENT, how="left"), catalog)
     frame = clients.select(C.CLIENT, C.KIND, months_since(C.JOINED_ON, as_of).alias("_tenure"))
     frame = frame.join(ranked, on=C.CLIENT, how="left").join(_breadth(known, catalog), on=C.CLIENT, how="left")
@@ -84,6 +112,8 @@ def build(known: Bank, catalog: Catalog, as_of: dt.date, clients: Frame) -> Fram
         "tier",
         nw.when(core).then(nw.lit("core")).otherwise(nw.lit("ordinary")).alias("closeness"),
     ]
+    if catalog.pricing is not None:
+        columns += [feature.name for feature in _of_price_sheet("")]
     if "transactions" in known:
         frame = frame.join(_flow_margin(known, as_of), on=C.CLIENT, how="left")
         columns.append(_performance(catalog).alias("performance"))
@@ -94,14 +124,30 @@ def _active(known: Bank, as_of: dt.date) -> Frame:
     return known.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
 
 
+def _worth(known: Bank, catalog: Catalog, as_of: dt.date, active: Frame) -> Frame:
+    """One row a client: contribution and, where the catalog has a price sheet, `features.worth.SUMS`."""
+    earned = "positions" in known
+    if catalog.pricing is None:
+        return _earned(known, catalog, as_of) if earned else _assumed(known, catalog)
+    if earned:
+        rows = _year(known, catalog, as_of)
+    held = of_positions(rows, catalog) if earned else of_holdings(_open_products(known), catalog)
+    return economics_of(held, cells(active, catalog, known.attributes), catalog)
+
+
+def _year(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
+    positions, day = known["positions"], day_number(as_of)
+    return positions_back(positions, last_month(positions, day), catalog, day).filter(nw.col("back") < 12)
+
+
 def _earned(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
     """The contribution of the last twelve month-ends, a twelfth of a year each."""
-    rows = positions_back(known["positions"], catalog, day_number(as_of)).filter(nw.col("back") < 12)
     assumed = lookup(C.PRODUCT, {product.product_id: product.annual_fee / 12 for product in catalog.products})
     margin = (nw.col(C.BALANCE) * year_margin(catalog) / 12).fill_null(0.0)
     fees = nw.when(nw.col(C.FEES).is_null()).then(assumed).otherwise(nw.col(C.FEES))
     return (
-        rows.select(C.CLIENT, (margin + fees).alias("contribution"))
+        _year(known, catalog, as_of)
+        .select(C.CLIENT, (margin + fees).alias("contribution"))
         .group_by(C.CLIENT)
         .agg(nw.col("contribution").sum())
     )
@@ -159,9 +205,19 @@ def _ranked(worth: Frame, catalog: Catalog) -> Frame:
     for step in better:  # whoever it takes to reach the share
         within = brings & (before < step.cumulative_share - _TINY)
         tier = nw.when(within).then(nw.lit(step.name)).otherwise(tier)
+    priced = []
+    if catalog.pricing is not None:
+        income, capital, loss = nw.col("net_income"), nw.col("capital"), nw.col("expected_loss")
+        priced = [
+            *(nw.col(name).fill_null(0.0) for name in ("net_income", "expected_loss", "capital", "eva")),
+            ratio(income.fill_null(0.0), income.fill_null(0.0).sum()).alias("net_income_share"),
+            ratio(income, capital).alias("raroc"),
+            ratio(income, nw.col("_balance") - loss).alias("return_on_net_assets"),
+        ]
     return placed.select(
         C.CLIENT,
         "contribution",
+        *priced,
         ratio(contribution, nw.col("_total")).alias("contribution_share"),
         "contribution_rank",
         ratio(nw.col("_reached"), whole).alias("contribution_cumulative"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 
-from serving.preparing import command
+from serving.preparing import command, load
 from serving.recommender import Answer
-from serving.service import load
 
-START_SECONDS = 90
+START_SECONDS, STOP_SECONDS = 90, 20
 LOOKED_AT = 300  # clients of each kind
 
 
@@ -24,12 +25,15 @@ def running(port: int | None = None) -> Iterator[str]:
     """The service's address while it runs. Raises RuntimeError with its last words where it does not start."""
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # Of a session of its own, so that its workers can be ended with it.
+    process = subprocess.Popen(
+        command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         until = time.monotonic() + START_SECONDS
         while not _ready(url):
             if process.poll() is not None or time.monotonic() > until:
-                process.kill()
+                _end(process)
                 said = (process.communicate()[0] or "").strip().splitlines()[-15:]
                 raise RuntimeError("the service did not start; its last words:\n" + "\n".join(said))
             time.sleep(0.2)
@@ -37,9 +41,9 @@ def running(port: int | None = None) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _end(process)
 
 
 def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[tuple[str, dict[str, Any]]]:
@@ -71,6 +75,13 @@ def _ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends it and its workers at once."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _free_port() -> int:

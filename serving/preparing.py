@@ -1,22 +1,27 @@
-"""What must lie on disk before the service starts: the champion's folder and the profiles of a day."""
+"""What must lie on disk before the service starts: laid out by `prepare`, read by `load`, served by `command`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from catalog import Catalog
-from features import Bank, dictionary, encode, profile, profile_parts
+from features import Bank, profile_matrices
 from features.snapshot import Snapshot
+from serving.recommender import Recommender
 from training.model import Model
 from training.registry import need_champion
 from training.sample import last_day
 
 FOLDER = Path("mlruns/serving")
+HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 
 
 def prepare(
@@ -25,18 +30,20 @@ def prepare(
     """Lays out, for the service, the champion, the catalog, and the bank's profiles as of a day (default: its last)."""
     progress("champion")
     champion = need_champion()
-    place = FOLDER / ".model"
-    shutil.rmtree(place, ignore_errors=True)
-    champion.model.save(place)
+    made = FOLDER / ".model"
+    shutil.rmtree(made, ignore_errors=True)
+    champion.model.save(made)
     shutil.rmtree(FOLDER / "model", ignore_errors=True)
-    place.rename(FOLDER / "model")
+    made.rename(FOLDER / "model")
     sold = FOLDER / ".catalog.json"
     sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
     sold.replace(FOLDER / "catalog.json")
     bank = Bank.open(data)
     day = as_of or last_day(bank)
+    # In the model's own columns and categories, so that no request has to bring its client's into them.
+    parts = map(champion.model.align, profile_matrices(bank, catalog, day))
     Snapshot.write(
-        FOLDER / "profiles", profile_parts(bank, catalog, day), dictionary(bank, catalog), day,
+        FOLDER / "profiles", parts, day,
         lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
     )  # fmt: skip
 
@@ -53,14 +60,52 @@ def profile_one(
     model, bank = need_champion().model, Bank.open(data)
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
-    features = dictionary(bank, catalog)
-    return model, Snapshot(day, encode(profile(bank, catalog, day, [client]), features)), catalog
+    [profiles] = profile_matrices(bank, catalog, day, [client])
+    return model, Snapshot(day, profiles), catalog
+
+
+def load() -> Recommender:
+    """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name.
+
+    By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
+    Raises ValueError, which says what is wrong with which of them.
+    """
+    if not place("model").is_dir():
+        raise ValueError(
+            f"nothing is laid out to serve in {place('model')}; name the bank: sheaf serve --data DIR, or the folder "
+            "of a model: SHEAF_MODEL"
+        )
+    model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
+    if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
+        return Recommender(model, snapshot)
+    try:
+        catalog = Catalog.model_validate_json(sold.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
+    return Recommender(model, snapshot, catalog)
+
+
+def place(what: str) -> Path:
+    """Where the service's `model`, `profiles` or `catalog` lies."""
+    named = os.environ.get(f"SHEAF_{what.upper()}")
+    return Path(named) if named else FOLDER / (f"{what}.json" if what == "catalog" else what)
 
 
 def command(port: int, workers: int = 1) -> list[str]:
-    """The command that serves on this machine's loopback address."""
+    """The command that serves on this machine's loopback address, with the environment that it needs set in this one.
+
+    Raises ValueError for a port that cannot be listened on.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port} cannot be listened on ({error.strerror}); stop what has it, or name another: --port N"
+            ) from error
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"
-    return [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService",
-        "--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers),
-    ]  # fmt: skip
+    os.environ["SHEAF_WORKERS"] = str(workers)  # BentoML's own --api-workers does nothing for services of this kind
+    serve = [sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService"]
+    return [*serve, "--host", HOST, "--port", str(port)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -12,18 +13,19 @@ from features import UNSEEN, Feature, FeatureType
 from training import Candidates, Model
 
 MOST = 4
-LOOKED_AT = 8  # grounds looked at for every product of a bundle, the strongest first
 COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")
 VALUE = "{value}"  # in a feature's sentence; other braces are part of a bank's own names
 LEAST_SHARE = 0.05  # of all that speaks for the bundle: a weaker ground is no reason
+FAINT = 0.02  # of all that speaks for a product: a weaker column is not looked at
+NO_PRODUCT = -1  # what a ground is about that is the client's own
 
 
 class Reasons:
-    """Puts contributions of candidate rows into words."""
+    """Puts columns of candidate rows into words."""
 
     def __init__(self, model: Model, candidates: Candidates):
-        self._columns = model.encoding.product_columns
-        self._clients = len(model.encoding.client_columns)
+        self.columns = model.encoding.product_columns
+        self.clients = len(model.encoding.client_columns)
         self._own = dict(zip((f"{stem}__this" for stem in model.encoding.per_product), model.encoding.per_product,
                              strict=True))  # fmt: skip
         self._features = {feature.name: feature for feature in model.features}
@@ -31,8 +33,8 @@ class Reasons:
         self._products = candidates.catalog.products
         self._affinity = candidates.population.affinity
         # What is said of one month, three and twelve is one ground, told once, by its strongest column.
-        self._themes = [re.sub(r"_(\d+m|most)$", "", name) for name in self._columns]
-        self._has_words = np.array([self._may_speak(name) for name in self._columns])
+        self.themes = [re.sub(r"_(\d+m|most)(?=__|$)", "", name) for name in self.columns]
+        self.with_words = np.flatnonzero([self._may_speak(name) for name in self.columns])
 
     def _may_speak(self, column: str) -> bool:
         """Whether any value of the column has a sentence."""
@@ -42,34 +44,12 @@ class Reasons:
         feature = self._features.get(column)
         return column in COMPARED or bool(feature and feature.reason)
 
-    def of(self, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray) -> list[str]:
-        """Sentences for a bundle, the strongest ground first.
-
-        `contributions` and `rows` are (parts, columns): of the products that the bundle brings, positions `products`
-        in the catalog; `held` is True for the products that the client holds.
-        """
-        total: dict[str, float] = {}
-        told: dict[tuple[str, int], str] = {}
-        speaks_for = np.where(contributions > 0, contributions, 0.0)
-        floor = LEAST_SHARE * float(speaks_for.sum())
-        ranked = np.argsort(-(speaks_for * self._has_words).ravel(), kind="stable")
-        for place in ranked[: LOOKED_AT * len(products)].tolist():
-            part, column = divmod(place, speaks_for.shape[1])
-            if speaks_for[part, column] <= 0:
-                break
-            theme = (self._themes[column], -1 if column < self._clients else products[part])
-            sentence = told.get(theme) or self._sentence(column, rows[part], products[part], held)
-            if sentence:
-                told[theme] = sentence
-                total[sentence] = total.get(sentence, 0.0) + float(speaks_for[part, column])
-        strongest = sorted(total, key=lambda sentence: (-total[sentence], sentence))
-        return [sentence for sentence in strongest if total[sentence] >= floor][:MOST]
-
-    def _sentence(self, column: int, row: np.ndarray, product: int, held: np.ndarray) -> str:
-        name, value = self._columns[column], float(row[column])
+    def sentence(self, column: int, value: float, product: int, held: np.ndarray) -> str:
+        """What a value says for a product; empty where there is nothing to say. `held` is True for what is held."""
         if math.isnan(value):
             return ""
-        if column < self._clients:
+        name = self.columns[column]
+        if column < self.clients:
             return self._in_words(self._features.get(name), value)
         if name in self._own:
             return self._in_words(self._features.get(f"{self._own[name]}__{self._products[product].product_id}"), value)
@@ -102,3 +82,48 @@ def in_words(value: float, unit: str) -> str:
     if value == int(value) or abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:,.1f}"
+
+
+class Grounds:
+    """What speaks for each of some products to one client, the strongest ground first.
+
+    `contributions` and `rows` are (products, columns), `products` positions in the catalog; `held` is True for the
+    products that the client holds.
+    """
+
+    def __init__(
+        self, reasons: Reasons, contributions: np.ndarray, rows: np.ndarray, products: Sequence[int], held: np.ndarray
+    ):
+        speaks_for = np.maximum(contributions, 0.0)
+        all_that_speaks = speaks_for.sum(axis=1)
+        self._floors = (LEAST_SHARE * all_that_speaks).tolist()
+        worded = speaks_for[:, reasons.with_words]
+        place, at = np.nonzero(worded > FAINT * all_that_speaks[:, None])
+        amounts, columns = worded[place, at], reasons.with_words[at]
+        strongest = np.argsort(-amounts, kind="stable")
+        said: dict[tuple[int, int], str] = {}  # what was put into words for one product need not be for the next
+        # Of each product: (amount, theme, sentence).
+        self._told: list[list[tuple[float, tuple[str, int], str]]] = [[] for _ in products]
+        looked_at = (array[strongest].tolist() for array in (place, columns, amounts, rows[place, columns]))
+        for part, column, amount, value in zip(*looked_at, strict=True):
+            product = products[part]
+            about = NO_PRODUCT if column < reasons.clients else product
+            sentence = said.get((column, about))
+            if sentence is None:
+                sentence = said[column, about] = reasons.sentence(column, value, product, held)
+            if sentence:
+                self._told[part].append((amount, (reasons.themes[column], about), sentence))
+
+    def reasons(self, parts: Sequence[int]) -> tuple[str, ...]:
+        """Sentences for a bundle of the products at these places, the strongest ground first."""
+        grounds = [ground for part in parts for ground in self._told[part]]
+        if len(parts) > 1:
+            grounds.sort(key=itemgetter(0), reverse=True)
+        told: dict[tuple[str, int], str] = {}
+        sums: dict[str, float] = {}
+        for amount, theme, sentence in grounds:
+            said = told.setdefault(theme, sentence)
+            sums[said] = sums.get(said, 0.0) + amount
+        floor = sum(self._floors[part] for part in parts)
+        strongest = sorted((-amount, sentence) for sentence, amount in sums.items() if amount >= floor)
+        return tuple(sentence for _, sentence in strongest[:MOST])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import TypeAdapter
 
 from catalog import Catalog, Kind, Line
 from features import Alignment, C, ProfileMatrix
 from features.snapshot import Snapshot
-from serving.reasons import Reasons
+from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
 
 
@@ -18,10 +20,9 @@ class UnknownClientError(LookupError):
     """No profile of that client; the message says of which day the profiles are."""
 
 
-class Part(BaseModel):
+@dataclass(slots=True)
+class Part:
     """One product of an offered bundle; `probability` is of opening it within the horizon, None where it is held."""
-
-    model_config = ConfigDict(frozen=True)
 
     product_id: str
     name: str
@@ -30,10 +31,9 @@ class Part(BaseModel):
     probability: float | None
 
 
-class Offer(BaseModel):
+@dataclass(slots=True)
+class Offer:
     """One bundle for the client. `probability` is that all products it brings are opened within the horizon."""
-
-    model_config = ConfigDict(frozen=True)
 
     rank: int
     bundle_id: str
@@ -46,10 +46,9 @@ class Offer(BaseModel):
     why: str
 
 
-class Answer(BaseModel):
+@dataclass(slots=True)
+class Answer:
     """The offers for a client, best first, and what they rest on."""
-
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     client_id: str | None
     offers: tuple[Offer, ...]
@@ -57,6 +56,10 @@ class Answer(BaseModel):
     profile_day: str
     model_version: str
     catalog_version: str
+
+
+ANSWER = TypeAdapter(Answer)
+"""Writes an answer as JSON, and reads one."""
 
 
 class Recommender:
@@ -70,9 +73,16 @@ class Recommender:
         self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
         self._contributions = Contributions(model.adoption.booster)
         self._reasons = Reasons(model, self.candidates)
-        self._products = self.candidates.catalog.products
-        self._lines = [list(Line).index(offer.line) for offer in self.candidates.offers]
-        self._parts = [np.flatnonzero(row).tolist() for row in self.candidates.parts]
+        # The class that NumPy maps files with costs more than what is done here; a plain array reads the same map.
+        self._values = np.asarray(profiles.values)
+        positions = self.candidates.positions
+        self._parts = [[positions[product] for product in offer.products] for offer in self.candidates.offers]
+        self._rests_on: dict[str, Any] = {
+            "horizon_days": int(model.about["horizon_days"]),
+            "profile_day": str(snapshot.as_of),
+            "model_version": model.version,
+            "catalog_version": self.candidates.catalog.version,
+        }
 
     def recommend(self, client_id: str, k: int = 5, lines: Sequence[Line] = ()) -> Answer:
         """The k best bundles for a client of the snapshot, of the lines named (none: of all).
@@ -85,7 +95,7 @@ class Recommender:
                 f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if "
                 "the client joined later"
             )
-        values = self._align(self.snapshot.profiles.values[row : row + 1])
+        values = self._align(self._values[row : row + 1])
         return self._answer(client_id, values, k, lines)
 
     def recommend_new(
@@ -129,20 +139,21 @@ class Recommender:
         held, reached = slate.held[0], slate.products.item
         rows = candidates.product_rows(values, slate.products, candidates.peer_groups(values))
         probability = np.zeros(slate.held.shape)
-        probability[0, reached] = model.adoption.probability(rows, threads=1)
+        leaves = self._contributions.leaves(rows)
+        log_odds = self._contributions.log_odds(leaves)
+        probability[0, reached] = model.adoption.probability(candidates, values, slate, log_odds, threads=1)
+        holds, chance = held.tolist(), probability[0].tolist()
         bundles = bundle_rows(candidates, values, slate, probability)
         score, whole = model.order.score(bundles, threads=1), model.completion(bundles)
-        item = bundles.pairs.item
-        wanted = [list(Line).index(line) for line in lines or Line]
-        chosen = self._choose(np.lexsort((item, -score)), item, held, wanted, k)
-        row_of = {product: row for row, product in enumerate(reached.tolist())}
-        needed = sorted({row_of[product] for _, products in chosen for product in products})
-        ground = dict(zip(needed, self._contributions.of(rows[needed]), strict=True))
+        order = np.lexsort((bundles.pairs.item, -score))
+        chosen = self._choose(zip(order.tolist(), bundles.pairs.item[order].tolist(), strict=True), holds, k, lines)
+        brings = sorted({product for _, _, products in chosen for product in products})
+        their = np.searchsorted(reached, brings)
+        place_of = {product: place for place, product in enumerate(brings)}
+        grounds = Grounds(self._reasons, self._contributions.of(leaves[their]), rows[their], brings, held)
         offers = []
-        for rank, (place, products) in enumerate(chosen, start=1):
-            offer = candidates.offers[item[place]]
-            at = [row_of[product] for product in products]
-            reasons = self._reasons.of(np.stack([ground[row] for row in at]), rows[at], products, held)
+        for rank, (place, item, products) in enumerate(chosen, start=1):
+            offer = candidates.offers[item]
             offers.append(
                 Offer(
                     rank=rank,
@@ -151,42 +162,35 @@ class Recommender:
                     line=offer.line,
                     probability=float(whole[place]),
                     score=float(score[place]),
-                    products=tuple(self._part(product, held, probability[0]) for product in offer.products),
-                    reasons=tuple(reasons),
+                    products=tuple(self._part(product, holds, chance) for product in self._parts[item]),
+                    reasons=grounds.reasons([place_of[product] for product in products]),
                     why=offer.why,
                 )
             )
-        return Answer(
-            client_id=client_id,
-            offers=tuple(offers),
-            horizon_days=int(model.about["horizon_days"]),
-            profile_day=str(self.snapshot.as_of),
-            model_version=model.version,
-            catalog_version=candidates.catalog.version,
-        )
+        return Answer(client_id=client_id, offers=tuple(offers), **self._rests_on)
 
     def _choose(
-        self, order: np.ndarray, item: np.ndarray, held: np.ndarray, lines: Sequence[int], k: int
-    ) -> list[tuple[int, list[int]]]:
-        """The first k places of the order, of these lines, each with the products it brings.
+        self, order: Iterable[tuple[int, int]], held: Sequence[bool], k: int, lines: Sequence[Line]
+    ) -> list[tuple[int, int, list[int]]]:
+        """Of (place, offer) in order the first k, of these lines, each with the products it brings.
 
         Bundles that would bring a client the same products are one offer: the first of them is shown.
         """
-        chosen: dict[tuple[int, ...], int] = {}
-        for place in order.tolist():
-            if self._lines[item[place]] in lines:
-                chosen.setdefault(tuple(product for product in self._parts[item[place]] if not held[product]), place)
+        chosen: dict[tuple[int, ...], tuple[int, int]] = {}
+        for place, item in order:
+            if not lines or self.candidates.offers[item].line in lines:
+                brings = tuple(sorted(product for product in self._parts[item] if not held[product]))
+                chosen.setdefault(brings, (place, item))
                 if len(chosen) == k:
                     break
-        return [(place, list(products)) for products, place in chosen.items()]
+        return [(place, item, list(products)) for products, (place, item) in chosen.items()]
 
-    def _part(self, product_id: str, held: np.ndarray, probability: np.ndarray) -> Part:
-        at = self.candidates.positions[product_id]
-        product = self._products[at]
+    def _part(self, product: int, held: Sequence[bool], probability: Sequence[float]) -> Part:
+        sold = self.candidates.catalog.products[product]
         return Part(
-            product_id=product_id,
-            name=product.name,
-            line=product.line,
-            held=bool(held[at]),
-            probability=None if held[at] else float(probability[at]),
+            product_id=sold.product_id,
+            name=sold.name,
+            line=sold.line,
+            held=held[product],
+            probability=None if held[product] else probability[product],
         )

@@ -58,6 +58,8 @@ QUICK = Parameters(
     rounds=20,
     patience=20,
     adoption={"num_leaves": 7, "learning_rate": 0.3, "min_data_in_leaf": 5, "min_data_per_group": 5, "cat_smooth": 1.0},
+    choice_rounds=5,
+    choice={"learning_rate": 0.3, "num_leaves": 4, "min_data_in_leaf": 5},
     ranking_rounds=6,
     ranking={"num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10},
 )

@@ -160,7 +160,7 @@ def test_cohorts_say_who_is_trained_on(sheaf: Sheaf, bank: list[str | Path], mad
     asked = ["train", *bank, "--as-of", str(DAYS[1]), "--parameters", made_folder / "quick.yaml", "--cohorts"]
     trained = sheaf(*asked, "cohorts.csv")
     assert trained.code == 0
-    assert re.search(r"NDCG@5 of this model 0\.\d{4}, of the champion 0\.\d{4}; difference between", trained.out)
+    assert re.search(r"NDCG@5 of this model [01]\.\d{4}, of the champion [01]\.\d{4}; difference between", trained.out)
     assert "Registered as version 2, alias ch" in trained.out
     run = registry.client().get_run(str(registry.client().get_model_version(registry.NAME, "2").run_id))
     assert 0 < int(run.data.params["trained_clients"]) < 400
@@ -256,6 +256,35 @@ def test_a_bad_parameters_file_is_named(
     assert (ended.code, message in ended.err) == (1, True), ended.err
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "adoption.learnig_rate: {type: float, low: 0.1, high: 0.2}",
+            "s.yaml: adoption.learnig_rate: 0.1: LightGBM knows",
+        ),
+        ("[", "s.yaml: cannot be read as YAML"),
+        (None, "s.yaml: cannot be read"),
+    ],
+)
+def test_a_bad_search_space_is_named(sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str) -> None:
+    if content is not None:
+        Path("s.yaml").write_text(content)
+    ended = sheaf("tune", *bank, "--space", "s.yaml")
+    assert (ended.code, message in ended.err) == (1, True), ended.err
+
+
+def test_a_study_that_cannot_start_says_why_and_leaves_no_file(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    for options, message in (
+        (["--figure", "auc"], "figure auc: wanted are"),
+        (["--study", "a/b", "--as-of", str(DAYS[1])], "--study a/b: a name is of letters, digits"),
+        (["--as-of", "2026-03-01"], "as-of 2026-03-01: the last opening in table holdings is of 2025-12-31"),
+    ):
+        ended = sheaf("tune", *bank, *options)
+        assert (ended.code, message in ended.err) == (1, True), ended.err
+    assert not Path("tuned.yaml").exists()
+
+
 def test_parameters_that_lightgbm_refuses_are_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
     Path("p.yaml").write_text("adoption: {num_leaves: 1}\nrounds: 2\n")
     ended = sheaf("train", *bank, "--as-of", str(DAYS[1]), "--parameters", "p.yaml")
@@ -279,6 +308,32 @@ def test_everything_wrong_with_the_tables_is_told_and_training_does_not_trip_ove
     assert "soon" in trained.err
 
 
+def test_a_bundle_is_quoted_and_its_curve_drawn(sheaf: Sheaf) -> None:
+    assert sheaf("simulate", "bank", "--clients", "60", "--months", "3", "--seed", "4").code == 0
+    clients, holdings = (pd.read_parquet(f"bank/{name}.parquet") for name in ("clients", "holdings"))
+    has = set(holdings.loc[holdings["product_id"] == "travel_card", "client_id"])
+    client = next(
+        row.client_id for row in clients.itertuples()
+        if row.kind == "retail" and pd.isna(row.left_on) and row.client_id not in has
+    )  # fmt: skip
+    quoted = sheaf("quote", client, "travel_card", "--data", "bank", "--curve", "pictures/curve.png",
+                   "--with", "travel_card.fee=40", "--concession", "4")  # fmt: skip
+    assert quoted.code == 0, quoted.err
+    assert f"Travel card for client {client}, EUR a year" in quoted.out
+    assert "│ 40.00 │ 36.00 │ percent │ 40.00 │ 4.00 │ 36.00 │" in quoted.out
+    assert "The curve is in pictures/curve.png." in quoted.out
+    assert Path("pictures/curve.png").stat().st_size > 1000
+    nobody = sheaf("quote", "nobody", "travel_card", "--data", "bank")
+    assert (nobody.code, "there is no client 'nobody' on" in nobody.err) == (1, True)
+    empty = sheaf("quote", client, "travel_card", "--data", "bank", "--with", "travel_card.fee")
+    assert (empty.code, "--with travel_card.fee: has no value" in empty.err) == (1, True)
+
+
+def test_without_a_price_sheet_there_is_no_quote(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    ended = sheaf("quote", "c0001", "home", *bank)
+    assert (ended.code, "the catalog made has no price sheet, so nothing can be quoted" in ended.err) == (1, True)
+
+
 def test_profiles_have_to_go_somewhere(sheaf: Sheaf, bank: list[str | Path]) -> None:
     ended = sheaf("profile", *bank)
     assert (ended.code, "say where the profiles shall go: --out" in ended.err) == (1, True)
@@ -298,6 +353,8 @@ def test_a_service_without_anything_to_serve_does_not_start(sheaf: Sheaf) -> Non
         ["rank", "--data", "x", "--as-of", "30.11.2025", "--out", "r"],
         ["rank", "--data", "x", "--as-of", "2025-11-30", "--out", "r", "--top", "0"],
         ["train", "--data", "x", "--horizon-days", "0"],
+        ["tune", "--data", "x", "--trials", "0"],
+        ["tune", "--data", "x", "--folds", "5"],
         ["serve", "--port", "0"],
         ["simulate", "b", "--clients", "0"],
     ],
@@ -326,7 +383,9 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 
 def test_these_are_the_verbs() -> None:
-    assert VERBS == ["check", "demo", "discover", "profile", "rank", "recommend", "serve", "simulate", "train"]
+    assert VERBS == [
+        "check", "demo", "discover", "profile", "quote", "rank", "recommend", "serve", "simulate", "train", "tune"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -14,8 +14,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-PINNED = [entry for entry in re.split(r"\n(?=\S)", LOCK) if "==" in entry.splitlines()[0]]
+LOCKS = {
+    "requirements.lock": ("dev", "tune"),
+    "requirements-peers.lock": ("dev", "tune", "peers"),
+}  # and the extras each pins
 
 MACHINE_PATH = re.compile(r"(?<![\w.:*/-])(?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\Users\\)\w")
 TRUTH_PATH = re.compile(r"""["'/]truth\b""")
@@ -52,27 +54,40 @@ def test_every_room_is_packaged_and_under_the_import_contract():
     assert {f"{room}*" for room in rooms} == set(PROJECT["tool"]["setuptools"]["packages"]["find"]["include"])
 
 
-def test_every_pinned_dependency_has_hashes():
-    assert PINNED
-    without = [entry.splitlines()[0] for entry in PINNED if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
+def pinned(lock: str) -> list[str]:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    return [entry for entry in re.split(r"\n(?=\S)", text) if "==" in entry.splitlines()[0]]
+
+
+def test_every_extra_is_in_a_lock():
+    assert {extra for extras in LOCKS.values() for extra in extras} == set(PROJECT["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pinned_dependency_has_hashes(lock: str):
+    assert pinned(lock)
+    without = [entry.splitlines()[0] for entry in pinned(lock) if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
     assert without == []
 
 
-def test_lock_names_no_registry_and_no_folder():
-    entries = [line for line in LOCK.splitlines() if re.search(r"://|^-|\s@\s|^\.?/", line)]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_names_no_registry_and_no_folder(lock: str):
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    entries = [line for line in lines if re.search(r"://|^-|\s@\s|^\.?/", line)]
     assert entries == []
 
 
-def test_lock_meets_every_floor():
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_meets_every_floor(lock: str):
     versions: dict[str, list[str]] = {}
-    for entry in PINNED:
+    for entry in pinned(lock):
         name, version = entry.split("==", 1)
         versions.setdefault(canonicalize_name(name), []).append(version.split()[0])
     project = PROJECT["project"]
-    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    asked = [*project["dependencies"], *(r for extra in LOCKS[lock] for r in project["optional-dependencies"][extra])]
     for requirement in map(Requirement, asked):
         pins = versions.get(canonicalize_name(requirement.name), [])
-        assert pins, f"{requirement.name} is not in requirements.lock: make lock"
+        assert pins, f"{requirement.name} is not in {lock}: make lock"
         assert all(requirement.specifier.contains(pin) for pin in pins), f"{requirement} against {pins}: make lock"
 
 

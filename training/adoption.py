@@ -1,19 +1,21 @@
 """Stage one: how likely a client is to open a product within the horizon.
 
 One LightGBM model sees every (client, product) pair, so what it learns of one product serves another, and a new
-product works through its attributes. It is cross-fitted by client: no pair is calibrated, and no ranking trained,
-on a probability from a model that saw that client.
+product works through its attributes. Beside it, where enough was opened, a choice model (`training.choice`) weighs a
+client's products against each other; one calibration makes a probability of both. All is cross-fitted by client:
+no pair is calibrated, and no ranking trained, on what a model says of a client that it saw.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from training.candidates import Candidates, Slate
+from training.choice import Choice
 from training.parameters import Parameters
 
 TINY = 1e-6
@@ -26,36 +28,45 @@ LEAVES = (31, 127)  # of the adoption model's trees
 class Rows:
     """Candidate rows of one or more days: `x` float32 (pairs, columns), `opened` 0 or 1.
 
-    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client.
+    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client; `log_share` is
+    what a choice model that never saw the client says of the product, NaN without one.
     """
 
     x: np.ndarray
     opened: np.ndarray
     weight: np.ndarray
     part: np.ndarray
+    log_share: np.ndarray
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt's sigmoid over log-odds: `probability = 1 / (1 + exp(-(slope * log_odds + intercept)))`.
+    """Platt's sigmoid: `probability = 1 / (1 + exp(-(slope * log_odds + share * log_share + intercept)))`.
 
-    Strictly increasing, so it never ties what the model tells apart (Platt 1999, Probabilistic outputs for SVMs).
+    Strictly increasing, so it never ties what the models tell apart (Platt 1999, Probabilistic outputs for SVMs).
     """
 
     slope: float = 1.0
     intercept: float = 0.0
+    share: float = 0.0
 
     @classmethod
-    def fit(cls, log_odds: np.ndarray, opened: np.ndarray, weight: np.ndarray) -> Calibration:
-        """Fitted on cross-fitted log-odds; the identity where only one class is there."""
+    def fit(
+        cls, log_odds: np.ndarray, opened: np.ndarray, weight: np.ndarray, log_share: np.ndarray | None = None
+    ) -> Calibration:
+        """Fitted on what models say of clients they never saw.
+
+        The identity where only one class is there, or where a model would count against what it says.
+        """
         if len(np.unique(opened)) < 2:
             return cls()
-        fitted = LogisticRegression(C=1e6, tol=1e-8, max_iter=200).fit(log_odds[:, None], opened, sample_weight=weight)
-        slope = float(fitted.coef_[0, 0])
-        return cls(slope, float(fitted.intercept_[0])) if slope > 0 else cls()
+        x = np.stack([log_odds] if log_share is None else [log_odds, log_share], axis=1)
+        fitted = LogisticRegression(C=1e6, tol=1e-8, max_iter=200).fit(x, opened, sample_weight=weight)
+        slopes = [float(slope) for slope in fitted.coef_[0]]
+        return cls(slopes[0], float(fitted.intercept_[0]), *slopes[1:]) if min(slopes) > 0 else cls()
 
-    def __call__(self, log_odds: np.ndarray) -> np.ndarray:
-        return sigmoid(self.slope * log_odds + self.intercept)
+    def __call__(self, log_odds: np.ndarray, log_share: np.ndarray | float = 0.0) -> np.ndarray:
+        return sigmoid(self.slope * log_odds + self.share * log_share + self.intercept)
 
 
 def sigmoid(value: np.ndarray) -> np.ndarray:
@@ -81,16 +92,22 @@ def leaves(openings: int) -> int:
 
 @dataclass(frozen=True)
 class Adoption:
-    """The model and its calibration."""
+    """The model with its own calibration; and the choice model, where there is one, with that of both."""
 
     booster: lgb.Booster
     calibration: Calibration
+    choice: Choice | None = None
+    together: Calibration = Calibration()
 
-    def probability(self, x: np.ndarray, threads: int) -> np.ndarray:
-        """Calibrated probability of each candidate row of `x`."""
-        if not len(x):
-            return np.empty(0)
-        return self.calibration(np.asarray(self.booster.predict(x, raw_score=True, num_threads=threads)))
+    def probability(
+        self, candidates: Candidates, values: np.ndarray, slate: Slate, log_odds: np.ndarray, threads: int
+    ) -> np.ndarray:
+        """Calibrated probability of each of the slate's products, from the model's log-odds of their rows."""
+        if self.choice is None:
+            return self.calibration(log_odds)
+        products = slate.products
+        log_share = self.choice.log_share(candidates, values, slate.reached, threads)[products.client, products.item]
+        return np.where(np.isnan(log_share), self.calibration(log_odds), self.together(log_odds, log_share))
 
     def of_clients(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
@@ -99,7 +116,10 @@ class Adoption:
         elsewhere."""
         probability = np.zeros(slate.reached.shape)
         rows = candidates.product_rows(values, slate.products, peers)
-        probability[slate.products.client, slate.products.item] = self.probability(rows, threads)
+        if len(rows):
+            log_odds = np.asarray(self.booster.predict(rows, raw_score=True, num_threads=threads))
+            of_products = self.probability(candidates, values, slate, log_odds, threads)
+            probability[slate.products.client, slate.products.item] = of_products
         return probability
 
 
@@ -108,7 +128,7 @@ class CrossFitted:
     """The model of all clients, and those that each saw all but one fold of them."""
 
     final: Adoption
-    folds: dict[int, Adoption]
+    folds: dict[int | None, Adoption]
     rounds: float
 
     def of_clients(
@@ -123,25 +143,37 @@ class CrossFitted:
         return probability
 
 
-def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> CrossFitted:
-    """The adoption models. Raises ValueError where no row, or every row, is an opening."""
-    openings = int(rows.opened.sum())
-    if openings == 0 or openings == len(rows.opened):
+def fit(
+    rows: Rows, categorical: list[int], parameters: Parameters, choices: dict[int | None, Choice] | None = None
+) -> CrossFitted:
+    """The adoption models; `choices` are the choice models by fold, that of all clients under None.
+
+    Raises ValueError where there is no row, and where none, or every one, is an opening.
+    """
+    pairs, openings = len(rows.opened), int(rows.opened.sum())
+    if not pairs:
         raise ValueError(
-            f"{openings} of {len(rows.opened)} candidate pairs are openings: a model needs both; give other as-of days "
-            "(openings must fall within the horizon after them), a longer horizon, or more clients"
+            "no client may have any product of the catalog that it does not hold, so there is nothing to learn; look "
+            "at the kinds and conditions of the catalog's products"
+        )
+    if openings in (0, pairs):
+        raise ValueError(
+            f"{'all' if openings else 'none of the'} {pairs} candidate pairs {'were' if openings else 'was'} opened: a "
+            "model needs both; give other as-of days (openings must fall within the horizon after them), another "
+            "horizon, or more clients"
         )
     settings = {"num_leaves": leaves(openings), **parameters.lightgbm("binary")}
     data = lgb.Dataset(
         rows.x, rows.opened, weight=rows.weight, categorical_feature=categorical, params=settings, free_raw_data=False
     ).construct()
-    boosters, log_odds = {}, np.empty(len(rows.opened))
+    boosters: dict[int | None, lgb.Booster] = {}
+    log_odds = np.empty(len(rows.opened))
     for part in range(parameters.folds):
         outside = np.flatnonzero(rows.part == part)
         inside = np.flatnonzero(rows.part != part)
-        if not rows.opened[inside].any() or not len(outside):
+        if not len(outside) or not 0 < rows.opened[inside].mean() < 1:
             raise ValueError(
-                f"fold {part + 1} of {parameters.folds} leaves no openings to learn from, or none to check; "
+                f"fold {part + 1} of {parameters.folds} has no client, or the other folds no openings or nothing else; "
                 "train on more clients or days, or on fewer folds"
             )
         boosters[part] = lgb.train(
@@ -149,9 +181,16 @@ def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> CrossFitt
             callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
         )  # fmt: skip
         log_odds[outside] = boosters[part].predict(rows.x[outside], raw_score=True, num_threads=parameters.threads)
+    choices = choices or {}
     calibration = Calibration.fit(log_odds, rows.opened, rows.weight)
+    told = np.flatnonzero(~np.isnan(rows.log_share))
+    together = Calibration()
+    if choices and len(told):
+        together = Calibration.fit(log_odds[told], rows.opened[told], rows.weight[told], rows.log_share[told])
     rounds = float(np.mean([booster.best_iteration or parameters.rounds for booster in boosters.values()]))
     # A model of everybody has more to learn from than one that lacks a fold, so it may go on for longer.
     final = lgb.train(settings, data, max(1, round(rounds * MORE_ROUNDS)))
-    folds = {part: Adoption(booster, calibration) for part, booster in boosters.items()}
-    return CrossFitted(Adoption(final, calibration), folds, rounds)
+    made = {part: Adoption(booster, calibration) for part, booster in {**boosters, None: final}.items()}
+    if together.share > 0:
+        made = {part: replace(of, choice=choices[part], together=together) for part, of in made.items()}
+    return CrossFitted(made.pop(None), made, rounds)

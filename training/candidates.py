@@ -19,6 +19,10 @@ from catalog import Bundle, Catalog, Line, Product, Range
 from features import UNSEEN, Feature, ProfileMatrix
 from training.population import HELD, KIND, PEERS, Population
 
+# Of what is known product by product, this speaks for other products too, so the models see it for all of them:
+# what is held and since when, and what those close to the client hold and took.
+ACROSS = (HELD, "opened_months", "linked_opened", "linked_held", "employer_held")
+
 
 class Encoding(BaseModel):
     """What the models' columns are made of, fixed when a model is trained and kept in its artifact.
@@ -43,8 +47,7 @@ class Encoding(BaseModel):
         products = tuple(product.product_id for product in catalog.products)
         stems = {feature.name: split_product(feature.name, products) for feature in features}
         per_product = dict.fromkeys(stem for stem, product in stems.values() if product)
-        # Of all that is known product by product, the whole row of what is held goes to the model as well.
-        client = [name for name, (stem, product) in stems.items() if not product or stem == HELD]
+        client = [name for name, (stem, product) in stems.items() if not product or stem in ACROSS]
         attributes = sorted({name for product in catalog.products for name in product.attributes})
         return cls(
             columns=tuple(stems),
@@ -96,44 +99,43 @@ class Pairs:
 
 
 class Gates:
-    """Who may have each of several items: conditions on encoded columns, worked out for all items at once.
+    """Who may have each of several items: conditions on encoded columns, each worked out once for all that state it.
 
     A column that profiles lack, or a value that is not known, excludes nobody.
     """
 
     def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding | ProfileMatrix):
         column_at = {name: index for index, name in enumerate(encoding.columns)}
-        limits: dict[int, np.ndarray] = {}  # column -> (2, items): least and most
-        allowed: dict[int, np.ndarray] = {}  # column -> (texts + 1, items); the last row for a value not known
+        stated: dict[tuple[int, Range | tuple[str, ...]], list[int]] = {}  # (column, condition) -> items
         for number, item in enumerate(items):
             conditions: dict[str, Any] = {KIND: tuple(map(str, item.kinds)), **item.where}
             for name, condition in conditions.items():
-                if name not in column_at:
-                    continue
-                column = column_at[name]
-                if isinstance(condition, Range):
-                    bounds = limits.setdefault(column, np.tile([[-np.inf], [np.inf]], len(items)))
-                    bounds[0, number] = -np.inf if condition.min is None else condition.min
-                    bounds[1, number] = np.inf if condition.max is None else condition.max
-                else:
-                    texts = encoding.categories.get(name, ())
-                    table = allowed.setdefault(column, np.ones((len(texts) + 1, len(items)), dtype=bool))
-                    table[:-1, number] = [text in condition for text in texts]
-                    if UNSEEN in texts:  # it may be one of those that the condition names and training never saw
-                        table[texts.index(UNSEEN), number] = not set(condition) <= set(texts)
+                if name in column_at:
+                    stated.setdefault((column_at[name], condition), []).append(number)
+        ranges = [(column, of) for column, of in stated if isinstance(of, Range)]
+        texts = [(column, of) for column, of in stated if not isinstance(of, Range)]
+        self._stated = np.zeros((len(stated), len(items)), dtype=np.float32)
+        for row, of_items in enumerate([*map(stated.__getitem__, ranges), *map(stated.__getitem__, texts)]):
+            self._stated[row, of_items] = 1.0
+        self._numbers = np.array([column for column, _ in ranges], dtype=int)
         # In 32 bits like the profiles, in which 0.7 is a little less than 0.7 is in 64.
-        self._limits = tuple((column, bounds.astype(np.float32)) for column, bounds in limits.items())
-        self._allowed, self._items = tuple(allowed.items()), len(items)
+        self._least = np.array([-np.inf if of.min is None else of.min for _, of in ranges], dtype=np.float32)
+        self._most = np.array([np.inf if of.max is None else of.max for _, of in ranges], dtype=np.float32)
+        self._codes = np.array([column for column, _ in texts], dtype=int)
+        known = [encoding.categories.get(encoding.columns[column], ()) for column, _ in texts]
+        self._unknown = np.array([len(names) for names in known], dtype=np.float32)
+        self._refused = np.zeros((len(texts), max(map(len, known), default=0) + 1), dtype=bool)
+        for row, (names, (_, of)) in enumerate(zip(known, texts, strict=True)):
+            self._refused[row, : len(names)] = [name not in of for name in names]
+            if UNSEEN in names:  # it may be one of those that the condition names and training never saw
+                self._refused[row, names.index(UNSEEN)] = set(of) <= set(names)
 
     def open(self, values: np.ndarray) -> np.ndarray:
         """(clients, items): True where the client may have the item."""
-        fits = np.ones((len(values), self._items), dtype=bool)
-        for column, (least, most) in self._limits:
-            value = values[:, column, None]
-            fits &= np.isnan(value) | ((value >= least) & (value <= most))
-        for column, table in self._allowed:
-            code = values[:, column]
-            fits &= table[np.where(np.isnan(code), len(table) - 1, code).astype(int)]
+        number, code = values[:, self._numbers], np.fmin(values[:, self._codes], self._unknown).astype(int)
+        outside = (number < self._least) | (number > self._most)  # neither is so of what is not known
+        refused = self._refused[np.arange(len(self._codes)), code]
+        fits: np.ndarray = np.concatenate([outside, refused], axis=1).astype(np.float32) @ self._stated == 0
         return fits
 
 
@@ -178,9 +180,13 @@ class Candidates:
         self._own = self._lookup(encoding.per_product, unknown)
         self._client = np.array([self._column[name] for name in encoding.client_columns], dtype=int)
         self._static = self._product_numbers()
+        self._width = len(encoding.product_columns)
         self._product_gates = Gates(products, encoding)
         self._offer_gates = Gates(self.offers, encoding)
         self._affinity = self.population.affinity.astype(np.float32)
+        among = (self.population.holds, self.population.opened)
+        everyone = [np.broadcast_to(share[-1], share.shape) for share in among]
+        self._shares = np.stack([*among, *everyone], axis=2).astype(np.float32)  # (groups + 1, products, 4)
 
     def _lookup(self, stems: Sequence[str], unknown: int) -> np.ndarray:
         names = [[f"{stem}__{product.product_id}" for stem in stems] for product in self.catalog.products]
@@ -223,6 +229,12 @@ class Candidates:
         return Slate(held, reached, Pairs(*np.nonzero(candidate)), Pairs(*np.nonzero(reached)))
 
     @cached_property
+    def trained_as(self) -> np.ndarray:
+        """(products,): the position that the encoding gives each product of the catalog; -1 for one it lacks."""
+        at = {product: index for index, product in enumerate(self.encoding.products)}
+        return np.array([at.get(product.product_id, -1) for product in self.catalog.products], dtype=int)
+
+    @cached_property
     def slots(self) -> np.ndarray:
         """(offers, most products an offer has): positions of its products; one past the last fills up."""
         slots = np.full((len(self.offers), int(self.size.max(initial=1))), self.parts.shape[1], dtype=int)
@@ -253,22 +265,21 @@ class Candidates:
         full = _with_unknown(values)
         client, item = pairs.client, pairs.item
         fixed, own = len(self._client), self._own.shape[1]
-        rows = np.empty((len(client), len(self.encoding.product_columns)), dtype=np.float32)
+        rows = np.empty((len(client), self._width), dtype=np.float32)
         rows[:, :fixed] = full[:, self._client][client]
         rows[:, fixed : fixed + own] = full[client[:, None], self._own[item]]
-        held = np.nan_to_num(full[:, self._held])
-        population, group = self.population, peers[client]
+        held = full[:, self._held]
+        held[np.isnan(held)] = 0.0
         # Summed over what is held, and the strongest single tie.
         rows[:, fixed + own] = (held @ self._affinity)[client, item]
         rows[:, fixed + own + 1] = self._strongest(held)[client, item]
-        rows[:, fixed + own + 2] = population.holds[group, item]
-        rows[:, fixed + own + 3] = population.opened[group, item]
-        rows[:, fixed + own + 4] = population.holds[-1, item]
-        rows[:, fixed + own + 5] = population.opened[-1, item]
+        rows[:, fixed + own + 2 : fixed + own + 6] = self._shares[peers[client], item]
         rows[:, fixed + own + 6 :] = self._static[item]
         return rows
 
     def _strongest(self, held: np.ndarray) -> np.ndarray:
+        if len(held) == 1:  # a request
+            return (held[0, :, None] * self._affinity).max(axis=0, initial=0.0, keepdims=True)
         strongest = np.zeros_like(held)
         for product in np.flatnonzero(held.any(axis=0)):
             np.maximum(strongest, held[:, product, None] * self._affinity[product], out=strongest)

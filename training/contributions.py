@@ -4,7 +4,8 @@ A tree's answer is its root's mean plus the change of the mean at every split on
 belongs to the column that was split on (Saabas 2014; Palczewska et al. 2014, Interpreting random forest models using
 a feature contribution method). The contributions of a row and the base add up to the model's log-odds, and a table of
 ways by leaf, made once on loading, gives them in microseconds: exact Shapley values of such a model take milliseconds
-a row, more than a whole request has.
+a row, more than a whole request has. To go down the trees is what takes time, so a request does it once: the leaves
+that its rows come to give the log-odds as well.
 """
 
 from __future__ import annotations
@@ -16,49 +17,79 @@ import numpy as np
 
 
 class Contributions:
-    """The contribution tables of one boosted model."""
+    """The contribution tables of one boosted model.
+
+    Raises ValueError for a model whose log-odds are not the sum of its leaves.
+    """
 
     def __init__(self, booster: lgb.Booster):
         self._booster = booster
         self.columns = booster.num_feature()
-        trees = booster.dump_model()["tree_info"]
+        dumped = booster.dump_model()
         ways: list[list[tuple[int, float]]] = []
-        self._first = np.empty(len(trees), dtype=np.int64)  # of every tree, the row of its leaf 0
+        answers: list[float] = []
+        first = []  # of every tree, the place of its leaf 0 among all leaves
         self.base = 0.0
-        for number, tree in enumerate(trees):
-            self._first[number] = len(ways)
+        for tree in dumped["tree_info"]:
+            first.append(len(ways))
             root = tree["tree_structure"]
-            leaves: dict[int, list[tuple[int, float]]] = {}
+            leaves: dict[int, tuple[list[tuple[int, float]], dict[str, Any]]] = {}
             self.base += _mean(root)
             _walk(root, [], leaves)
-            ways += [leaves[leaf] for leaf in range(len(leaves))]
-        depth = max((len(way) for way in ways), default=0)
-        # Ways shorter than the deepest one end in steps of an extra column that adds nothing.
-        self._column = np.full((len(ways), depth), self.columns, dtype=np.int32)
-        self._change = np.zeros((len(ways), depth))
-        for row, way in enumerate(ways):
-            self._column[row, : len(way)] = [column for column, _ in way]
-            self._change[row, : len(way)] = [change for _, change in way]
+            ways += [leaves[leaf][0] for leaf in range(len(leaves))]
+            answers += [leaves[leaf][1]["leaf_value"] for leaf in range(len(leaves))]
+            if dumped["average_output"] or "leaf_const" in leaves[0][1]:
+                raise ValueError(
+                    "a model of averaged or linear trees has no exact contributions, so its reasons would be wrong; "
+                    "train without LightGBM's `boosting: rf` and `linear_tree`"
+                )
+        self._first = np.array(first, dtype=np.intp)
+        self._answer = np.array(answers)
+        # The steps of all ways, one after the other: those of way n are `_steps[n]` many, from `_start[n]` on.
+        self._steps = np.array([len(way) for way in ways], dtype=np.intp)
+        self._start = np.cumsum(self._steps) - self._steps
+        self._column = np.array([column for way in ways for column, _ in way], dtype=np.intp)
+        self._change = np.array([change for way in ways for _, change in way], dtype=float)
 
-    def of(self, x: np.ndarray, threads: int = 1) -> np.ndarray:
-        """(rows, columns) of log-odds; a row's sum plus `base` is the booster's raw score."""
+    def leaves(self, x: np.ndarray, threads: int = 1) -> np.ndarray:
+        """(rows, trees): the leaf that each row comes to in every tree, as its place among all leaves."""
         if not len(x) or not len(self._first):
-            return np.zeros((len(x), self.columns))
-        leaf = np.asarray(self._booster.predict(x, pred_leaf=True, num_threads=threads), dtype=np.int64)
-        way = leaf.reshape(len(x), -1) + self._first
-        width = self.columns + 1
-        place = self._column[way] + (np.arange(len(x)) * width)[:, None, None]
-        sums = np.bincount(place.ravel(), weights=self._change[way].ravel(), minlength=len(x) * width)
-        return sums.reshape(len(x), width)[:, :-1]
+            return np.zeros((len(x), len(self._first)), dtype=np.intp)
+        leaf = np.asarray(self._booster.predict(x, pred_leaf=True, num_threads=threads))
+        return leaf.reshape(len(x), -1) + self._first
+
+    def log_odds(self, leaves: np.ndarray) -> np.ndarray:
+        """(rows,): the booster's raw score to the last bit, since it adds up its trees one by one too."""
+        if not leaves.size:
+            return np.zeros(len(leaves))
+        scores: np.ndarray = np.cumsum(self._answer[leaves], axis=1)[:, -1]
+        return scores
+
+    def of(self, leaves: np.ndarray) -> np.ndarray:
+        """(rows, columns) of log-odds; a row's sum plus `base` is the booster's raw score."""
+        if not leaves.size:
+            return np.zeros((len(leaves), self.columns))
+        way = leaves.ravel()
+        steps = self._steps[way]
+        end = np.cumsum(steps)
+        at = np.arange(end[-1]) + np.repeat(self._start[way] - end + steps, steps)
+        row = np.repeat(np.arange(len(leaves)), steps.reshape(leaves.shape).sum(axis=1))
+        place = row * self.columns + self._column[at]
+        sums = np.bincount(place, weights=self._change[at], minlength=len(leaves) * self.columns)
+        return sums.reshape(len(leaves), self.columns)
 
 
 def _mean(node: dict[str, Any]) -> float:
     return float(node["internal_value"] if "internal_value" in node else node["leaf_value"])
 
 
-def _walk(node: dict[str, Any], way: list[tuple[int, float]], leaves: dict[int, list[tuple[int, float]]]) -> None:
+def _walk(
+    node: dict[str, Any],
+    way: list[tuple[int, float]],
+    leaves: dict[int, tuple[list[tuple[int, float]], dict[str, Any]]],
+) -> None:
     if "split_feature" not in node:
-        leaves[node.get("leaf_index", 0)] = way
+        leaves[node.get("leaf_index", 0)] = way, node
         return
     for side in ("left_child", "right_child"):
         child = node[side]

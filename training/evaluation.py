@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -23,15 +24,24 @@ DECIDING = f"ndcg_at_{NDCG_AT}"  # the figure by which a challenger beats a cham
 class Evaluation:
     """`figures` by name (`ndcg_at_5`, `product_map_at_7`, `ndcg_at_5.retail`, …); NaN where nobody opened anything.
 
-    `deciding` is NDCG@5 of every client who opened something, in order of the client; `calibration` holds
-    (bins, 3) reliability tables by name; `clients` counts those evaluated.
+    `per_client` holds, of every figure that is a mean over clients, the value of each client who opened something,
+    in order of the client; `calibration` (bins, 3) reliability tables by name; `clients` counts those evaluated.
     """
 
     figures: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    deciding: np.ndarray
+    per_client: dict[str, np.ndarray]
     calibration: dict[str, np.ndarray] = field(default_factory=dict)
     clients: int = 0
+
+    @property
+    def deciding(self) -> np.ndarray:
+        """NDCG@5 of every client who opened something, in order of the client."""
+        return self.per_client[DECIDING]
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % bootstrap intervals over clients, of every figure that is a mean over clients."""
+        return {name: bootstrap_interval(values) for name, values in self.per_client.items()}
 
 
 def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Evaluation:
@@ -55,11 +65,10 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     graded = Ranked.of(client, score, gain(opened, brings), item)
     exact = Ranked.of(client, score, whole, item)
     figures: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    deciding = metrics.ndcg(graded, NDCG_AT)
-    _tell(figures, intervals, DECIDING, deciding)
-    _tell(figures, intervals, f"map_at_{MAP_AT}", metrics.average_precision(exact, MAP_AT))
-    _tell(figures, intervals, f"recall_at_{RECALL_AT}", metrics.recall(exact, RECALL_AT))
+    per_client: dict[str, np.ndarray] = {}
+    _tell(figures, per_client, DECIDING, metrics.ndcg(graded, NDCG_AT))
+    _tell(figures, per_client, f"map_at_{MAP_AT}", metrics.average_precision(exact, MAP_AT))
+    _tell(figures, per_client, f"recall_at_{RECALL_AT}", metrics.recall(exact, RECALL_AT))
     figures[f"coverage_at_{NDCG_AT}"] = metrics.coverage(graded, NDCG_AT, len(candidates.offers))
     tables = {"bundles": reliability(whole_probability, whole)}
     figures["calibration_error"] = calibration_error(whole_probability, whole)
@@ -68,14 +77,14 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     chance, adopted = probability[pair_client, product], day.opened[pair_client, product].astype(float)
     tables["products"] = reliability(chance, adopted)
     figures["product_calibration_error"] = calibration_error(chance, adopted)
-    _products(figures, intervals, "", candidates, pair_client, product, chance, adopted)
+    _products(figures, per_client, "", candidates, pair_client, product, chance, adopted)
     lines = np.array([of.line for of in candidates.catalog.products])
     for line in Line:
         of_line = lines[product] == line
         if of_line.any():
             figures[f"product_calibration_error.{line}"] = calibration_error(chance[of_line], adopted[of_line])
             _products(
-                figures, intervals, f".{line}", candidates,
+                figures, per_client, f".{line}", candidates,
                 pair_client[of_line], product[of_line], chance[of_line], adopted[of_line],
             )  # fmt: skip
     codes = aligned.values[:, list(aligned.columns).index(KIND)]
@@ -85,19 +94,19 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
             continue
         mine = of_kind[client]
         ranked = Ranked.of(client[mine], score[mine], gain(opened, brings)[mine], item[mine])
-        _tell(figures, intervals, f"{DECIDING}.kind_{kind}", metrics.ndcg(ranked, NDCG_AT))
+        _tell(figures, per_client, f"{DECIDING}.kind_{kind}", metrics.ndcg(ranked, NDCG_AT))
         mine = of_kind[pair_client]
         figures[f"product_calibration_error.kind_{kind}"] = calibration_error(chance[mine], adopted[mine])
         _products(
-            figures, intervals, f".kind_{kind}", candidates,
+            figures, per_client, f".kind_{kind}", candidates,
             pair_client[mine], product[mine], chance[mine], adopted[mine],
         )  # fmt: skip
-    return Evaluation(figures, intervals, deciding, tables, len(day.opened))
+    return Evaluation(figures, per_client, tables, len(day.opened))
 
 
 def _products(
     figures: dict[str, float],
-    intervals: dict[str, tuple[float, float]],
+    per_client: dict[str, np.ndarray],
     suffix: str,
     candidates: Candidates,
     client: np.ndarray,
@@ -106,17 +115,15 @@ def _products(
     opened: np.ndarray,
 ) -> None:
     ranked = Ranked.of(client, chance, opened, product)
-    _tell(figures, intervals, f"product_map_at_{MAP_AT}{suffix}", metrics.average_precision(ranked, MAP_AT))
-    _tell(figures, intervals, f"product_ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(ranked, NDCG_AT))
-    _tell(figures, intervals, f"product_recall_at_{RECALL_AT}{suffix}", metrics.recall(ranked, RECALL_AT))
+    _tell(figures, per_client, f"product_map_at_{MAP_AT}{suffix}", metrics.average_precision(ranked, MAP_AT))
+    _tell(figures, per_client, f"product_ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(ranked, NDCG_AT))
+    _tell(figures, per_client, f"product_recall_at_{RECALL_AT}{suffix}", metrics.recall(ranked, RECALL_AT))
     offered = len(np.unique(product))
     figures[f"product_coverage_at_{NDCG_AT}{suffix}"] = (
         metrics.coverage(ranked, NDCG_AT, offered) if offered else float("nan")
     )
 
 
-def _tell(
-    figures: dict[str, float], intervals: dict[str, tuple[float, float]], name: str, per_client: np.ndarray
-) -> None:
-    figures[name] = float(per_client.mean()) if len(per_client) else float("nan")
-    intervals[name] = bootstrap_interval(per_client)
+def _tell(figures: dict[str, float], per_client: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
+    figures[name] = float(values.mean()) if len(values) else float("nan")
+    per_client[name] = values

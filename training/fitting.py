@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 
 from catalog import Bundle, Catalog, Product
 from features import ProfileMatrix
-from training import adoption, ranking
+from training import adoption, choice, ranking
 from training.adoption import Rows, keep_share
 from training.candidates import Candidates, Encoding, Pairs
+from training.choice import Choice, Openings
 from training.model import CLIENTS, Model
 from training.parameters import Parameters
 from training.population import Population
 from training.ranking import Completion, Sample, slices
 from training.sample import Day, TrainingSample, fold
+
+PAIRS = 100_000  # whose shares are worked out at a time
 
 
 def fit(
@@ -28,12 +32,18 @@ def fit(
 ) -> tuple[Model, dict[str, float]]:
     """A model of the sample, and what fitting it told (rounds, NDCG before and after the second stage).
 
-    Raises ValueError where there is nothing to learn from.
+    Raises ValueError where there is nothing to learn from; warns where the profiles say nothing.
     """
+    _need_clients_and_columns(sample, parameters)
     encoding = Encoding.of(sample.features, _texts(sample, catalog), catalog)
     days = [_Prepared(day, encoding, catalog, parameters) for day in sample.days]
+    progress("choice model")
+    categorical = [index for index, name in enumerate(encoding.columns) if name in encoding.categories]
+    openings = Openings.join([day.openings() for day in days])
+    choices = choice.fit(openings, len(encoding.products), categorical, parameters)
     progress("adoption model")
-    stage_one = adoption.fit(_product_rows(days, parameters), encoding.product_categories, parameters)
+    rows = _product_rows(days, parameters, choices)
+    stage_one = adoption.fit(rows, encoding.product_categories, parameters, choices)
     progress("ranking model")
     crossed = _crossed(days, stage_one, parameters)
     joined = Sample.join(crossed)
@@ -54,6 +64,21 @@ def fit(
     return model, {f"ranking_{name}": value for name, value in told.items()} | {"adoption_rounds": stage_one.rounds}
 
 
+def _need_clients_and_columns(sample: TrainingSample, parameters: Parameters) -> None:
+    clients = len(np.unique(np.concatenate([day.profiles.client_ids for day in sample.days])))
+    if clients < parameters.folds:
+        raise ValueError(
+            f"clients to train on: {clients}, fewer than the {parameters.folds} folds of the cross-fit; "
+            "give more clients, or fewer folds (parameter folds, at least 2)"
+        )
+    if all(np.isnan(day.profiles.values).all() for day in sample.days):
+        warnings.warn(
+            f"all {len(sample.features)} columns of the profiles are null: the model knows how common a product is, "
+            "and nothing of any client",
+            stacklevel=3,
+        )
+
+
 class _Prepared:
     """One day in the models' columns, with the population of that very day."""
 
@@ -65,6 +90,25 @@ class _Prepared:
         self.peers = self.candidates.peer_groups(self.profiles.values)
         self.part = fold(self.profiles.client_ids, parameters.folds)
         self.pairs = Pairs(*np.nonzero(self.candidates.products(self.profiles.values)))
+
+    def openings(self) -> Openings:
+        """The day's openings of products that the client might have been offered."""
+        opened = self.labels() > 0
+        client = self.pairs.client[opened]
+        return Openings(self.profiles.values[client], self.pairs.item[opened], self.part[client])
+
+    def log_share(self, pairs: Pairs, choices: Mapping[int | None, Choice], threads: int) -> np.ndarray:
+        """Of each of these pairs, by the choice model that never saw the client; NaN where there is none."""
+        share = np.full(len(pairs.client), np.nan)
+        for part, model in choices.items():
+            of_part = np.flatnonzero(self.part[pairs.client] == part)
+            for block in slices(len(of_part), PAIRS):
+                at = of_part[block]
+                clients, row = np.unique(pairs.client[at], return_inverse=True)
+                values = self.profiles.values[clients]
+                shares = model.log_share(self.candidates, values, self.candidates.products(values), threads)
+                share[at] = shares[row, pairs.item[at]]
+        return share
 
     def labels(self) -> np.ndarray:
         return self.opened[self.pairs.client, self.pairs.item]
@@ -86,7 +130,7 @@ def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(seen) for name, seen in texts.items()}
 
 
-def _product_rows(days: Sequence[_Prepared], parameters: Parameters) -> Rows:
+def _product_rows(days: Sequence[_Prepared], parameters: Parameters, choices: Mapping[int | None, Choice]) -> Rows:
     """Sampled candidate rows of all days, in one block that is allocated once."""
     rng = np.random.default_rng(parameters.seed)
     labels = [day.labels() for day in days]
@@ -94,7 +138,7 @@ def _product_rows(days: Sequence[_Prepared], parameters: Parameters) -> Rows:
     kept = [(label > 0) | (rng.random(len(label)) < share) for label in labels]
     total = sum(int(keep.sum()) for keep in kept)
     x = np.empty((total, len(days[0].candidates.encoding.product_columns)), dtype=np.float32)
-    opened, weight, part, start = [], [], [], 0
+    opened, weight, part, share_of, start = [], [], [], [], 0
     for day, label, keep in zip(days, labels, kept, strict=True):
         client, item, label = day.pairs.client[keep], day.pairs.item[keep], label[keep]
         values = day.profiles.values
@@ -107,7 +151,9 @@ def _product_rows(days: Sequence[_Prepared], parameters: Parameters) -> Rows:
         opened.append(label)
         weight.append(np.where(label > 0, 1.0, 1.0 / share))
         part.append(day.part[client])
-    return Rows(x, np.concatenate(opened).astype(np.float32), np.concatenate(weight), np.concatenate(part))
+        share_of.append(day.log_share(Pairs(client, item), choices, parameters.threads))
+    labelled = np.concatenate(opened).astype(np.float32)
+    return Rows(x, labelled, np.concatenate(weight), np.concatenate(part), np.concatenate(share_of))
 
 
 def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> list[Sample]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +22,14 @@ from catalog import Catalog
 from features import Feature, FeatureType, ProfileMatrix
 from training.adoption import Adoption, Calibration
 from training.candidates import Candidates, Encoding, Pairs
+from training.choice import Choice
 from training.population import Population
 from training.ranking import Completion, Order, bundle_rows, slices
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-ADOPTION, ORDER, MODEL, CATALOG = "adoption.txt", "ranking.txt", "model.json", "catalog.json"
+ADOPTION, CHOICE, ORDER = "adoption.txt", "choice.txt", "ranking.txt"
+MODEL, CATALOG = "model.json", "catalog.json"
 CLIENTS = 2_000  # clients a step: their candidate rows are about 60 MB
 
 
@@ -90,17 +93,18 @@ class Model:
 
         `values` and `peers` are what `align(…).values` and `candidates.peer_groups` return.
         """
-        parts, starts = [], []
-        for part in slices(len(values), CLIENTS):
-            slate = candidates.slate(values[part])
-            probability = self.adoption.of_clients(candidates, values[part], slate, peers[part], threads)
-            rows = bundle_rows(candidates, values[part], slate, probability)
-            score = self.order.score(rows, threads)
-            parts.append(_ordered(rows.pairs, score, self.completion(rows)))
-            starts.append(part.start)
-        if not parts:
+        blocks = list(slices(len(values), CLIENTS))
+
+        def of(block: slice) -> Ranking:
+            slate = candidates.slate(values[block])
+            probability = self.adoption.of_clients(candidates, values[block], slate, peers[block], threads=1)
+            rows = bundle_rows(candidates, values[block], slate, probability)
+            return _ordered(rows.pairs, self.order.score(rows, threads=1), self.completion(rows))
+
+        if not blocks:
             return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float)))
-        return Ranking.join(parts, starts)
+        with ThreadPoolExecutor(threads) as pool:  # a block a thread: then the rows are made side by side as well
+            return Ranking.join(list(pool.map(of, blocks)), [block.start for block in blocks])
 
     def save(self, folder: Path) -> str:
         """Writes the artifact into an empty or new folder and returns its fingerprint (SHA-256 of the manifest)."""
@@ -112,17 +116,16 @@ class Model:
             "encoding": self.encoding.model_dump(mode="json"),
             "population": self.population.to_json(),
             "calibration": asdict(self.adoption.calibration),
+            "together": asdict(self.adoption.together),
             "completion": asdict(self.completion),
             "features": [asdict(feature) for feature in self.features],
             "about": self.about,
         }
         files = {
-            ADOPTION: self.adoption.booster.model_to_string(),
+            **self._boosters(),
             MODEL: json.dumps(content, indent=1, sort_keys=True),
             CATALOG: self.catalog.model_dump_json(indent=1),
         }
-        if self.order.booster is not None:
-            files[ORDER] = self.order.booster.model_to_string()
         for name, text in files.items():
             (folder / name).write_bytes(text.encode())
         hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
@@ -148,7 +151,12 @@ class Model:
             encoding=Encoding.model_validate(content["encoding"]),
             catalog=Catalog.model_validate_json(files[CATALOG]),
             population=Population.from_json(content["population"]),
-            adoption=Adoption(_booster(files[ADOPTION]), Calibration(**content["calibration"])),
+            adoption=Adoption(
+                _booster(files[ADOPTION]),
+                Calibration(**content["calibration"]),
+                Choice(_booster(files[CHOICE])) if CHOICE in files else None,
+                Calibration(**content["together"]),
+            ),
             order=Order(_booster(files[ORDER]) if ORDER in files else None),
             completion=Completion(None if coefficients is None else tuple(coefficients), completion["intercept"]),
             features=tuple(
@@ -160,10 +168,18 @@ class Model:
     @cached_property
     def version(self) -> str:
         """Twelve hexadecimal digits that stand for this very model."""
-        texts = [self.adoption.booster.model_to_string(), json.dumps(self.about, sort_keys=True)]
-        if self.order.booster is not None:
-            texts.append(self.order.booster.model_to_string())
+        texts = [*self._boosters().values(), json.dumps(self.about, sort_keys=True)]
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+    def _boosters(self) -> dict[str, str]:
+        """The text of every booster by the name of its file."""
+        choice = self.adoption.choice
+        boosters = {
+            ADOPTION: self.adoption.booster,
+            CHOICE: None if choice is None else choice.booster,
+            ORDER: self.order.booster,
+        }
+        return {name: booster.model_to_string() for name, booster in boosters.items() if booster is not None}
 
 
 def _booster(text: str) -> lgb.Booster:

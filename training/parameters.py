@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+LIGHTGBM = {"adoption": "binary", "choice": "multiclass", "ranking": "lambdarank"}  # fields of its own, and objectives
 
 
 class ParameterError(ValueError):
@@ -15,7 +22,7 @@ class ParameterError(ValueError):
 
 
 class Parameters(BaseModel):
-    """How models are trained. LightGBM's own parameters go in `adoption` and `ranking` under LightGBM's names."""
+    """How models are trained. LightGBM's own parameters go in `adoption`, `choice` and `ranking` under its names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +44,18 @@ class Parameters(BaseModel):
         "max_bin": 127,
         "cat_smooth": 20.0,
     }
+    choice_rounds: int = Field(30, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
+    choice: dict[str, Any] = {
+        "learning_rate": 0.25,
+        "num_leaves": 15,
+        "min_data_in_leaf": 30,
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "cat_smooth": 20.0,
+    }
     ranking_rounds: int = Field(200, ge=0, description="most boosting rounds of the ranking model; 0 leaves it out")
     ranking: dict[str, Any] = {
         "learning_rate": 0.05,
@@ -50,10 +69,13 @@ class Parameters(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Parameters:
-        """The defaults with what the YAML file at `path` says instead."""
+        """The defaults with what the YAML file at `path` says instead.
+
+        Raises ParameterError with everything that is wrong, by file and field, parameters of LightGBM among them.
+        """
         try:
             content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-            return cls.model_validate(content)
+            read = cls.model_validate(content)
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise ParameterError(f"{path}: cannot be read as YAML: {error}") from error
         except ValidationError as error:
@@ -61,10 +83,20 @@ class Parameters(BaseModel):
                 f"{path}: {'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()
             )
             raise ParameterError(wrong) from error
+        refusals = [
+            f"{path}: {group}.{name}: {value}: {message}"
+            for group in LIGHTGBM
+            if group in read.model_fields_set
+            for name, value in getattr(read, group).items()
+            if (message := refused(group, name, value))
+        ]
+        if refusals:
+            raise ParameterError("\n".join(refusals))
+        return read
 
     def lightgbm(self, objective: str) -> dict[str, Any]:
         """LightGBM parameters that give the same trees for the same seed, whatever else the machine does."""
-        own = self.ranking if objective == "lambdarank" else self.adoption
+        (own,) = (getattr(self, group) for group, its in LIGHTGBM.items() if its == objective)
         return {
             **own,
             "objective": objective,
@@ -74,3 +106,27 @@ class Parameters(BaseModel):
             "force_col_wise": True,
             "verbose": -1,
         }
+
+
+def refused(group: str, name: str, value: Any) -> str | None:
+    """Why LightGBM, or Sheaf, does not take this parameter of a field of `LIGHTGBM`; None where it is taken.
+
+    LightGBM itself is asked, by training on a handful of rows: it passes over a name that it does not know, and an
+    alias of one that is given, with no more than a word on standard output.
+    """
+    own = Parameters().lightgbm(LIGHTGBM[group]) | ({"num_class": 2} if group == "choice" else {})
+    if name in own.keys() - getattr(Parameters(), group).keys():
+        return "this is Sheaf's to set; leave it out"
+    x, y, said = np.arange(8.0)[:, None], np.arange(8) % 2, io.StringIO()
+    settings = {**own, "num_threads": 1, "verbose": 0, name: value}
+    try:
+        with contextlib.redirect_stdout(said):
+            lgb.train(settings, lgb.Dataset(x, y, group=[4, 4] if group == "ranking" else None), 1)
+    except (lgb.basic.LightGBMError, TypeError, ValueError) as error:
+        return str(error).split(" at /")[0].strip()
+    for told in said.getvalue().splitlines():
+        if re.search(rf"Unknown parameter: {re.escape(name)}\b", told):
+            return "LightGBM knows no such parameter"
+        if found := re.search(rf"(\w+) is set=\S+, {re.escape(name)}=\S+ will be ignored", told):
+            return f"is another name of {found[1]}, which is set already; give that one"
+    return None

@@ -59,6 +59,13 @@ def client() -> MlflowClient:
     return found
 
 
+def experiment_id(registry: MlflowClient) -> str:
+    """The experiment that all runs are logged to."""
+    experiment = registry.get_experiment_by_name(NAME)
+    assert experiment is not None  # `client` made it
+    return str(experiment.experiment_id)
+
+
 def record(
     model: Model,
     parameters: Mapping[str, Any],
@@ -70,9 +77,7 @@ def record(
     from mlflow.entities import Metric, Param, RunTag
 
     registry = client()
-    experiment = registry.get_experiment_by_name(NAME)
-    assert experiment is not None  # `client` made it
-    run_id = registry.create_run(experiment.experiment_id).info.run_id
+    run_id = registry.create_run(experiment_id(registry)).info.run_id
     try:
         registry.log_batch(
             run_id,

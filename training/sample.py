@@ -13,10 +13,11 @@ import numpy as np
 from narwhals.typing import IntoFrame
 
 from catalog import Catalog
-from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, encode, from_day_number, profile
+from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
+from features.expressions import DAYS_A_MONTH
 
 HORIZON_DAYS = 31
-DAYS = 4  # as-of days that a run uses where none are named
+DAYS = 6  # as-of days that a run uses where none are named
 
 
 class SampleError(ValueError):
@@ -33,9 +34,7 @@ class Day:
 
     def where(self, kept: np.ndarray) -> Day:
         """The clients for which `kept` is True."""
-        profiles = self.profiles
-        part = ProfileMatrix(profiles.client_ids[kept], profiles.columns, profiles.categories, profiles.values[kept])
-        return Day(self.as_of, part, self.opened[kept])
+        return Day(self.as_of, self.profiles[kept], self.opened[kept])
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def read_sample(
     """Profiles and labels of the clients of each day. `cohorts` is a frame of `client_id, as_of`: who, and when.
 
     Raises SampleError for a day after which nothing was opened any more, and where nobody of the cohort is there.
-    Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet.
+    Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet; and of products
+    that nobody opened and attributes that nobody has, of which nothing can be learned.
     """
     if horizon_days < 1:
         raise SampleError(f"a horizon of {horizon_days} days holds no opening; give at least 1")
@@ -79,12 +79,32 @@ def read_sample(
     read = []
     for day in sorted(set(days)):
         progress(f"profiles as of {day}")
-        features = dictionary(bank, catalog)
-        profiles = _by_client(encode(profile(bank, catalog, day, cohorts), features))
+        profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
         if not len(profiles.client_ids):
             raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
         read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
+    _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
     return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+
+
+def _warn_of_what_teaches_nothing(bank: Bank, catalog: Catalog, days: Sequence[Day], horizon_days: int) -> None:
+    opened = np.any([day.opened.any(axis=0) for day in days], axis=0)
+    never = [product.product_id for product, was in zip(catalog.products, opened, strict=True) if not was]
+    if 0 < len(never) < len(opened):  # where nothing at all was opened, training says so
+        warnings.warn(
+            f"never opened within {horizon_days} days after {', '.join(str(day.as_of) for day in days)}: "
+            f"{', '.join(never)}; what is told of them rests on their attributes alone",
+            stacklevel=3,
+        )
+    columns = days[0].profiles.columns
+    known = np.any([~np.isnan(day.profiles.values).all(axis=0) for day in days], axis=0)
+    attributes = {name: {name, f"{name}_months"} & set(columns) for name in bank.attributes}
+    null = sorted(name for name, of in attributes.items() if of and not any(known[columns.index(one)] for one in of))
+    if null:
+        warnings.warn(
+            f"table clients: columns {', '.join(null)} have no value on any as-of day, so nothing is learned from them",
+            stacklevel=3,
+        )
 
 
 def labels(bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, client_ids: np.ndarray) -> np.ndarray:
@@ -116,9 +136,10 @@ def last_day(bank: Bank) -> dt.date:
 
 
 def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS) -> list[dt.date]:
-    """The last as-of days whose horizons are complete and do not overlap, in order of time.
+    """The last as-of days whose horizons are complete and hardly overlap, in order of time.
 
-    Where the bank hands over cohorts, the days are theirs. Days on which no client was there yet are left out.
+    Where the bank hands over cohorts, the days are theirs. Where it hands over positions, they are month-ends, on
+    which these are fresh. Days on which no client was there yet are left out.
     """
     last = last_day(bank)
     if "cohorts" in bank:
@@ -129,7 +150,18 @@ def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS
             return past
     first = bank["holdings"].select(nw.col(C.OPENED_ON).min()).collect().item()
     days = [last - dt.timedelta(days=horizon_days * back) for back in range(count, 0, -1)]
+    if "positions" in bank:
+        months = max(1, round(horizon_days / DAYS_A_MONTH))
+        days = [_month_end(days[-1], months * back) for back in range(count - 1, -1, -1)]
     return [day for day in days if day_number(day) >= first] or days[-1:]
+
+
+def _month_end(day: dt.date, back: int) -> dt.date:
+    """The last month-end that is not after `day`, or the one `back` months before that."""
+    month = (day + dt.timedelta(days=1)).replace(day=1) - dt.timedelta(days=1)
+    for _ in range(back):
+        month = month.replace(day=1) - dt.timedelta(days=1)
+    return month
 
 
 def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
@@ -137,16 +169,13 @@ def held_out(client_ids: np.ndarray, share: float) -> np.ndarray:
     return np.array([_hash(client) < share for client in client_ids], dtype=bool)
 
 
-def fold(client_ids: np.ndarray, folds: int) -> np.ndarray:
-    """The fold of every client, by the hash of its id: all its days fall into one fold."""
-    return np.array([int(_hash(f"fold {client}") * folds) for client in client_ids], dtype=int)
+def fold(client_ids: np.ndarray, folds: int, name: str = "fold") -> np.ndarray:
+    """The fold of every client, by the hash of its id: all its days fall into one fold.
+
+    Folds of another `name` are drawn anew, independently of these.
+    """
+    return np.array([int(_hash(f"{name} {client}") * folds) for client in client_ids], dtype=int)
 
 
 def _hash(text: str) -> float:
     return int.from_bytes(hashlib.blake2b(str(text).encode(), digest_size=7).digest(), "big") / 2**56
-
-
-def _by_client(profiles: ProfileMatrix) -> ProfileMatrix:
-    """In order of the id: engines hand rows over in any order, and the same seed must train the same model."""
-    order = np.argsort(profiles.client_ids, kind="stable")
-    return ProfileMatrix(profiles.client_ids[order], profiles.columns, profiles.categories, profiles.values[order])

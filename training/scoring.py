@@ -6,16 +6,16 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import narwhals as nw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import Catalog
-from features import Bank, C, batches, dictionary, encode, profile_parts
+from features import Bank, C, ProfileMatrix, profile_matrices
 from training.model import Model
+from training.ranking import slices
 
+CLIENTS = 20_000  # ranked at a time: 50 MB of profiles
 SCHEMA = pa.schema(
     [
         (C.CLIENT, pa.string()),
@@ -40,15 +40,17 @@ def rank(
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
     clients and rows. The file appears when it is whole. Raises ValueError where nobody is active on that day."""
     candidates = model.candidates(catalog)
-    features = dictionary(bank, catalog)
+
+    def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
+        return (model.align(part[block]) for block in slices(len(part.client_ids), CLIENTS))
+
     names = pa.array([offer.bundle_id for offer in candidates.offers])
     out.parent.mkdir(parents=True, exist_ok=True)
     place = out.with_name(f".{out.name}.part")
     clients = rows = 0
     try:
         with pq.ParquetWriter(place, SCHEMA) as writer:
-            for batch in chain.from_iterable(map(_by_client, profile_parts(bank, catalog, as_of))):
-                profiles = model.align(encode(batch, features))
+            for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
                 ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
                 if top is not None:
                     ranking = ranking.top(top)
@@ -69,7 +71,3 @@ def rank(
     finally:
         place.unlink(missing_ok=True)
     return clients, rows
-
-
-def _by_client(part: nw.LazyFrame[Any]) -> Iterator[nw.DataFrame[Any]]:
-    return batches(part.sort(C.CLIENT))

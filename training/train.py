@@ -24,7 +24,7 @@ from training.fitting import fit
 from training.metrics import bootstrap_interval
 from training.model import ArtifactError, Model
 from training.parameters import Parameters
-from training.sample import HORIZON_DAYS, Day, TrainingSample, default_days, held_out, labels, read_sample
+from training.sample import HORIZON_DAYS, Day, SampleError, TrainingSample, default_days, held_out, labels, read_sample
 
 LEAST_KNOWN = 0.8  # of a horizon: month-ends a short month apart overlap by days
 
@@ -38,7 +38,7 @@ class Trained:
     alias: str
     backtest: Evaluation
     in_order_of_time: bool
-    release_deciding: float
+    release_deciding: float | None  # None where no validation client opened anything
     champion_deciding: float | None
     better_by: tuple[float, float] | None  # 95 % interval of release minus champion, paired by client
 
@@ -68,7 +68,7 @@ def train(
         "data_fingerprint": fingerprint(sample),
         "trained_clients": int(sum(len(day.opened) for day in inside.days)),
     }
-    earlier = _before(bank, catalog, inside, validation.as_of)
+    earlier = earlier_days(bank, catalog, inside, validation.as_of)
     if earlier is not None:
         progress("backtest: model of the earlier days")
         past, _ = fit(earlier, catalog, parameters, about, progress)
@@ -78,6 +78,7 @@ def train(
     ours = evaluate(release, validation, catalog, parameters.threads)
     if earlier is None:
         backtest = ours
+    _warn_of_lacking_figures(backtest, validation)
     progress("registry")
     present = _present()
     theirs = None if present is None else evaluate(present, validation, catalog, parameters.threads)
@@ -107,8 +108,8 @@ def train(
         alias,
         backtest,
         earlier is not None,
-        ours.figures[DECIDING],
-        None if theirs is None else theirs.figures[DECIDING],
+        _deciding(ours),
+        None if theirs is None else _deciding(theirs),
         better_by,
     )
 
@@ -129,17 +130,41 @@ def _split(sample: TrainingSample, parameters: Parameters) -> tuple[TrainingSamp
     """The sample without the validation clients, and these clients on the last day."""
     out = [held_out(day.profiles.client_ids, parameters.holdout_share) for day in sample.days]
     inside = tuple(day.where(~of_day) for day, of_day in zip(sample.days, out, strict=True))
+    for day, of_day in zip(sample.days, out, strict=True):
+        if of_day.all():
+            raise SampleError(
+                f"as-of {day.as_of}: all {len(of_day)} clients are validation clients, a share of "
+                f"{parameters.holdout_share:g} by the hash of the id (parameter holdout_share), so there is nobody to "
+                "train on; give more clients or another day"
+            )
     validation = sample.days[-1].where(out[-1])
-    if not validation.opened.any():
-        warnings.warn(
-            f"none of the {len(validation.opened)} validation clients opened anything after {validation.as_of}: "
-            "the model cannot be compared with the champion",
-            stacklevel=3,
-        )
     return TrainingSample(inside, sample.features, sample.horizon_days), validation
 
 
-def _before(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt.date) -> TrainingSample | None:
+def _warn_of_lacking_figures(found: Evaluation, validation: Day) -> None:
+    """Where nobody opened anything there is no figure: of the whole, or of some line or kind of client."""
+    if not len(found.deciding):
+        warnings.warn(
+            f"none of the {found.clients} validation clients opened anything after {validation.as_of}: the model "
+            "cannot be measured, nor compared with a champion",
+            stacklevel=3,
+        )
+        return
+    lacking = {name.partition(".")[2] for name, values in found.per_client.items() if not len(values)}
+    if lacking:
+        told = (f"{one.removeprefix('kind_')} clients" if "kind_" in one else f"line {one}" for one in sorted(lacking))
+        warnings.warn(
+            f"nobody of the validation clients opened anything offered to or of: {', '.join(told)}; these have no "
+            f"figures after {validation.as_of}",
+            stacklevel=3,
+        )
+
+
+def _deciding(found: Evaluation) -> float | None:
+    return float(found.deciding.mean()) if len(found.deciding) else None
+
+
+def earlier_days(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt.date) -> TrainingSample | None:
     """The days before, with what was opened by `as_of` and no later; None where nothing was.
 
     A day whose horizon mostly lies after `as_of` is left out: next to none of its labels were there yet.
@@ -167,11 +192,13 @@ def _present() -> Model | None:
 
 
 def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[float, float] | None]:
-    """The alias won, and the interval of the difference. On a tie the present champion stays."""
+    """The alias won, and the interval of the difference. On a tie, or with nothing to compare, the champion stays."""
     if theirs is None:
         return registry.CHAMPION, None
     difference = ours.deciding - theirs.deciding
-    wins = len(difference) > 0 and float(difference.mean()) > 0
+    if not len(difference):
+        return registry.CHALLENGER, None
+    wins = float(difference.mean()) > 0
     return (registry.CHAMPION if wins else registry.CHALLENGER), bootstrap_interval(difference)
 
 

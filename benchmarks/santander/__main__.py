@@ -10,43 +10,22 @@ added they are weaker.
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import duckdb
 import numpy as np
 import pandas as pd
 import typer
 from rich.table import Table
 
 from benchmarks.measure import Figure, bootstrap, console, sheaf, show
+from benchmarks.santander.folds import CATALOG, DATA, FOLDS, RANKED, TRAINED, Cohort, Folds, lacking
 
-CATALOG = Path(__file__).with_name("catalog.yaml")
-DATA = Path("../shared/data/santander")
-TABLES = ("clients", "holdings", "cohorts")
-FOLDS = 5
-TRAINED, RANKED = dt.date(2015, 6, 27), dt.date(2016, 5, 27)
-HORIZON = 31  # days
 AT = 7
 TARGET = 0.89
 AGES = [0, 20, 24, 30, 40, 50, 60, 200]  # bands of the baseline by segment
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """The clients of a day: who they are, what they held, and what of the rest they opened (clients, products)."""
-
-    clients: pd.DataFrame
-    held: np.ndarray
-    opened: np.ndarray
-
-    def where(self, kept: np.ndarray) -> Cohort:
-        return Cohort(self.clients[kept].reset_index(drop=True), self.held[kept], self.opened[kept])
 
 
 def main(
@@ -55,25 +34,19 @@ def main(
     parameters: Annotated[Path | None, typer.Option(help="YAML for `sheaf train --parameters`.")] = None,
 ) -> None:
     """MAP@7 of `sheaf train` and `sheaf rank`, beside popularity and popularity by segment."""
-    if not all((data / f"{name}.parquet").is_file() for name in TABLES):
-        console.print(f"skipped: {data} does not hold {', '.join(f'{name}.parquet' for name in TABLES)}; see --data")
+    if lacking(data):
+        console.print(f"skipped: {lacking(data)}; see --data")
         return
-    bank = duckdb.connect()
-    for name in TABLES:
-        bank.read_parquet(str(data / f"{name}.parquet")).create_view(name)
-    products = list(bank.sql("select distinct product_id from holdings order by all").df().product_id)
-    before, now = (_cohort(bank, day, products) for day in (TRAINED, RANKED))
-    fold = _fold(now.clients.client_id)
+    folded = Folds(data)
     precisions: dict[str, list[np.ndarray]] = {"sheaf": [], "popularity": [], "by segment": []}
     table = Table(title=f"MAP@{AT}, clients of {RANKED}")
     for name in ("fold", "clients", *precisions, "seconds"):
         table.add_column(name, justify="right")
     for number in range(folds):
-        mine = now.where(fold == number)
-        others = [before.where(_fold(before.clients.client_id) != number), now.where(fold != number)]
+        mine, others = folded.fold(number)
         started = time.monotonic()
         shown = {
-            "sheaf": _sheaf(bank, mine, others, products, parameters, number),
+            "sheaf": _sheaf(folded, mine, others, parameters, number),
             "popularity": _best(_popularity(others[-1], mine), mine.held),
             "by segment": _best(_by_segment(others[-1], mine), mine.held),
         }
@@ -111,45 +84,10 @@ def average_precision(shown: np.ndarray, opened: np.ndarray, k: int = AT) -> np.
     return np.where(wanted > 0, (hit * precision).sum(axis=1) / np.maximum(wanted, 1), 0.0)
 
 
-def _fold(clients: pd.Series) -> np.ndarray:
-    digests = (hashlib.sha256(str(client).encode()).digest() for client in clients)
-    return np.array([int.from_bytes(digest[:8], "big") % FOLDS for digest in digests])
-
-
-def _cohort(bank: duckdb.DuckDBPyConnection, day: dt.date, products: list[str]) -> Cohort:
-    clients = bank.execute(
-        """select client_id, age, segment from clients join cohorts using (client_id)
-           where as_of = $day and valid_from <= $day
-           qualify row_number() over (partition by client_id order by valid_from desc) = 1 order by client_id""",
-        {"day": day},
-    ).df()
-    row = {client: index for index, client in enumerate(clients.client_id)}
-    column = {product: index for index, product in enumerate(products)}
-    held, opened = (np.zeros((len(row), len(column)), dtype=bool) for _ in range(2))
-    periods = (
-        (held, "opened_on <= $day and (closed_on is null or closed_on > $day)"),
-        (opened, f"opened_on > $day and opened_on <= $day + interval {HORIZON} day"),
-    )
-    for marks, period in periods:
-        pairs = bank.execute(f"select distinct client_id, product_id from holdings where {period}", {"day": day})
-        for client, product in pairs.fetchall():
-            if client in row:
-                marks[row[client], column[product]] = True
-    return Cohort(clients, held, opened & ~held)
-
-
-def _sheaf(
-    bank: duckdb.DuckDBPyConnection,
-    mine: Cohort,
-    others: list[Cohort],
-    products: list[str],
-    parameters: Path | None,
-    number: int,
-) -> np.ndarray:
+def _sheaf(folded: Folds, mine: Cohort, others: list[Cohort], parameters: Path | None, number: int) -> np.ndarray:
     with tempfile.TemporaryDirectory(prefix="sheaf-") as place:
         work = Path(place)
-        (work / "bank").mkdir()
-        _hand_over(bank, mine, others, work)
+        folded.hand_over(mine, others, work)
         options = ["--parameters", parameters.resolve()] if parameters else []
         days = [argument for day in (TRAINED, RANKED) for argument in ("--as-of", day)]
         common = ["--data", "bank", "--catalog", CATALOG]
@@ -159,29 +97,10 @@ def _sheaf(
             sheaf("rank", *common, "--as-of", RANKED, "--out", "ranking.parquet", "--top", AT, cwd=work)
         ranking = pd.read_parquet(work / "ranking.parquet")
     row = {client: index for index, client in enumerate(mine.clients.client_id)}
-    column = {product: index for index, product in enumerate(products)}
+    column = {product: index for index, product in enumerate(folded.products)}
     shown = np.full((len(row), AT), -1)
     shown[ranking.client_id.map(row), ranking["rank"] - 1] = ranking.bundle_id.map(column)
     return shown
-
-
-def _hand_over(bank: duckdb.DuckDBPyConnection, mine: Cohort, others: list[Cohort], work: Path) -> None:
-    """The bank's tables in `work/bank`, without what became of the fold after the day it is ranked as of."""
-    fold = mine.clients[["client_id"]].assign(as_of=pd.Timestamp(RANKED))
-    days = zip(others, (TRAINED, RANKED), strict=True)
-    train = pd.concat([cohort.clients[["client_id"]].assign(as_of=pd.Timestamp(day)) for cohort, day in days])
-    train.to_parquet(work / "train.parquet", index=False)
-    fold.to_parquet(work / "bank" / "cohorts.parquet", index=False)
-    bank.register("fold", fold)
-    after, place = f"date '{RANKED}'", work / "bank"
-    bank.execute(f"copy clients to '{place / 'clients.parquet'}'")
-    bank.execute(
-        f"""copy (select h.client_id, product_id, opened_on,
-                      case when f.client_id is null or closed_on <= {after} then closed_on end as closed_on
-                  from holdings h left join fold f using (client_id)
-                  where f.client_id is null or opened_on <= {after}) to '{place / "holdings.parquet"}'"""
-    )
-    bank.unregister("fold")
 
 
 def _segment(clients: pd.DataFrame) -> pd.Series:

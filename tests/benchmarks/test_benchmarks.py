@@ -57,14 +57,14 @@ def test_a_target_is_a_limit_or_a_floor(at_most, met):
 
 
 def test_the_query_written_by_hand_gives_the_profile(tmp_path):
-    sold = read_catalog(DEFAULT)
+    sold = read_catalog(DEFAULT).model_copy(update={"pricing": None})  # the query knows no prices
     profiles.make(tmp_path, 1_500, 30_000, sold)
     by_hand = connect().sql(query(tmp_path, sold, profiles.DAY)).to_arrow_table()
     assert profiles.check_equal(profiles.by_sheaf(tmp_path, sold), by_hand, tmp_path, sold) == by_hand.num_columns
 
 
 def test_a_difference_between_query_and_profile_is_named(tmp_path):
-    sold = read_catalog(DEFAULT)
+    sold = read_catalog(DEFAULT).model_copy(update={"pricing": None})  # the query knows no prices
     profiles.make(tmp_path, 300, 3_000, sold)
     wrong = query(tmp_path, sold, profiles.DAY).replace("/ 30.4375 as tenure_months", "/ 30 as tenure_months")
     with pytest.raises(ValueError, match="tenure_months"):

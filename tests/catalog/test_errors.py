@@ -495,6 +495,14 @@ def test_any_value_in_any_place_is_read_or_named(tmp_path: Path, value: Any, see
         },
         "bundles": {"pair": {"name": "Pair", "products": ["account", "card"], "kinds": ["retail"]}},
         "policy": {"tiers": [{"name": "all", "cumulative_share": 1.0}], "closeness": {"lines": 2}},
+        "pricing": {
+            "curves": {"EUR": [{"years": 1.0, "rate": 0.02}]},
+            "rates": {"USD": 0.9},
+            "grades": {"A": {"pd": 0.01}},
+            "unrated": "A",
+            "authorities": [{"name": "all", "share": 1.0}],
+            "products": {"card": {"opex": 5.0, "benefits": ["waive"], "draws_from": {"account": 0.1}}},
+        },
     }
     chosen = random.Random(seed)
     holder: Any = content
@@ -526,4 +534,6 @@ def _read_or_named(file: Path) -> None:
 
 
 def test_the_default_folder_is_found_beside_the_code() -> None:
-    assert sorted(file.name for file in DEFAULT.iterdir()) == ["bundles.yaml", "policy.yaml", "products.yaml"]
+    assert sorted(file.name for file in DEFAULT.iterdir()) == [
+        "bundles.yaml", "policy.yaml", "pricing.yaml", "products.yaml",
+    ]  # fmt: skip

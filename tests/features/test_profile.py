@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, batches, day_number, dictionary, encode, profile, profile_parts
+from features import Bank, ProfileMatrix, batches, day_number, dictionary, encode, profile, profile_matrices
 from features.expressions import months_before
 from tests.features.banks import CATALOG, DAY, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
@@ -104,6 +104,15 @@ def test_a_cohort_is_profiled_as_within_the_whole_bank() -> None:
     pd.testing.assert_frame_equal(profiles(some, cohort=["b"]), whole.loc[["b"]])
 
 
+def test_the_last_month_end_is_that_of_all_clients_not_of_the_cohort() -> None:
+    months = {"a": "2023-12-31", "b": "2024-06-30"}  # of the two, only the latter is fresh
+    positions = [{"client_id": of, "product_id": "loan", "month": day, "balance": 5.0} for of, day in months.items()]
+    some = bank(clients=[client("a"), client("b")], holdings=MINIMAL["holdings"], positions=positions)
+    for found in (profiles(some, cohort=["a"]), profiles(some).loc[["a"]]):
+        assert found["loans"].tolist() == [0.0]
+        assert found["loans_mean_12m"].tolist() == [5.0 / 12]
+
+
 def test_the_banks_own_cohort_of_the_day_is_taken() -> None:
     some = bank(**MINIMAL, cohorts=[{"client_id": "b", "as_of": DAY}, {"client_id": "a", "as_of": "2024-05-31"}])
     assert profiles(some).index.tolist() == ["b"]
@@ -156,24 +165,33 @@ def test_parts_are_the_profiles_in_the_order_of_the_clients(tmp_path: Path) -> N
         ],
     }
     for some in (bank(**rows), written(tables(rows), tmp_path / "tables")):
-        whole = profiles(some)
-        parts = [
-            part.collect().to_pandas().set_index("client_id") for part in profile_parts(some, CATALOG, DAY, clients=3)
-        ]
-        assert [len(part) for part in parts] == [3, 3, 1]
-        pd.testing.assert_frame_equal(pd.concat([part.sort_index() for part in parts]), whole)
-        [named] = profile_parts(some, CATALOG, DAY, ["Ä", "left", "c1"])
-        pd.testing.assert_frame_equal(
-            named.collect().to_pandas().set_index("client_id").sort_index(), whole.loc[["c1", "Ä"]]
-        )
+        whole = encode(profile(some, CATALOG, DAY).sort("client_id"), dictionary(some, CATALOG))
+        parts = list(profile_matrices(some, CATALOG, DAY, clients=3))
+        assert [len(part.client_ids) for part in parts] == [3, 3, 1]
+        same(ProfileMatrix.join(parts), whole)
+        [named] = profile_matrices(some, CATALOG, DAY, ["Ä", "left", "c1"])
+        same(named.align(whole.columns, whole.categories), whole[np.isin(whole.client_ids, ["c1", "Ä"])])
+
+
+def same(one: ProfileMatrix, other: ProfileMatrix) -> None:
+    assert one.client_ids.tolist() == other.client_ids.tolist()
+    assert (one.columns, one.categories) == (other.columns, other.categories)
+    for index, name in enumerate(one.columns):
+        np.testing.assert_allclose(one.values[:, index], other.values[:, index], rtol=1e-6, err_msg=name)
+
+
+@given(pasts().flatmap(futures), st.integers(1, 5))
+@settings(max_examples=10)
+def test_matrices_hold_what_the_frame_holds(rows: Rows, clients: int) -> None:
+    some = Bank.of(**tables(rows))
+    whole = encode(profile(some, CATALOG, DAY).sort("client_id"), dictionary(some, CATALOG))
+    same(ProfileMatrix.join(list(profile_matrices(some, CATALOG, DAY, clients=clients))), whole)
 
 
 def test_parts_of_relations_that_the_caller_handed_over() -> None:
     connection = duckdb.connect()
     relations = {name: connection.from_arrow(pa.Table.from_pandas(frame(name, rows))) for name, rows in MINIMAL.items()}
-    parts = [
-        part.collect()["client_id"].to_list() for part in profile_parts(Bank.of(**relations), CATALOG, DAY, clients=1)
-    ]
+    parts = [part.client_ids.tolist() for part in profile_matrices(Bank.of(**relations), CATALOG, DAY, clients=1)]
     assert parts == [["a"], ["b"]]
 
 
@@ -219,6 +237,8 @@ def test_encoding_nobody_keeps_the_columns() -> None:
     nobody = bank(clients=[], holdings=[])
     matrix = encode(profile(nobody, CATALOG, DAY), dictionary(nobody, CATALOG))
     assert matrix.values.shape == (0, len(dictionary(nobody, CATALOG)))
+    [part] = profile_matrices(nobody, CATALOG, DAY)
+    same(part, matrix)
 
 
 def test_encoding_is_the_same_however_the_rows_are_batched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import Bank, dictionary, encode, profile
+from features import Bank, dictionary, encode, profile, profile_matrices
 from features.snapshot import Snapshot, SnapshotError
 from tests.features.banks import CATALOG, DAY, bank, client
 
@@ -27,7 +27,7 @@ def a_bank() -> Bank:
 
 def write(folder: Path, of: Bank | None = None) -> int:
     of = of or a_bank()
-    return Snapshot.write(folder, [profile(of, CATALOG, DAY)], dictionary(of, CATALOG), DAY)
+    return Snapshot.write(folder, profile_matrices(of, CATALOG, DAY), DAY)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_writing_that_fails_leaves_what_was_there(folder: Path) -> None:
 
     one = a_bank()
     with pytest.raises(RuntimeError, match="no more"):
-        Snapshot.write(folder, [profile(one, CATALOG, DAY)], dictionary(one, CATALOG), DAY, stop)
+        Snapshot.write(folder, profile_matrices(one, CATALOG, DAY), DAY, stop)
     assert len(Snapshot.read(folder).profiles.client_ids) == 4
     assert [path.name for path in folder.parent.iterdir()] == ["profiles"]
 

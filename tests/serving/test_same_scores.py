@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import chdir
+from dataclasses import asdict
 
 import httpx
 import numpy as np
@@ -59,7 +60,7 @@ def agrees(offers: list[dict[str, object]], of_client: pd.DataFrame) -> None:
 
 def test_the_recommender_gives_the_scores_of_bulk(line: WholeLine, bulk: pd.DataFrame) -> None:
     for client in line.recommender.snapshot.profiles.client_ids[::10]:
-        answer = line.recommender.recommend(str(client), k=100).model_dump()
+        answer = asdict(line.recommender.recommend(str(client), k=100))
         agrees(answer["offers"], bulk.loc[str(client)])
 
 

@@ -93,7 +93,8 @@ def rows(clients: int = 400, seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(clients, 3)).astype(np.float32)
     opened = (rng.random(clients) < sigmoid(2 * x[:, 0])).astype(np.float32)
-    return Rows(x, opened, np.ones(clients), fold(np.arange(clients).astype(str), QUICK.folds))
+    part = fold(np.arange(clients).astype(str), QUICK.folds)
+    return Rows(x, opened, np.ones(clients), part, np.full(clients, np.nan))
 
 
 def test_the_trees_of_a_fold_never_saw_what_its_clients_opened() -> None:
@@ -121,24 +122,24 @@ def test_a_client_falls_into_one_fold_on_every_day(sample: TrainingSample) -> No
     assert sizes.min() > len(folds) / 3 * 0.8
 
 
-@pytest.mark.parametrize("opened", [0, 1])
-def test_openings_of_nobody_or_of_everybody_are_nothing_to_learn_from(opened: int) -> None:
+@pytest.mark.parametrize(
+    ("opened", "so"), [(0, "none of the 40 candidate pairs was"), (1, "all 40 candidate pairs were")]
+)
+def test_openings_of_nobody_or_of_everybody_are_nothing_to_learn_from(opened: int, so: str) -> None:
     told = rows(40)
-    with pytest.raises(
-        ValueError, match=f"{40 * opened} of 40 candidate pairs are openings: a model needs both; give other"
-    ):
+    with pytest.raises(ValueError, match=f"{so} opened: a model needs both; give other as-of days"):
         adoption.fit(replace(told, opened=np.full(40, opened, np.float32)), [], QUICK)
 
 
 def test_a_fold_with_all_the_openings_is_refused() -> None:
     told = rows(40)
-    with pytest.raises(ValueError, match="fold 1 of 2 leaves no openings to learn from"):
+    with pytest.raises(ValueError, match="fold 1 of 2 has no client, or the other folds no openings"):
         adoption.fit(replace(told, opened=(told.part == 0).astype(np.float32)), [], QUICK)
 
 
 def test_a_sample_without_openings_says_so(sample: TrainingSample) -> None:
     nothing = replace(sample, days=tuple(replace(day, opened=np.zeros_like(day.opened)) for day in sample.days))
-    with pytest.raises(ValueError, match=r"0 of .* candidate pairs are openings"):
+    with pytest.raises(ValueError, match=r"none of the .* candidate pairs was opened"):
         fit(nothing, CATALOG, QUICK, {})
 
 

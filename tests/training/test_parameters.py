@@ -29,6 +29,9 @@ def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
         ("just text\n", "p.yaml: the file: "),
         ("rounds: [1\n", "p.yaml: cannot be read as YAML: "),
         ("rounds: 1\nrounds: 2\n", "p.yaml: cannot be read as YAML: "),
+        ("adoption: {learnig_rate: 0.1}\n", "p.yaml: adoption.learnig_rate: 0.1: LightGBM knows no such parameter"),
+        ("ranking: {num_leaves: 1}\n", "p.yaml: ranking.num_leaves: 1: Check failed"),
+        ("ranking: {seed: 1}\n", "p.yaml: ranking.seed: 1: this is Sheaf's to set"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named_with_its_file(tmp_path: Path, content: str, message: str) -> None:

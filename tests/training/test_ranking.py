@@ -77,6 +77,10 @@ def test_what_is_held_already_is_not_counted_as_opened(model: Model) -> None:
     assert opened_of(candidates, pairs, opened, held).tolist() == [2, 0, 1]
 
 
+def of_matrix(pairs: Pairs, x: np.ndarray) -> BundleRows:
+    return BundleRows(pairs, {name: lambda at=at: x[:, at] for at, name in enumerate(COLUMNS)})  # type: ignore[misc]
+
+
 def hand_made(parts: list[list[float]]) -> BundleRows:
     """A row a bundle, from the probabilities of the products it brings."""
     x = np.zeros((len(parts), len(COLUMNS)), np.float32)
@@ -85,7 +89,7 @@ def hand_made(parts: list[list[float]]) -> BundleRows:
         told = {"brings": len(chance), "least_likely": logit(chance).min(), "all_independently": np.log(chance).sum()}
         for name, value in told.items():
             x[row, COLUMNS.index(name)] = value
-    return BundleRows(Pairs(np.arange(len(parts)), np.arange(len(parts))), x)
+    return of_matrix(Pairs(np.arange(len(parts)), np.arange(len(parts))), x)
 
 
 PARTS = st.lists(st.lists(st.floats(1e-4, 0.999), min_size=1, max_size=4), min_size=1, max_size=6)
@@ -131,7 +135,7 @@ def test_the_ranking_model_learns_what_the_start_misses() -> None:
     order, told = fit_order(sample, QUICK)
     assert order.booster is not None
     assert told["after"] > told["before"] + 0.1
-    rows = BundleRows(Pairs(sample.client, np.tile([0, 1, 2], 300)), sample.x)
+    rows = of_matrix(Pairs(sample.client, np.tile([0, 1, 2], 300)), sample.x)
     learned, start = (
         ndcg(Ranked.of(sample.client, of.score(rows, 1), sample.gain), 5).mean() for of in (order, Order(None))
     )
@@ -145,7 +149,7 @@ def test_the_start_is_the_order_where_nothing_can_be_learned() -> None:
     order, told = fit_order(sample, QUICK)
     assert order.booster is None
     assert told["before"] == pytest.approx(1.0)
-    rows = BundleRows(Pairs(sample.client, sample.client), sample.x)
+    rows = of_matrix(Pairs(sample.client, sample.client), sample.x)
     assert order.score(rows, threads=1).tolist() == sample.x[:, column].tolist()
 
 

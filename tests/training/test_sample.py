@@ -46,11 +46,13 @@ def test_a_day_after_which_nothing_was_opened_is_refused() -> None:
         read_sample(bank(50), CATALOG, [DAYS[0], LAST_DAY, dt.date(2026, 1, 15)])
 
 
+@pytest.mark.filterwarnings("ignore:never opened")
 def test_a_horizon_that_is_not_over_yet_is_told() -> None:
     with pytest.warns(UserWarning, match=r"as-of 2025-12-15: the horizon of 31 days ends after the last opening"):
         read_sample(bank(50), CATALOG, [dt.date(2025, 12, 15)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "never opened")
         read_sample(bank(50), CATALOG, DAYS[-1:])
 
 
@@ -84,6 +86,14 @@ def test_a_cohort_says_who_is_trained_on() -> None:
 def test_the_last_days_whose_horizons_are_over_are_taken_by_default() -> None:
     assert default_days(bank(50), 31, 3) == [LAST_DAY - dt.timedelta(days=31 * back) for back in (3, 2, 1)]
     assert last_day(bank(50)) == LAST_DAY
+
+
+def test_the_days_of_a_bank_with_positions_are_month_ends() -> None:
+    positions = pd.DataFrame({"client_id": ["a"], "product_id": ["card"], "month": ["2025-06-30"], "balance": [1.0]})
+    some = hand_made([("a", "card", "2024-01-01"), ("b", "card", "2025-07-31")], positions=positions)
+    assert default_days(some, 31, 3) == [dt.date(2025, 4, 30), dt.date(2025, 5, 31), dt.date(2025, 6, 30)]
+    assert default_days(some, 32, 1) == [dt.date(2025, 5, 31)]
+    assert default_days(some, 92, 2) == [dt.date(2025, 1, 31), dt.date(2025, 4, 30)]
 
 
 def test_no_day_before_the_first_opening_is_taken_by_default() -> None:

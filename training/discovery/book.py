@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from catalog import Catalog, Kind
-from features import Bank, C, ProfileMatrix, day_number, dictionary, encode, profile
+from features import Bank, C, day_number, profile_matrices
 from features.dictionary import by_group
 from training.candidates import Gates
 
@@ -94,23 +94,14 @@ class Book:
 
 def _known_of(bank: Bank, catalog: Catalog, as_of: dt.date, ids: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Of the clients in the order of `ids`: which products they may have, and their attributes, unknown ones as NaN."""
-    asked = {name for product in catalog.products for name in product.where}
-    groups = {
-        name
-        for name, features in by_group(bank, catalog).items()
-        if name == "demographics" or asked & {feature.name for feature in features}
-    }
-    features = dictionary(bank, catalog, groups)
-    profiles = encode(profile(bank, catalog, as_of, groups=groups), features)
-    order = pd.Index(profiles.client_ids).get_indexer(ids)
-    values = profiles.values[order]
-    may = Gates(catalog.products, profiles).open(values).T
-    return np.ascontiguousarray(may), values[:, _attributes(bank, catalog, profiles)]
-
-
-def _attributes(bank: Bank, catalog: Catalog, profiles: ProfileMatrix) -> list[int]:
-    named = {feature.name for feature in dictionary(bank, catalog, {"demographics"})} - {_SEASON}
-    return [index for index, name in enumerate(profiles.columns) if name in named]
+    attributes = {feature.name for feature in by_group(bank, catalog)["demographics"]} - {_SEASON}
+    found, may, values = [], [], []
+    for profiles in profile_matrices(bank, catalog, as_of):
+        found.append(profiles.client_ids)
+        may.append(Gates(catalog.products, profiles).open(profiles.values))
+        values.append(profiles.values[:, [index for index, name in enumerate(profiles.columns) if name in attributes]])
+    order = pd.Index(np.concatenate(found)).get_indexer(ids)
+    return np.ascontiguousarray(np.concatenate(may)[order].T), np.concatenate(values)[order]
 
 
 def segments(attributes: np.ndarray, has: np.ndarray) -> np.ndarray:

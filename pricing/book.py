@@ -1,0 +1,280 @@
+"""The catalog's prices as arrays: what every product brings at list price, for every grade and size of client.
+
+A client's grade and size are all that moves the economics of a typical contract, so they are worked out once for each
+pair of the two (a *cell*) and looked up ever after. Nothing else of a client is read, no protected attribute either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from catalog import Catalog, Grade, Pricing, Product, Sheet
+from catalog.prices import Benefit
+from pricing.basel import maturity_factor, unit_capital
+from pricing.economics import Coefficients, Economics, Rates, Volumes, cost_risk_capital
+from pricing.transfer import average_balance, blended, effective_maturity
+
+ELEMENTS = ("margin", "fee", "unit")
+"""What a client can pay: a margin on the balance, a fixed fee, a price a unit."""
+SPREADS: frozenset[Benefit] = frozenset({"spread_percent", "spread_amount"})
+FEES: frozenset[Benefit] = frozenset({"waive", "percent", "amount"})
+LARGE = "large"  # a firm beyond the last size
+
+
+class NoPriceSheetError(ValueError):
+    """Something has to be priced that the catalog holds no prices for."""
+
+
+def need_pricing(catalog: Catalog) -> Pricing:
+    """The catalog's section `pricing`. Raises NoPriceSheetError where it has none."""
+    if catalog.pricing is None:
+        raise NoPriceSheetError(
+            f"the catalog {catalog.name} has no price sheet, so nothing can be quoted; add a section pricing: "
+            "(docs/pricing.md says what belongs there)"
+        )
+    return catalog.pricing
+
+
+def funds_rate(catalog: Catalog, product: Product) -> float:
+    """The product's funds-transfer rate: by curve and funding, or the policy's flat one without a price sheet."""
+    pricing = catalog.pricing
+    sheet = pricing.products.get(product.product_id) if pricing else None
+    if pricing is None or sheet is None or not sheet.funding:
+        return catalog.policy.transfer_rate
+    return blended(pricing.curves[sheet.currency or catalog.currency], sheet.funding)
+
+
+@dataclass(frozen=True)
+class Typical:
+    """A product's typical contract: average balance and undrawn limit, fees fixed and charged by the unit, a year."""
+
+    balance: float
+    undrawn: float
+    fixed: float
+    charged: float
+
+    @classmethod
+    def of(cls, product: Product, sheet: Sheet, rate: float) -> Typical:
+        credit = sheet.credit
+        balance = product.balance * (average_balance(credit, rate) if credit else 1.0)
+        undrawn = max(credit.limit - product.balance, 0.0) if credit else 0.0
+        fixed = product.annual_fee if sheet.unit_price is None else sheet.fixed_fee or 0.0
+        return cls(balance, undrawn, fixed, product.annual_fee - fixed)
+
+
+@dataclass(frozen=True)
+class Book:
+    """The priced products of a catalog; arrays are (cells, products) or (cells, products, elements).
+
+    A cell is grade · sizes + size, in the order of `grades` and `sizes`.
+    """
+
+    catalog: Catalog
+
+    @cached_property
+    def pricing(self) -> Pricing:
+        return need_pricing(self.catalog)
+
+    @cached_property
+    def rates(self) -> Rates:
+        return Rates.of(self.pricing)
+
+    @cached_property
+    def products(self) -> list[Product]:
+        """The catalog's products in its order; those without a price sheet have economics of NaN."""
+        return list(self.catalog.products)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        return {product.product_id: index for index, product in enumerate(self.products)}
+
+    @cached_property
+    def grades(self) -> list[str]:
+        return list(self.pricing.grades)
+
+    @cached_property
+    def sizes(self) -> list[float]:
+        """Sales in millions that a firm counts as having; the last is a large one's."""
+        return [*self.pricing.firm_sizes, np.inf]
+
+    def cell(self, rating: str | None, sales: float | None = None) -> int:
+        """The cell of a client of that rating and yearly sales (money); None where not known.
+
+        Raises ValueError for a rating that the catalog's grades lack, and for negative sales.
+        """
+        grade = self.pricing.unrated if rating is None else rating
+        if grade not in self.pricing.grades:
+            raise ValueError(
+                f"rating {grade!r} is not in the catalog's grades, which are {', '.join(self.grades)}; "
+                "add it to pricing.grades, or correct the client's rating"
+            )
+        if sales is not None and not sales >= 0:
+            raise ValueError(f"{self.pricing.turnover} {sales:g} is below 0; sales are 0 or more")
+        size = len(self.sizes) - 1 if sales is None else int(np.searchsorted(self.sizes, sales / 1e6))
+        return self.grades.index(grade) * len(self.sizes) + size
+
+    @cached_property
+    def cells(self) -> list[tuple[Grade, float]]:
+        return [(self.pricing.grades[grade], size) for grade in self.grades for size in self.sizes]
+
+    @cached_property
+    def sheets(self) -> list[Sheet | None]:
+        return [self.pricing.products.get(product.product_id) for product in self.products]
+
+    @cached_property
+    def side(self) -> np.ndarray:
+        """(products,): 1 for what lends, -1 for deposits, 0 for services."""
+        return np.array([{"asset": 1, "deposit": -1, "service": 0}[product.side] for product in self.products])
+
+    @cached_property
+    def balance(self) -> np.ndarray:
+        """(products,): typical balance of what is held."""
+        return np.array([product.balance for product in self.products])
+
+    @cached_property
+    def fees(self) -> np.ndarray:
+        """(products,): fees of a year at list price."""
+        return np.array([product.annual_fee for product in self.products])
+
+    @cached_property
+    def fixed(self) -> np.ndarray:
+        """(products,): the part of them that is not charged by the unit."""
+        pairs = zip(self.products, self.sheets, strict=True)
+        return np.array([(s.fixed_fee or 0.0) if s and s.unit_price is not None else p.annual_fee for p, s in pairs])
+
+    @cached_property
+    def limit(self) -> np.ndarray:
+        """(products,): typical limits."""
+        return np.array([sheet.credit.limit if sheet and sheet.credit else 0.0 for sheet in self.sheets])
+
+    @cached_property
+    def funds(self) -> np.ndarray:
+        """(products,): funds-transfer rates."""
+        return np.array([funds_rate(self.catalog, product) for product in self.products])
+
+    @cached_property
+    def margin(self) -> np.ndarray:
+        """(cells, products): list margins; a credit's grows with the grade."""
+        return np.array(
+            [
+                [product.margin + (grade.margin if sheet and sheet.credit and product.side == "asset" else 0.0)
+                 for product, sheet in zip(self.products, self.sheets, strict=True)]
+                for grade, _ in self.cells
+            ]
+        )  # fmt: skip
+
+    def _typical(self, name: str) -> np.ndarray:
+        found = []
+        for product, sheet, funds in zip(self.products, self.sheets, self.funds, strict=True):
+            rate = funds + product.margin
+            found.append(np.nan if sheet is None else getattr(Typical.of(product, sheet, rate), name))
+        return np.array(found)
+
+    @cached_property
+    def coefficients(self) -> Coefficients:
+        """(cells, products), or (products,) where the client does not matter."""
+        fee_capital = self.pricing.fee_capital
+
+        def each(of: Any) -> np.ndarray:
+            return np.array([np.nan if sheet is None else of(sheet) for sheet in self.sheets], dtype=float)
+
+        return Coefficients(
+            opex=each(lambda sheet: sheet.opex),
+            cost_rate=each(lambda sheet: sheet.cost_rate),
+            unit_cost=each(lambda sheet: sheet.unit_cost / sheet.unit_price if sheet.unit_price else 0.0),
+            pd=np.array([[grade.pd] for grade, _ in self.cells]),
+            lgd=each(lambda sheet: sheet.credit.lgd if sheet.credit else 0.0),
+            ccf=each(lambda sheet: sheet.credit.ccf if sheet.credit else 0.0),
+            k=self._capital(),
+            of_balance=each(lambda sheet: 0.0 if sheet.credit else fee_capital.balance),
+            of_revenue=each(lambda sheet: 0.0 if sheet.credit else fee_capital.revenue),
+        )
+
+    @cached_property
+    def maturity(self) -> np.ndarray:
+        """(products,): effective maturity of the typical contract, years; NaN for what is no credit to a firm."""
+        return np.array(
+            [
+                effective_maturity(sheet.credit, funds + product.margin)
+                if sheet and sheet.credit and sheet.credit.asset_class == "corporate" else np.nan
+                for product, sheet, funds in zip(self.products, self.sheets, self.funds, strict=True)
+            ]
+        )  # fmt: skip
+
+    def _capital(self) -> np.ndarray:
+        """(cells, products): K, capital for one unit of exposure; 0 for what is no credit."""
+        found = np.zeros((len(self.cells), len(self.products)))
+        pd = np.array([grade.pd for grade, _ in self.cells])
+        sales = np.array([size for _, size in self.cells])
+        for at, sheet in enumerate(self.sheets):
+            if sheet is not None and sheet.credit:
+                k = sheet.credit.lgd * unit_capital(sheet.credit.asset_class, pd, sales)
+                if sheet.credit.asset_class == "corporate":
+                    k = k * maturity_factor(pd, self.maturity[at])
+                found[:, at] = k
+        return found
+
+    @cached_property
+    def list_price(self) -> np.ndarray:
+        """(cells, products, elements): money a year at list price."""
+        balance = self._typical("balance")
+        fees = np.stack([self._typical("fixed"), self._typical("charged")], axis=-1)
+        fees = np.broadcast_to(fees, (*self.margin.shape, 2))
+        return np.concatenate([(balance * self.margin)[..., None], fees], axis=-1)
+
+    @cached_property
+    def undrawn(self) -> np.ndarray:
+        """(products,): undrawn limit of the typical contract."""
+        return self._typical("undrawn")
+
+    @cached_property
+    def economics(self) -> Economics:
+        """(cells, products): a year of the typical contract at list price."""
+        balance, elements = self._typical("balance"), self.list_price
+        service = self.side == 0
+        margin = np.where(service, 0.0, elements[..., 0])
+        fees = elements[..., 1] + elements[..., 2] + np.where(service, elements[..., 0], 0.0)
+        volumes = Volumes(balance, self.undrawn, elements[..., 2], np.maximum(margin + fees, 0.0))
+        opex, expected_loss, capital = (
+            np.broadcast_to(amount, margin.shape) for amount in cost_risk_capital(self.coefficients, volumes)
+        )
+        return Economics(margin, fees, opex, expected_loss, capital, np.broadcast_to(balance, margin.shape), self.rates)
+
+    @cached_property
+    def room(self) -> np.ndarray:
+        """(cells, products, elements): how much of the list price, money a year, may be conceded.
+
+        Down to the element's floor and at most `max_concession` of it, but for a fixed fee that may be waived; nothing
+        where no benefit fits the element.
+        """
+        price = self.list_price
+        floor = np.zeros_like(price)
+        for at, sheet in enumerate(self.sheets):
+            if sheet is None:
+                continue
+            kinds = set(sheet.benefits)
+            allowed = np.array([bool(kinds & SPREADS), bool(kinds & FEES), bool(kinds)])
+            floor[:, at] = np.where(allowed, (1 - self.pricing.max_concession) * price[:, at], price[:, at])
+            if "waive" in kinds:  # a fixed fee that may be waived may go, whatever the cap
+                floor[:, at, 1] = 0.0
+            if sheet.margin_floor is not None:
+                floor[:, at, 0] = np.maximum(floor[:, at, 0], sheet.margin_floor * self._typical("balance")[at])
+            if sheet.fee_floor is not None:
+                floor[:, at, 1] = np.maximum(floor[:, at, 1], sheet.fee_floor)
+            if sheet.unit_floor is not None and sheet.unit_price:
+                at_floor = sheet.unit_floor / sheet.unit_price * price[:, at, 2]
+                floor[:, at, 2] = np.maximum(floor[:, at, 2], at_floor)
+        return np.maximum(price - floor, 0.0)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(products, products): share of what is held of the second that goes into the first when it is opened."""
+        found = np.zeros((len(self.products),) * 2)
+        for at, sheet in enumerate(self.sheets):
+            for other, share in sheet.draws_from.items() if sheet else ():
+                found[at, self.positions[other]] = share
+        return found

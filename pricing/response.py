@@ -1,0 +1,164 @@
+"""How likely a client is to accept, by what is conceded: one interface, whatever stands behind it.
+
+A response is non-decreasing in the concession `s`, the client's saving against list price in money a year. Behind it
+stands the policy's assumption here; a model learned from the bank's own offers fits the same interface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from scipy.special import expit, wrightomega
+
+from catalog import Pricing
+from catalog.prices import Assumption
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a response is a function of, beside the concession: one entry an offer.
+
+    `list_price` is money a year; `inputs` (offers, columns) encodes client and bundle for a learned response;
+    `acceptance`, where it is known, is the chance that the client accepts at list price.
+    """
+
+    list_price: np.ndarray
+    inputs: np.ndarray | None = None
+    acceptance: np.ndarray | None = None
+
+
+class Response(Protocol):
+    """Probability of acceptance. `assumption` says that it was not learned; `told` describes it in a quote."""
+
+    @property
+    def assumption(self) -> bool: ...
+
+    @property
+    def told(self) -> str: ...
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        """(offers,): between 0 and 1, non-decreasing in `s`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Logit:
+    """q(s) = 1 / (1 + exp(-(alpha + beta·x + gamma·s))), with x the offer's inputs and s in money a year."""
+
+    alpha: float
+    gamma: float
+    beta: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    assumption: bool = False
+    told: str = "logit"
+
+    def __post_init__(self) -> None:
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma {self.gamma:g} is below 0; who saves more is not less likely to accept")
+
+    def coefficients(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+        """(offers,) each: utility at list price, and what a unit of money adds to it."""
+        utility = np.full(len(offers.list_price), self.alpha)
+        if offers.inputs is not None and len(self.beta):
+            utility = utility + offers.inputs @ self.beta
+        return utility, np.full(len(utility), self.gamma)
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        utility, gamma = self.coefficients(offers)
+        q: np.ndarray = expit(utility + gamma * s)
+        return q
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """The policy's assumption as a logit: its share accepts at list price, with its elasticity there.
+
+    With q the acceptance at list price P, elasticity = dq/ds·P/q = gamma·P·(1 - q), so gamma = elasticity/(P·(1 - q)).
+    """
+
+    policy: Assumption
+    assumption: bool = True
+
+    @property
+    def told(self) -> str:
+        return (
+            f"assumed by policy, not learned: {self.policy.acceptance:.0%} accept at list price, "
+            f"elasticity {self.policy.elasticity:g}"
+        )
+
+    def coefficients(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+        """(offers,) each: utility at list price, and what a unit of money adds to it."""
+        price = offers.list_price
+        q = np.full(len(price), self.policy.acceptance) if offers.acceptance is None else offers.acceptance
+        q = np.clip(q, 1e-6, 1 - 1e-6)
+        gamma = np.divide(self.policy.elasticity, price * (1 - q), out=np.zeros(len(price)), where=price > 0)
+        return np.log(q / (1 - q)), gamma
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        utility, gamma = self.coefficients(offers)
+        q: np.ndarray = expit(utility + gamma * s)
+        return q
+
+
+def of_policy(pricing: Pricing) -> Assumed:
+    """The response of a bank that has learned none yet."""
+    return Assumed(pricing.response)
+
+
+def best_concession(
+    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, steps: int = 24
+) -> np.ndarray:
+    """(offers,): the `s` in [0, bound] that maximises q(s)·(value - keep·s); 0 where the bound is not positive.
+
+    `value` is what acceptance at list price brings, `keep` = 1 - tax. For a logit in closed form (`closed_form`), else
+    by search: the best of `steps` even steps, then golden sections between its neighbours.
+    """
+    bound = np.maximum(np.nan_to_num(bound), 0.0)
+    if isinstance(response, Logit | Assumed):
+        utility, gamma = response.coefficients(offers)
+        return np.clip(closed_form(utility, gamma, value, keep), 0.0, bound)
+    return search(lambda s: response.accepts(offers, s) * (value - keep * s), bound, steps)
+
+
+def closed_form(utility: np.ndarray, gamma: np.ndarray, value: np.ndarray, keep: float) -> np.ndarray:
+    """s* = v - (1 + W(exp(utility + gamma·v - 1)))/gamma with v = value/keep, where W is Lambert's function.
+
+    From dq/ds·(v - s) = q with dq/ds = gamma·q·(1 - q): the margin left, m = v - s, has gamma·m - 1 = exp(utility +
+    gamma·(v - m)), hence (gamma·m - 1)·exp(gamma·m - 1) = exp(utility + gamma·v - 1). Aravindakshan and Ratchford,
+    Solving Share Equations in Logit Models Using the LambertW Function, Review of Marketing Science 9 (2011).
+    W(e^x) is Wright's omega function of x, which does not overflow. Minus infinity where gamma is 0.
+    """
+    worth = value / keep
+    with np.errstate(divide="ignore", invalid="ignore"):
+        s: np.ndarray = worth - (1 + wrightomega(utility + gamma * worth - 1)) / gamma
+    return np.where(gamma > 0, s, -np.inf)
+
+
+def search(objective: Objective, bound: np.ndarray, steps: int = 24, sections: int = 60) -> np.ndarray:
+    """(offers,): where in [0, bound] the objective is largest; the first such place where it is flat."""
+    width = bound / steps
+    best, at = objective(np.zeros_like(bound)), np.zeros_like(bound)
+    for step in range(1, steps + 1):
+        there = objective(width * step)
+        better = there > best
+        best, at = np.where(better, there, best), np.where(better, width * step, at)
+    low, high = np.maximum(at - width, 0.0), np.minimum(at + width, bound)
+    golden = (5**0.5 - 1) / 2
+    one, other = high - golden * (high - low), low + golden * (high - low)
+    of_one, of_other = objective(one), objective(other)
+    for _ in range(sections):
+        left = of_one >= of_other
+        low, high = np.where(left, low, one), np.where(left, other, high)
+        fresh = np.where(left, high - golden * (high - low), low + golden * (high - low))
+        of_fresh = objective(fresh)
+        one, other = np.where(left, fresh, other), np.where(left, one, fresh)
+        of_one, of_other = np.where(left, of_fresh, of_other), np.where(left, of_one, of_fresh)
+    middle = (low + high) / 2
+    return np.where(objective(middle) > best, middle, at)
+
+
+class Objective(Protocol):
+    """What is maximised, for all offers at once."""
+
+    def __call__(self, s: np.ndarray) -> np.ndarray: ...

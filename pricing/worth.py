@@ -1,0 +1,106 @@
+"""What clients are worth by what they hold now: the economics of their positions, summed by client and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pricing.book import Book
+from pricing.economics import Coefficients, Economics, Volumes, cost_risk_capital, ratio
+
+
+@dataclass(frozen=True)
+class Held:
+    """Products held, one entry each: arrays of one length.
+
+    `product` is its position in the book and `cell` its holder's. `balance` and `limit` are money, `rate` the client's,
+    a fraction a year, `fees` money a year; NaN for what is not known.
+    """
+
+    product: np.ndarray
+    cell: np.ndarray
+    balance: np.ndarray
+    rate: np.ndarray
+    fees: np.ndarray
+    limit: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("balance", 0.0, np.inf), ("limit", 0.0, np.inf), ("rate", -0.5, 1.0)):
+            values = np.asarray(getattr(self, name), dtype=float)
+            wrong = np.flatnonzero((values < low) | (values >= high))
+            if len(wrong):
+                bounds = f"at least {low:g}" if high == np.inf else f"a fraction from {low:g} and below {high:g}"
+                raise ValueError(
+                    f"{name} {values[wrong[0]]:g} of position {wrong[0]} is not {bounds}; correct it in the positions"
+                )
+
+
+def worth(book: Book, held: Held) -> Economics:
+    """A year's economics of every position, at the client's own rate and fees.
+
+    Margin is balance·(rate - funds) for loans and balance·(funds - rate) for deposits. What is not known is the
+    product's own: its list margin, its fees, no undrawn limit; without a balance its typical one where nothing is
+    known of the position at all, else none. A product without a price sheet brings its list margin and fees alone.
+    """
+    of = book.coefficients
+    product, cell = held.product, held.cell
+    nothing = np.isnan(held.balance) & np.isnan(held.fees) & np.isnan(held.limit)
+    known = np.where(nothing, book.balance[product], np.nan_to_num(held.balance))
+    balance = np.where(np.isnan(held.balance), known, held.balance)
+    side = book.side[product]
+    margin = balance * np.where(
+        np.isnan(held.rate) | (side == 0), book.margin[cell, product], side * (held.rate - book.funds[product])
+    )
+    fees = np.where(np.isnan(held.fees), book.fees[product], held.fees)
+    limit = np.where(nothing, book.limit[product], np.nan_to_num(held.limit))
+    volumes = Volumes(
+        balance,
+        np.maximum(limit - balance, 0.0),
+        np.maximum(fees - book.fixed[product], 0.0),
+        np.maximum(margin + fees, 0.0),
+    )
+    coefficients = Coefficients(
+        **{name: np.nan_to_num(_at(values, cell, product)) for name, values in vars(of).items()}
+    )
+    opex, expected_loss, capital = cost_risk_capital(coefficients, volumes)
+    return Economics(margin, fees, opex, expected_loss, capital, balance, book.rates)
+
+
+def _at(values: np.ndarray, cell: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """The coefficient of every position, from (cells, products), (cells, 1) or (products,)."""
+    if values.ndim == 1:
+        found: np.ndarray = values[product]
+    else:
+        found = values[cell, product if values.shape[1] > 1 else 0]
+    return found
+
+
+def of_clients(economics: Economics, client: np.ndarray, clients: int) -> Economics:
+    """One entry a client, the sum of the positions whose `client` number it is."""
+    return economics.grouped(client, clients)
+
+
+def groups(clients: int, tied: Sequence[tuple[int, int]] | np.ndarray) -> np.ndarray:
+    """The number of every client's group: those tied directly or through others are one, and each client is in one."""
+    pairs = np.asarray(tied, dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(clients, clients))
+    _, labels = connected_components(graph, directed=False)
+    found: np.ndarray = labels
+    return found
+
+
+def of_groups(of_client: Economics, tied: Sequence[tuple[int, int]] | np.ndarray) -> tuple[np.ndarray, Economics]:
+    """Every client's group and the groups' economics; a client counts once, however many ways it is tied."""
+    group = groups(len(of_client.margin), tied)
+    return group, of_client.grouped(group, int(group.max(initial=-1)) + 1)
+
+
+def shares(of_client: Economics) -> np.ndarray:
+    """Every client's net income over the bank's; NaN where the bank's is not positive."""
+    incomes: Any = of_client.net_income
+    return ratio(incomes, np.sum(incomes))

@@ -1,0 +1,163 @@
+"""The price sheets as arrays, by hand, and what a bank may get wrong in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog import Catalog, CatalogError, read_catalog
+from pricing.basel import capital_share
+from pricing.book import Book, NoPriceSheetError, funds_rate
+from tests.catalog.test_errors import GOOD
+from tests.pricing.books import SHEETS, catalog, with_sheet
+
+BOOK = Book(catalog())
+
+
+def at(amounts: np.ndarray, key: str, rating: str = "B", sales: float | None = None) -> Any:
+    return amounts[BOOK.cell(rating, sales), BOOK.positions[key]]
+
+
+def test_a_deposit_earns_margin_and_fee_and_takes_capital_of_its_revenue() -> None:
+    """Margin 10,000 × 0.02 = 200, fee 60; cost 30; net (260 - 30) × 0.75 = 172.5; capital 0.15 × 260 = 39."""
+    year = BOOK.economics
+    assert at(year.contribution, "account") == pytest.approx(260)
+    assert at(year.net_income, "account") == pytest.approx(172.5)
+    assert at(year.eva, "account") == pytest.approx(172.5 - 3.9)
+
+
+def test_a_loan_to_a_firm_by_grade_and_size() -> None:
+    """The expected loss of 100,000 at PD 1 % and LGD 45 % is 450, its capital the Basel share of 100,000."""
+    year = BOOK.economics
+    assert at(year.margin, "loan") == pytest.approx(3200)  # 3 %, and 0.2 % for grade B
+    assert at(year.margin, "loan", "A") == pytest.approx(3000)
+    assert at(year.expected_loss, "loan") == pytest.approx(450)
+    # a bullet loan of 2.5 years at 6 % pays interest before: its effective maturity is a little less
+    maturity = BOOK.maturity[BOOK.positions["loan"]]
+    assert 2.3 < maturity < 2.5
+    for sales, counts_as in ((None, np.inf), (3e6, 5.0), (5e6, 5.0), (6e6, 50.0), (51e6, np.inf)):
+        k = capital_share("corporate", 0.01, 0.45, maturity, counts_as)
+        assert at(year.capital, "loan", "B", sales) == pytest.approx(float(k) * 100_000)
+
+
+def test_a_line_is_drawn_and_undrawn() -> None:
+    """4,000 drawn, 6,000 undrawn, of which 40 % will be drawn: EAD 6,400."""
+    assert at(BOOK.economics.expected_loss, "line") == pytest.approx(0.01 * 0.45 * 6400)
+    assert at(BOOK.economics.capital, "line") == pytest.approx(6400 * float(capital_share("other_retail", 0.01, 0.45)))
+
+
+def test_services_by_the_unit_cost_by_the_unit() -> None:
+    """Payroll: 600 a year are 100 fixed and 1,000 payments at 0.50, each of which costs 0.20; and 50 fixed cost."""
+    assert at(BOOK.economics.opex, "payroll") == pytest.approx(50 + 1000 * 0.2)
+    assert at(BOOK.economics.opex, "exchange") == pytest.approx(80 + 300_000 * 0.001)  # 1,200 at 0.4 % are 300,000
+    assert at(BOOK.economics.fees, "fund") == pytest.approx(160)
+
+
+def test_another_currency_is_funded_by_its_own_curve() -> None:
+    assert BOOK.funds[BOOK.positions["dollars"]] == pytest.approx(0.04)
+    assert BOOK.funds[BOOK.positions["account"]] == pytest.approx(0.6 * 0.03 + 0.4 * 0.02)
+
+
+def test_how_far_a_price_may_be_lowered() -> None:
+    room = {key: at(BOOK.room, key).tolist() for key in SHEETS}
+    assert room["account"] == pytest.approx([100, 60, 0])  # half the margin; the fee may be waived
+    assert room["loan"] == pytest.approx([1600, 0, 0])  # half of 3,200 lies above the floor of 1,500
+    assert room["payroll"] == pytest.approx([0, 60, 200])  # a floor of 40; one of 0.30 a payment
+    assert room["line"] == pytest.approx([104, 0, 0])
+    assert at(BOOK.room, "loan", "A")[0] == pytest.approx(1500)
+
+
+def test_a_catalog_without_a_price_sheet_says_so() -> None:
+    bare = catalog().model_copy(update={"pricing": None})
+    with pytest.raises(NoPriceSheetError, match="the catalog small has no price sheet, so nothing can be quoted; add"):
+        _ = Book(bare).economics
+    assert funds_rate(bare, bare.products[0]) == bare.policy.transfer_rate
+
+
+def test_a_rating_that_is_not_in_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="rating 'Z' is not in the catalog's grades, which are A, B, C; add it"):
+        BOOK.cell("Z")
+    with pytest.raises(ValueError, match="turnover -1 is below 0"):
+        BOOK.cell("A", -1.0)
+    assert BOOK.cell(None) == BOOK.cell("B")
+
+
+YAML = (
+    GOOD.replace(
+        "line: corporate\n    family: loans", "line: corporate\n    family: loans\n    side: asset\n    margin: 0.02"
+    ).replace("family: accounts", "family: accounts\n    side: deposit\n    annual_fee: 10")
+    + """\
+pricing:
+  curves: {EUR: [{years: 0.25, rate: 0.02}, {years: 10, rate: 0.03}]}
+  grades: {A: {pd: 0.01}}
+  unrated: A
+  products:
+    account:
+      funding: [{share: 1, years: 1}]
+    loan:
+      funding: [{share: 1, years: 5}]
+      credit: {asset_class: corporate, lgd: 0.45}
+      opex: 10
+"""
+)
+
+
+def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> None:
+    file = tmp_path / "bank.yaml"
+    file.write_text(YAML)
+    read = read_catalog(file)
+    assert Catalog.model_validate_json(read.model_dump_json()) == read
+    file.write_text(YAML.replace("opex: 10", "opex: 11"))
+    assert read_catalog(file).version != read.version
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rate: 0.03", "rate: 3", "curves.EUR[1].rate: 3 is not from -0.5 and below 1; write a fraction, 0.05"),
+        ("pd: 0.01", "pd: 0.0", "grades.A.pd: 0 is not above 0 and below 1; a probability of 0 or 1 has no price"),
+        ("pd: 0.01", "pd: 1", "grades.A.pd: 1 is not above 0 and below 1; a probability of 0 or 1 has no price"),
+        ("unrated: A", "unrated: B", "pricing: unrated B is not a grade; use one of A"),
+        ("unrated: A", "unrated: A\n  hurdle: 10", "hurdle: 10 is not from 0 and below 1; write a fraction, 0.05"),
+        ("years: 5}", "years: 12}", "products.loan.funding[0].years: 12 years are beyond the EUR curve, which goes "
+         "from 0.25 to 10; stay within it"),
+        ("opex: 10", "margin_floor: 0.03", "products.loan.margin_floor: 0.03 is above the list price, the product's "
+         "margin 0.02; set it to at most 0.02"),
+        ("years: 1}]", "years: 1}]\n      fee_floor: 12", "products.account.fee_floor: 12 is above the list price, a "
+         "fixed fee of 10; set it between 0 and 10"),
+        ("opex: 10", "currency: USD", "products.loan.currency: there is no rate for USD; add it to pricing.rates"),
+        ("opex: 10", "currency: USD", "products.loan.currency: there is no curve for USD; add it to pricing.curves"),
+        ("opex: 10", "currency: Euro", "products.loan.currency: the text 'Euro' is not a currency; write its three"),
+        ("curves: {EUR:", "curves: {USD:", "pricing.curves: there is no curve for EUR, the catalog's currency; add"),
+        ("share: 1, years: 1}", "share: 0.5, years: 1}", "products.account.funding: the shares add up to 0.5 and not"),
+        ("      credit: {asset_class: corporate, lgd: 0.45}\n", "", "products.loan: lends and has no credit; add"),
+        ("lgd: 0.45", "lgd: 45", "products.loan.credit.lgd: 45 is not at most 1; correct it"),
+        ("lgd: 0.45", "lgdd: 0.45", "products.loan.credit.lgdd: is not a field of a credit; did you mean lgd?"),
+        ("corporate, lgd", "corporat, lgd", "credit.asset_class: the text 'corporat' is not known; did you mean corp"),
+        ("    loan:\n      funding", "    laon:\n      funding", "products.laon: there is no product laon; did you"),
+        ("unrated: A", "unrated: A\n  turnover: sex", "pricing.turnover: sex is protected by policy and may not move"),
+        ("opex: 10", "unit_price: 1\n      unit_floor: 2", "unit_floor 2 is above the list price, unit_price 1; set"),
+        ("opex: 10", "opex: -10", "products.loan.opex: -10 is not at least 0; correct it"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_price_sheet_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert YAML.count(old) == 1
+    file = tmp_path / "bank.yaml"
+    file.write_text(YAML.replace(old, new))
+    with pytest.raises(CatalogError) as caught:
+        read_catalog(file)
+    assert message in str(caught.value)
+
+
+def test_a_sheet_may_be_missing_and_then_brings_nothing_known() -> None:
+    book = Book(catalog(products={"card": SHEETS["card"]}))
+    assert np.isnan(book.economics.eva[0, book.positions["loan"]])
+    assert book.economics.eva[0, book.positions["card"]] == pytest.approx((24 - 2) * 0.75 - 0.1 * 0.15 * 24)
+
+
+def test_a_floor_may_not_be_undercut_by_a_sheets_own_cap() -> None:
+    book = Book(catalog(products=with_sheet("account", margin_floor=0.019), max_concession=0.9))
+    assert book.room[0, 0] == pytest.approx([10_000 * 0.001, 60, 0])

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.prices import Credit, Point, Slice
+from pricing.transfer import average_balance, blended, effective_maturity, outstanding, price_of_funds
+
+CURVE = (Point(years=0.25, rate=0.02), Point(years=1.0, rate=0.022), Point(years=5.0, rate=0.03))
+
+
+def credit(term_years: float, amortisation: str) -> Credit:
+    return Credit(asset_class="corporate", lgd=0.4, term_years=term_years, amortisation=amortisation)
+
+
+def test_between_two_points_the_price_of_funds_lies_on_the_straight_line() -> None:
+    assert price_of_funds(CURVE, 1.0) == pytest.approx(0.022)
+    assert price_of_funds(CURVE, 2.0) == pytest.approx(0.022 + 0.008 / 4)
+
+
+@pytest.mark.parametrize("years", [0.1, 6.0])
+def test_a_tenor_beyond_the_curve_is_refused(years: float) -> None:
+    with pytest.raises(ValueError, match=f"tenor {years:g} years is beyond the curve, which goes from 0.25 to 5 years"):
+        price_of_funds(CURVE, years)
+
+
+def test_a_deposit_is_worth_more_the_more_of_it_stays() -> None:
+    sticky = (Slice(share=0.7, years=5.0), Slice(share=0.3, years=0.25))
+    volatile = (Slice(share=0.2, years=5.0), Slice(share=0.8, years=0.25))
+    assert blended(CURVE, sticky) == pytest.approx(0.7 * 0.03 + 0.3 * 0.02)
+    assert blended(CURVE, volatile) == pytest.approx(0.2 * 0.03 + 0.8 * 0.02)
+
+
+def test_a_mortgage_is_paid_back_as_in_the_textbook() -> None:
+    """Fabozzi, Bond Markets, level-payment mortgages: 100,000 at 8.125 % over 360 months, paid 742.50 a month."""
+    left = 100_000 * outstanding(credit(30.0, "annuity"), 0.08125)
+    interest = left[0] * 0.08125 / 12
+    assert round(interest, 2) == 677.08
+    assert round(left[0] - left[1] + interest, 2) == 742.50
+    assert round(left[1], 2) == 99_934.59
+
+
+def test_equal_parts_of_the_principal() -> None:
+    assert outstanding(credit(1.0, "linear"), 0.05) == pytest.approx(1 - np.arange(12) / 12)
+    assert average_balance(credit(1.0, "linear"), 0.05) == pytest.approx(6.5 / 12)
+    assert average_balance(credit(0.5, "linear"), 0.05) == pytest.approx(
+        (1 + 5 / 6 + 4 / 6 + 3 / 6 + 2 / 6 + 1 / 6) / 12
+    )
+    assert average_balance(credit(0.5, "none"), 0.05) == 1.0
+
+
+def test_effective_maturity_weighs_the_payments() -> None:
+    assert effective_maturity(credit(3.0, "none"), 0.0) == pytest.approx(3.0)
+    assert effective_maturity(credit(3.0, "linear"), 0.0) == pytest.approx((1 + 36) / 2 / 12)
+    assert effective_maturity(credit(0.25, "none"), 0.0) == 1.0
+    assert effective_maturity(credit(30.0, "annuity"), 0.05) == 5.0
+
+
+@given(st.floats(0.1, 40), st.sampled_from(["none", "linear", "annuity"]), st.floats(-0.01, 0.4))
+def test_what_is_outstanding_falls_from_all_to_the_last_instalment(years: float, kind: str, rate: float) -> None:
+    left = outstanding(credit(years, kind), rate)
+    assert left[0] == pytest.approx(1.0)
+    assert (np.diff(left) <= 1e-12).all()
+    assert left[-1] > 0
+    assert 0 < average_balance(credit(years, kind), rate) <= 1

@@ -1,0 +1,79 @@
+"""The choice model on openings that a rule decides: what it learns, and what it says of products it does not know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from catalog import Catalog, Product
+from features import ProfileMatrix, dictionary, profile_matrices
+from tests.made import CATALOG, LAST_DAY, QUICK, bank
+from training import Candidates
+from training.candidates import Encoding
+from training.choice import Choice, Openings, fit
+from training.population import Population
+from training.sample import fold
+
+
+def candidates(catalog: Catalog = CATALOG) -> tuple[Candidates, np.ndarray]:
+    """Candidates of the made bank's clients over a catalog, and their profiles in the columns of the made one."""
+    some = bank(200)
+    profiles = ProfileMatrix.join(list(profile_matrices(some, CATALOG, LAST_DAY)))
+    encoding = Encoding.of(dictionary(some, CATALOG), profiles.categories, CATALOG)
+    aligned = profiles.align(encoding.columns, encoding.categories)
+    population = Population.of(aligned, encoding.products)
+    names = [product.product_id for product in catalog.products]
+    return Candidates(encoding, catalog, population.for_products(encoding.products, names)), aligned.values
+
+
+def openings(values: np.ndarray, products: int, seed: int = 0) -> Openings:
+    """Openings of which the tenure decides: short, the first product; long, the second."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, len(values), 1_000)
+    product = np.where(values[rows, 0] > np.nanmedian(values[:, 0]), 1, 0)
+    return Openings(values[rows], product, fold(rows.astype(str), QUICK.folds))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[dict[int | None, Choice], Candidates, np.ndarray]:
+    made, values = candidates()
+    code = made.encoding.columns.index("tenure_months")
+    values = np.concatenate([values[:, code : code + 1], values[:, 1:]], axis=1)
+    return fit(openings(values, len(CATALOG.products)), len(CATALOG.products), [], QUICK), made, values
+
+
+def test_the_shares_of_a_clients_candidates_add_up_to_one(fitted) -> None:
+    models, made, values = fitted
+    reached = np.random.default_rng(1).random((len(values), len(CATALOG.products))) < 0.6
+    share = models[None].log_share(made, values, reached, 1)
+    assert (np.isnan(share) == ~reached).all()
+    sums = np.nansum(np.exp(share), axis=1)
+    assert sums[reached.any(axis=1)] == pytest.approx(1.0)
+
+
+def test_it_learns_who_opens_what(fitted) -> None:
+    models, made, values = fitted
+    assert set(models) == {*range(QUICK.folds), None}
+    everything = np.ones((len(values), len(CATALOG.products)), dtype=bool)
+    long = values[:, 0] > np.nanmedian(values[:, 0])
+    for model in models.values():
+        best = np.nanargmax(model.log_share(made, values, everything, 1), axis=1)
+        assert (best == long).mean() > 0.95
+
+
+def test_a_product_that_it_was_not_trained_with_has_no_share() -> None:
+    new = Product(product_id="new", name="New", line=CATALOG.products[0].line, family="new")
+    catalog = CATALOG.model_copy(update={"products": (new, *CATALOG.products)})
+    made, values = candidates(Catalog.model_validate(catalog.model_dump()))
+    model = fit(openings(values, len(CATALOG.products)), len(CATALOG.products), [], QUICK)[None]
+    share = model.log_share(made, values, np.ones((len(values), len(made.catalog.products)), dtype=bool), 1)
+    assert np.isnan(share[:, 0]).all()
+    assert np.exp(share[:, 1:]).sum(axis=1) == pytest.approx(1.0)
+
+
+def test_too_few_openings_make_no_choice_model() -> None:
+    _, values = candidates()
+    few = openings(values, len(CATALOG.products))
+    few = Openings(few.x[:40], few.product[:40], few.part[:40])
+    assert fit(few, len(CATALOG.products), [], QUICK) == {}
+    assert fit(openings(values, 8), len(CATALOG.products), [], QUICK.model_copy(update={"choice_rounds": 0})) == {}

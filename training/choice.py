@@ -1,0 +1,85 @@
+"""Which product is opened next, given that something is: one multiclass LightGBM over those who opened something.
+
+The adoption model judges every product by itself; this one weighs a client's products against each other, as a
+conditional choice among the candidates does (McFadden 1974, Conditional logit analysis of qualitative choice behavior).
+Both views together order better than either; `training.adoption` calibrates them into one probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+
+from training.candidates import Candidates
+from training.parameters import Parameters
+
+LEAST_A_PRODUCT = 10  # openings, of the clients that a fold is trained on: fewer teach trees nothing
+MORE_ROUNDS = 1.2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model; its classes are the products of the encoding that candidates are made with."""
+
+    booster: lgb.Booster
+
+    def log_share(self, candidates: Candidates, values: np.ndarray, reached: np.ndarray, threads: int) -> np.ndarray:
+        """(clients, products): log of each candidate's share of the client's next opening.
+
+        NaN for a product that is not reached, and for one that the model was not trained with.
+        """
+        known = reached & (candidates.trained_as >= 0)
+        if not known.any():
+            return np.full(reached.shape, np.nan)
+        score = np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads)).reshape(len(values), -1)
+        weight = np.exp(score - score.max(axis=1, keepdims=True))[:, candidates.trained_as] * known
+        total = weight.sum(axis=1, keepdims=True)
+        share: np.ndarray = np.log(weight, out=np.full(reached.shape, np.nan), where=weight > 0)
+        return share - np.log(total, out=np.zeros_like(total), where=total > 0)
+
+
+@dataclass(frozen=True)
+class Openings:
+    """Rows of those who opened something: `x` profiles in the encoding's columns, `product` opened, `part` the fold."""
+
+    x: np.ndarray
+    product: np.ndarray
+    part: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[Openings]) -> Openings:
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "product", "part")))
+
+
+def fit(openings: Openings, products: int, categorical: list[int], parameters: Parameters) -> dict[int | None, Choice]:
+    """A model without each fold's clients, by the fold, and that of all under None; empty where too few opened, or
+    where there is but one product to choose."""
+    folds = range(parameters.folds)
+    inside = [np.flatnonzero(openings.part != part) for part in folds]
+    outside = [np.flatnonzero(openings.part == part) for part in folds]
+    if (
+        parameters.choice_rounds == 0
+        or products < 2
+        or min(map(len, inside)) < LEAST_A_PRODUCT * products
+        or not all(map(len, outside))
+    ):
+        return {}
+    settings = {**parameters.lightgbm("multiclass"), "num_class": products}
+    data = lgb.Dataset(
+        openings.x, openings.product, categorical_feature=categorical, params=settings, free_raw_data=False
+    ).construct()
+    models: dict[int | None, Choice] = {}
+    rounds = []
+    for part in folds:
+        booster = lgb.train(
+            settings, data.subset(inside[part].tolist()), parameters.choice_rounds,
+            valid_sets=[data.subset(outside[part].tolist())],
+            callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
+        )  # fmt: skip
+        models[part] = Choice(booster)
+        rounds.append(booster.best_iteration or parameters.choice_rounds)
+    models[None] = Choice(lgb.train(settings, data, max(1, round(float(np.mean(rounds)) * MORE_ROUNDS))))
+    return models
