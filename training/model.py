@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 ADOPTION, CHOICE, ORDER = "adoption.txt", "choice.txt", "ranking.txt"
 MODEL, CATALOG = "model.json", "catalog.json"
 CLIENTS = 2_000  # clients a step: their candidate rows are about 60 MB
+SIDE_BY_SIDE = 100  # clients a step where threads share the work: with larger arrays they wait for the system's memory
 
 
 class ArtifactError(ValueError):
@@ -93,7 +94,7 @@ class Model:
 
         `values` and `peers` are what `align(…).values` and `candidates.peer_groups` return.
         """
-        blocks = list(slices(len(values), CLIENTS))
+        blocks = list(slices(len(values), SIDE_BY_SIDE))
 
         def of(block: slice) -> Ranking:
             slate = candidates.slate(values[block])
