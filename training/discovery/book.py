@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from catalog import Catalog, Kind
-from features import Bank, C, day_number, profile_matrices
+from features import Bank, C, ProfileMatrix, day_number, profile_matrices
 from features.dictionary import by_group
 from training.candidates import Gates
 
@@ -94,14 +94,15 @@ class Book:
 
 def _known_of(bank: Bank, catalog: Catalog, as_of: dt.date, ids: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Of the clients in the order of `ids`: which products they may have, and their attributes, unknown ones as NaN."""
-    attributes = {feature.name for feature in by_group(bank, catalog)["demographics"]} - {_SEASON}
-    found, may, values = [], [], []
+    names = [feature.name for feature in by_group(bank, catalog)["demographics"] if feature.name != _SEASON]
+    may, parts = [], []
     for profiles in profile_matrices(bank, catalog, as_of):
-        found.append(profiles.client_ids)
         may.append(Gates(catalog.products, profiles).open(profiles.values))
-        values.append(profiles.values[:, [index for index, name in enumerate(profiles.columns) if name in attributes]])
-    order = pd.Index(np.concatenate(found)).get_indexer(ids)
-    return np.ascontiguousarray(np.concatenate(may)[order].T), np.concatenate(values)[order]
+        categories = {name: texts for name, texts in profiles.categories.items() if name in names}
+        parts.append(profiles.align([name for name in names if name in profiles.columns], categories))
+    known = ProfileMatrix.join(parts)
+    order = pd.Index(known.client_ids).get_indexer(ids)
+    return np.ascontiguousarray(np.concatenate(may)[order].T), known.values[order]
 
 
 def segments(attributes: np.ndarray, has: np.ndarray) -> np.ndarray:
