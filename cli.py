@@ -344,6 +344,51 @@ def rank(
 
 
 @app.command()
+def discover(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="YAML file for the proposals, outside the catalog.")],
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    top: Annotated[int, typer.Option(help="The best so many bundles, and as many linked offers.", min=1)] = 20,
+    least_support: Annotated[
+        float, typer.Option(help="Share of the clients of a kind who must have a set of products.")
+    ] = 0.001,
+    least_lift: Annotated[
+        float, typer.Option(help="What the lower end of the lift's interval must pass; 1 is mere popularity.")
+    ] = 1.2,
+    window_days: Annotated[int, typer.Option(help="Opened within so many days is opened together.")] = 61,
+    look_back_days: Annotated[int, typer.Option(help="How far back openings count.")] = 730,
+    most_products: Annotated[int, typer.Option(help="Products of a proposal, at most.")] = 4,
+) -> None:
+    """Propose new bundles from what clients hold and open together; a person decides on them.
+
+    Looks at products of one client, and of clients tied by links (staff and employer, firm and owner). What the
+    popularity of the parts within segments of clients explains is dropped, and so is what the catalog has. For each
+    proposal: how many have it, the lift and its interval, whom it would reach, and what that is worth at most.
+
+    The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog: docs/discovery.md.
+    """
+    from features import Bank
+    from training.discovery import Settings, outside, tables, write_proposal
+    from training.discovery import discover as search
+
+    settings = Settings(least_support, least_lift, window_days, look_back_days, most_products)
+    sold, place = read_catalog(catalog), outside(out, catalog)
+    with _steps("Discovering") as step:
+        found = search(Bank.open(data), sold, _day(as_of), settings, step)
+    shown = found.top(top)
+    write_proposal(shown, sold, place)
+    for table in tables(shown, sold):
+        console.print(table)
+    console.print(
+        f"{len(shown.bundles)} of {len(found.bundles)} bundles and {len(shown.linked)} of {len(found.linked)} linked "
+        f"offers, of {found.trials:,} sets tried among {found.clients:,} clients on {found.as_of}, are in {out}. "
+        "The catalog is as it was.",
+        highlight=False,
+    )
+
+
+@app.command()
 def recommend(
     client: Annotated[str, typer.Argument(help="The client's id.")],
     data: Annotated[

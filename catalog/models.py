@@ -123,6 +123,11 @@ class Product(Model):
     attributes: dict[Id, Number] = {}
     why: Text = ""
 
+    @property
+    def yearly_worth(self) -> float:
+        """What one brings a year where nothing of its own is known, before cost, risk and capital."""
+        return self.margin * self.balance + self.annual_fee
+
 
 class Bundle(Model):
     """One or more products offered together, the lead product first; `where` as for a product."""

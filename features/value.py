@@ -155,7 +155,7 @@ def _earned(known: Tables, catalog: Catalog, as_of: dt.date) -> Frame:
 
 def _assumed(known: Tables, catalog: Catalog) -> Frame:
     """A year's contribution of the products held, each with its typical balance: what is left without positions."""
-    worth = {p.product_id: p.balance * p.margin + p.annual_fee for p in catalog.products}
+    worth = {product.product_id: product.yearly_worth for product in catalog.products}
     held = _open_products(known)
     return (
         held.select(C.CLIENT, lookup(C.PRODUCT, worth).alias("contribution"))

@@ -123,6 +123,33 @@ def test_a_simulated_bank_passes_the_check(sheaf: Sheaf) -> None:
     assert sheaf("simulate", "bank", "--clients", "50", "--months", "3", "--overwrite").code == 0
 
 
+def test_bundles_are_proposed_and_the_catalog_stays_as_it_was(sheaf: Sheaf, made_folder: Path) -> None:
+    tables = frames(3_000)
+    joint = tables["holdings"].query("product_id == 'exchange'").assign(product_id="overdraft")
+    tables["holdings"] = pd.concat([tables["holdings"], joint]).drop_duplicates(
+        ["client_id", "product_id", "opened_on"]
+    )
+    bank = write(Path("bank"), tables)
+    catalog = Path("catalog") / "all.yaml"
+    catalog.parent.mkdir()
+    before = write_catalog(catalog).read_bytes()
+    asked = ["discover", "--data", bank, "--catalog", "catalog"]
+    told = sheaf(*asked, "--out", "proposals/new.yaml", "--top", "3")
+    assert told.code == 0, told.err
+    assert "New bundles" in told.out
+    assert re.search(r"1 of 1 bundles and 0 of 0 linked offers, of \d+ sets tried among 3,000 clients on 2025-12-31, "
+                     r"are in proposals/new.yaml\. The catalog is as it was\.", told.out)  # fmt: skip
+    assert re.search("exchange_with_overdraft|overdraft_with_exchange", Path("proposals/new.yaml").read_text())
+    inside = sheaf(*asked, "--out", "catalog/new.yaml")
+    assert (inside.code, "is part of the catalog, which only a person changes" in inside.err) == (1, True)
+    early = sheaf(*asked, "--out", "other.yaml", "--as-of", "1999-01-01")
+    assert (early.code, "no client is active on 1999-01-01" in early.err) == (1, True)
+    unmeant = sheaf(*asked, "--out", "other.yaml", "--least-support", "5")
+    assert (unmeant.code, "least_support is 5, which is no share" in unmeant.err) == (1, True)
+    assert catalog.read_bytes() == before
+    assert {path.name for path in Path.cwd().iterdir()} == {"bank", "catalog", "mlruns", "proposals"}
+
+
 @pytest.mark.usefixtures("champion")
 def test_cohorts_say_who_is_trained_on(sheaf: Sheaf, bank: list[str | Path], made_folder: Path) -> None:
     ids = frames()["clients"]["client_id"][:400]
@@ -145,11 +172,12 @@ def test_cohorts_say_who_is_trained_on(sheaf: Sheaf, bank: list[str | Path], mad
         assert (ended.code, message in ended.err) == (1, True), ended.err
 
 
-@pytest.mark.parametrize("verb", ["check", "profile", "train", "rank", "recommend"])
+@pytest.mark.parametrize("verb", ["check", "discover", "profile", "train", "rank", "recommend"])
 @pytest.mark.usefixtures("champion")
 def test_a_folder_that_is_not_there_is_named(sheaf: Sheaf, verb: str) -> None:
     options: dict[str, list[str]] = {
         "check": ["nowhere"],
+        "discover": ["--data", "nowhere", "--out", "r.parquet"],
         "profile": ["--data", "nowhere", "--out", "p.parquet"],
         "train": ["--data", "nowhere"],
         "rank": ["--data", "nowhere", "--as-of", "2025-11-30", "--out", "r.parquet"],
@@ -162,13 +190,14 @@ def test_a_folder_that_is_not_there_is_named(sheaf: Sheaf, verb: str) -> None:
     assert not Path("p.parquet").exists()
 
 
-@pytest.mark.parametrize("verb", ["check", "profile", "train", "rank", "recommend", "serve"])
+@pytest.mark.parametrize("verb", ["check", "discover", "profile", "train", "rank", "recommend", "serve"])
 @pytest.mark.usefixtures("champion")
 def test_a_bad_catalog_is_told_with_its_line(sheaf: Sheaf, made_folder: Path, verb: str) -> None:
     Path("catalog.yaml").write_text("products:\n  card: {name: Card, line: space, family: f, where: {age: 3}}\n")
     data: list[str | Path] = ["--data", made_folder / "bank"]
     options: dict[str, list[str | Path]] = {
         "check": [made_folder / "bank"],
+        "discover": [*data, "--out", "r.yaml"],
         "profile": [*data, "--out", "p.parquet"],
         "train": data,
         "rank": [*data, "--as-of", "2025-11-30", "--out", "r.parquet"],
@@ -351,7 +380,9 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 
 def test_these_are_the_verbs() -> None:
-    assert VERBS == ["check", "demo", "profile", "quote", "rank", "recommend", "serve", "simulate", "train", "tune"]
+    assert VERBS == [
+        "check", "demo", "discover", "profile", "quote", "rank", "recommend", "serve", "simulate", "train", "tune"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from catalog import Bundle, Catalog, Line, Product, Range
-from features import UNSEEN, Feature
+from features import UNSEEN, Feature, ProfileMatrix
 from training.population import HELD, KIND, PEERS, Population
 
 # Of what is known product by product, this speaks for other products too, so the models see it for all of them:
@@ -98,13 +98,13 @@ class Pairs:
     item: np.ndarray
 
 
-class _Gates:
+class Gates:
     """Who may have each of several items: conditions on encoded columns, each worked out once for all that state it.
 
     A column that profiles lack, or a value that is not known, excludes nobody.
     """
 
-    def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding):
+    def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding | ProfileMatrix):
         column_at = {name: index for index, name in enumerate(encoding.columns)}
         stated: dict[tuple[int, Range | tuple[str, ...]], list[int]] = {}  # (column, condition) -> items
         for number, item in enumerate(items):
@@ -181,8 +181,8 @@ class Candidates:
         self._client = np.array([self._column[name] for name in encoding.client_columns], dtype=int)
         self._static = self._product_numbers()
         self._width = len(encoding.product_columns)
-        self._product_gates = _Gates(products, encoding)
-        self._offer_gates = _Gates(self.offers, encoding)
+        self._product_gates = Gates(products, encoding)
+        self._offer_gates = Gates(self.offers, encoding)
         self._affinity = self.population.affinity.astype(np.float32)
         among = (self.population.holds, self.population.opened)
         everyone = [np.broadcast_to(share[-1], share.shape) for share in among]

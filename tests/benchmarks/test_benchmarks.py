@@ -9,12 +9,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import profiles
+from benchmarks import discovery, profiles
 from benchmarks.measure import Figure, in_turns, median_ratio
 from benchmarks.profile_query import query
 from benchmarks.santander import __main__ as santander
 from catalog import DEFAULT, read_catalog
 from features.tables import connect
+from simulation.behaviour import read_behaviour
 
 
 def test_average_precision_counts_the_first_seven_and_divides_by_what_was_opened():
@@ -70,7 +71,28 @@ def test_a_difference_between_query_and_profile_is_named(tmp_path):
         profiles.check_equal(profiles.by_sheaf(tmp_path, sold), connect().sql(wrong).to_arrow_table(), tmp_path, sold)
 
 
-@pytest.mark.parametrize("module", ["profiles", "rank", "serving", "simulated", "simulation"])
+def test_ties_are_read_from_what_the_simulation_draws_from():
+    tied = discovery.tied(read_behaviour("retail"), ["credit_card", "debit_card", "mortgage", "overdraft"])
+    assert ("credit_card", "debit_card") in tied  # a need for travel acts on holders of a debit card
+    assert ("credit_card", "overdraft") in tied  # a squeeze, of young people with a middle income
+    assert ("debit_card", "mortgage") not in tied
+    apart = discovery.can_both
+    retail = read_behaviour("retail")
+    assert apart(retail, "need.wealth & prime", "need.wealth & high")
+    assert not apart(retail, "need.wealth & prime", "need.wealth & senior")
+    assert not apart(retail, "need.travel & low", "need.travel & !low")
+    assert not apart(retail, "rating.D & low", "rating.E & low")
+    linked = discovery.linked_ties()
+    assert ("employer", "payroll_agency", "payroll_account") in linked
+    assert ("owner", "life_insurance", "leasing") in linked  # the owner is the linked client, the firm borrows
+    assert ("owner", "leasing", "life_insurance") not in linked
+    assert {
+        ("group", "cash_management", "cash_management"),
+        ("supplier", "letter_of_credit", "cross_border_payments"),
+    } <= linked
+
+
+@pytest.mark.parametrize("module", ["discovery", "profiles", "rank", "serving", "simulated", "simulation"])
 def test_every_benchmark_says_what_it_compares(module):
     app = typer.Typer()
     app.command()(importlib.import_module(f"benchmarks.{module}").main)
