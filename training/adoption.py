@@ -14,12 +14,12 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from training.boosting import cross_fit
 from training.candidates import Candidates, Slate
 from training.choice import Choice
 from training.parameters import Parameters
 
 TINY = 1e-6
-MORE_ROUNDS = 1.2
 OPENINGS_A_LEAF = 500
 LEAVES = (31, 127)  # of the adoption model's trees
 
@@ -166,20 +166,17 @@ def fit(
     data = lgb.Dataset(
         rows.x, rows.opened, weight=rows.weight, categorical_feature=categorical, params=settings, free_raw_data=False
     ).construct()
-    boosters: dict[int | None, lgb.Booster] = {}
-    log_odds = np.empty(len(rows.opened))
     for part in range(parameters.folds):
-        outside = np.flatnonzero(rows.part == part)
-        inside = np.flatnonzero(rows.part != part)
-        if not len(outside) or not 0 < rows.opened[inside].mean() < 1:
+        inside = rows.part != part
+        if inside.all() or not 0 < rows.opened[inside].mean() < 1:
             raise ValueError(
                 f"fold {part + 1} of {parameters.folds} has no client, or the other folds no openings or nothing else; "
                 "train on more clients or days, or on fewer folds"
             )
-        boosters[part] = lgb.train(
-            settings, data.subset(inside.tolist()), parameters.rounds, valid_sets=[data.subset(outside.tolist())],
-            callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
-        )  # fmt: skip
+    boosters, rounds = cross_fit(settings, data, rows.part, parameters.rounds, parameters)
+    log_odds = np.empty(pairs)
+    for part in range(parameters.folds):
+        outside = np.flatnonzero(rows.part == part)
         log_odds[outside] = boosters[part].predict(rows.x[outside], raw_score=True, num_threads=parameters.threads)
     choices = choices or {}
     calibration = Calibration.fit(log_odds, rows.opened, rows.weight)
@@ -187,10 +184,7 @@ def fit(
     together = Calibration()
     if choices and len(told):
         together = Calibration.fit(log_odds[told], rows.opened[told], rows.weight[told], rows.log_share[told])
-    rounds = float(np.mean([booster.best_iteration or parameters.rounds for booster in boosters.values()]))
-    # A model of everybody has more to learn from than one that lacks a fold, so it may go on for longer.
-    final = lgb.train(settings, data, max(1, round(rounds * MORE_ROUNDS)))
-    made = {part: Adoption(booster, calibration) for part, booster in {**boosters, None: final}.items()}
+    made = {part: Adoption(booster, calibration) for part, booster in boosters.items()}
     if together.share > 0:
         made = {part: replace(of, choice=choices[part], together=together) for part, of in made.items()}
     return CrossFitted(made.pop(None), made, rounds)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
+from training.boosting import cross_fit
 from training.candidates import Candidates
 from training.parameters import Parameters
 
 LEAST_A_PRODUCT = 10  # openings, of the clients that a fold is trained on: fewer teach trees nothing
-MORE_ROUNDS = 1.2
 
 
 @dataclass(frozen=True)
@@ -57,29 +57,13 @@ class Openings:
 def fit(openings: Openings, products: int, categorical: list[int], parameters: Parameters) -> dict[int | None, Choice]:
     """A model without each fold's clients, by the fold, and that of all under None; empty where too few opened, or
     where there is but one product to choose."""
-    folds = range(parameters.folds)
-    inside = [np.flatnonzero(openings.part != part) for part in folds]
-    outside = [np.flatnonzero(openings.part == part) for part in folds]
-    if (
-        parameters.choice_rounds == 0
-        or products < 2
-        or min(map(len, inside)) < LEAST_A_PRODUCT * products
-        or not all(map(len, outside))
-    ):
+    of_fold = [int((openings.part == part).sum()) for part in range(parameters.folds)]
+    others = len(openings.part) - max(of_fold)
+    if parameters.choice_rounds == 0 or products < 2 or others < LEAST_A_PRODUCT * products or not all(of_fold):
         return {}
     settings = {**parameters.lightgbm("multiclass"), "num_class": products}
     data = lgb.Dataset(
         openings.x, openings.product, categorical_feature=categorical, params=settings, free_raw_data=False
     ).construct()
-    models: dict[int | None, Choice] = {}
-    rounds = []
-    for part in folds:
-        booster = lgb.train(
-            settings, data.subset(inside[part].tolist()), parameters.choice_rounds,
-            valid_sets=[data.subset(outside[part].tolist())],
-            callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
-        )  # fmt: skip
-        models[part] = Choice(booster)
-        rounds.append(booster.best_iteration or parameters.choice_rounds)
-    models[None] = Choice(lgb.train(settings, data, max(1, round(float(np.mean(rounds)) * MORE_ROUNDS))))
-    return models
+    boosters, _ = cross_fit(settings, data, openings.part, parameters.choice_rounds, parameters)
+    return {part: Choice(booster) for part, booster in boosters.items()}

@@ -16,6 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 LIGHTGBM = {"adoption": "binary", "choice": "multiclass", "ranking": "lambdarank"}  # fields of its own, and objectives
 
+_FIRST_STAGE = {"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 127, "cat_smooth": 20.0}
+
 
 class ParameterError(ValueError):
     """A parameter that cannot be used; the message names the file, the field and what it may be."""
@@ -35,26 +37,18 @@ class Parameters(BaseModel):
     rounds: int = Field(800, ge=1, description="most boosting rounds of the adoption model")
     patience: int = Field(30, ge=1, description="rounds without a better validation loss after which boosting stops")
     adoption: dict[str, Any] = {
+        **_FIRST_STAGE,
         "learning_rate": 0.05,
         "min_data_in_leaf": 100,
         "feature_fraction": 0.4,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "lambda_l2": 5.0,
-        "max_bin": 127,
-        "cat_smooth": 20.0,
     }
     choice_rounds: int = Field(30, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
     choice: dict[str, Any] = {
+        **_FIRST_STAGE,
         "learning_rate": 0.25,
         "num_leaves": 15,
         "min_data_in_leaf": 30,
         "feature_fraction": 0.3,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "lambda_l2": 5.0,
-        "max_bin": 127,
-        "cat_smooth": 20.0,
     }
     ranking_rounds: int = Field(200, ge=0, description="most boosting rounds of the ranking model; 0 leaves it out")
     ranking: dict[str, Any] = {
