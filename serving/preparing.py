@@ -20,7 +20,9 @@ from training.model import Model
 from training.registry import need_champion
 from training.sample import last_day
 
-FOLDER = Path("mlruns/serving")
+_CODE = Path(__file__).resolve().parents[1]
+# A built bento holds what it serves beside its code; else it is the current folder that has it.
+FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 
 

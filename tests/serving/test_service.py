@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +20,8 @@ from jsonschema import validate
 
 from catalog import Line
 from serving import ANSWER
-from tests.conftest import WholeLine
+from serving.preparing import FOLDER
+from tests.conftest import ROOT, WholeLine
 
 
 def post(service: str, body: Any) -> httpx.Response:
@@ -201,3 +210,47 @@ def test_callers_at_the_same_time_get_their_own_answers(service: str, line: Whol
         answers = list(pool.map(lambda client: post(service, {"client_id": client}).json(), clients))
     for client, answer in zip(clients, answers, strict=True):
         assert ANSWER.validate_python(answer) == line.recommender.recommend(client)
+
+
+def test_a_built_bento_serves_away_from_its_source(line: WholeLine, tmp_path: Path, client_id: str) -> None:
+    source = tmp_path / "source"
+    for room in ("catalog", "features", "pricing", "training", "serving"):
+        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("bentofile.yaml", "requirements.lock"):
+        shutil.copy(ROOT / file, source)
+    shutil.copytree(line.folder / FOLDER, source / FOLDER)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
+    bentoml = [sys.executable, "-P", "-m", "bentoml"]
+    built = subprocess.run(
+        [*bentoml, "build", "--output", "tag"], cwd=source, env=environment, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    shutil.rmtree(source)
+    [src] = (tmp_path / "bentoml").glob("bentos/sheaf/*/src")
+    assert {path.name for path in src.iterdir() if path.is_dir()} == {
+        "catalog", "features", "pricing", "training", "serving", "mlruns"
+    }  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = [*bentoml, "serve", "sheaf:latest", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(serve, cwd=elsewhere, env=environment, start_new_session=True) as process:
+        try:
+            reply = _once_it_answers(f"http://127.0.0.1:{port}", {"client_id": client_id, "k": 3})
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+    assert ANSWER.validate_python(reply.json()) == line.recommender.recommend(client_id, k=3)
+
+
+def _once_it_answers(service: str, body: Any, seconds: float = 60) -> httpx.Response:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return post(service, body)
+        except httpx.TransportError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
