@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from catalog import Bundle, Catalog, Line, Product, Range
 from features import UNSEEN, Feature, ProfileMatrix
+from training.co_openings import CoOpenings
 from training.population import HELD, KIND, PEERS, Population
 
 # Of what is known product by product, this speaks for other products too, so the models see it for all of them:
@@ -162,6 +163,7 @@ class Candidates:
     encoding: Encoding
     catalog: Catalog
     population: Population
+    co_openings: CoOpenings
     offers: tuple[Bundle, ...] = field(init=False)
     positions: dict[str, int] = field(init=False)  # of products by their id
     parts: np.ndarray = field(init=False)  # (offers, products): 1 where the offer holds the product
@@ -242,13 +244,6 @@ class Candidates:
             products = np.flatnonzero(row)
             slots[index, : len(products)] = products
         return slots
-
-    @cached_property
-    def tie_within(self) -> np.ndarray:
-        """(offers,): mean affinity between the products of an offer; 0 for one product."""
-        ties = np.einsum("bi,ij,bj->b", self.parts, self.population.affinity, self.parts)
-        count = self.size * (self.size - 1)
-        return np.divide(ties, count, out=np.zeros(len(self.parts)), where=count > 0)
 
     @cached_property
     def line_numbers(self) -> np.ndarray:

@@ -45,16 +45,16 @@ def fit(
     rows = _product_rows(days, parameters, choices)
     stage_one = adoption.fit(rows, encoding.product_categories, parameters, choices)
     progress("ranking model")
-    crossed = _crossed(days, stage_one, parameters)
-    joined = Sample.join(crossed)
+    crossed = list(_crossed(days, stage_one, parameters))
+    co_openings = _co_openings(crossed, parameters)
+    joined = Sample.join([block.sample(co_openings) for block in crossed])
     order, told = ranking.fit_order(joined, parameters)
-    many = joined.x[:, ranking.COLUMNS.index("brings")] > 1
-    inputs = [ranking.COLUMNS.index(name) for name in Completion.COLUMNS]
-    completion = Completion.fit(joined.x[many][:, inputs].astype(float), joined.whole[many], joined.weight[many])
+    completion = _completion(crossed, joined, co_openings)
     model = Model(
         encoding=encoding,
         catalog=catalog,
         population=days[-1].candidates.population,
+        co_openings=co_openings,
         adoption=stage_one.final,
         order=order,
         completion=completion,
@@ -86,7 +86,8 @@ class _Prepared:
         self.profiles: ProfileMatrix = day.profiles.align(encoding.columns, encoding.categories)
         self.opened = day.opened
         population = Population.of(self.profiles, encoding.products)
-        self.candidates = Candidates(encoding, catalog, population)
+        independent = CoOpenings.independent(len(encoding.products))  # until they are learned
+        self.candidates = Candidates(encoding, catalog, population, independent)
         self.peers = self.candidates.peer_groups(self.profiles.values)
         self.part = fold(self.profiles.client_ids, parameters.folds)
         self.pairs = Pairs(*np.nonzero(self.candidates.products(self.profiles.values)))
@@ -156,34 +157,73 @@ def _product_rows(days: Sequence[_Prepared], parameters: Parameters, choices: Ma
     return Rows(x, labelled, np.concatenate(weight), np.concatenate(part), np.concatenate(share_of))
 
 
-def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> list[Sample]:
-    """Bundle rows of every client who opened something and of a share of the others, by models that never saw them."""
+@dataclass(frozen=True)
+class _Crossed:
+    """Some clients of a day with what models that never saw them say: `chosen` are rows of the day's profiles, `weight`
+    how many clients each stands for; `probability`, `opened`, `reached` are (clients, products)."""
+
+    day: _Prepared
+    chosen: np.ndarray
+    weight: np.ndarray
+    probability: np.ndarray
+    reached: np.ndarray
+
+    @property
+    def opened(self) -> np.ndarray:
+        return self.day.opened[self.chosen]
+
+    def sample(self, co_openings: CoOpenings) -> Sample:
+        """The rows of the clients' candidate bundles."""
+        candidates, values = replace(self.day.candidates, co_openings=co_openings), self.day.profiles.values[self.chosen]
+        slate = candidates.slate(values)
+        rows = ranking.bundle_rows(candidates, values, slate, self.probability)
+        client, brings = rows.pairs.client, rows.column("brings").astype(float)
+        counts = ranking.opened_of(candidates, rows.pairs, self.opened, slate.held)
+        return Sample(
+            x=rows.x,
+            client=client,
+            gain=ranking.gain(counts, brings),
+            whole=counts >= brings,
+            weight=self.weight[client],
+            part=self.day.part[self.chosen][client],
+        )
+
+
+def _crossed(
+    days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters
+) -> Iterator[_Crossed]:
+    """Every client who opened something and a share of the others."""
     rng = np.random.default_rng(parameters.seed + 1)
     clients = sum(len(day.opened) for day in days)
     active = sum(int(day.opened.any(axis=1).sum()) for day in days)
     share = min(1.0, max(parameters.least_rows / 10, 2.0 * active) / max(clients - active, 1))
-    parts = []
     for day in days:
         opener = np.asarray(day.opened.any(axis=1))
         kept = np.flatnonzero(opener | (rng.random(len(opener)) < share))
         for block in slices(len(kept), CLIENTS):
             chosen = kept[block]
-            values, opened = day.profiles.values[chosen], day.opened[chosen]
+            values = day.profiles.values[chosen]
             probability = stage_one.of_clients(
                 day.candidates, values, day.peers[chosen], day.part[chosen], parameters.threads
             )
-            slate = day.candidates.slate(values)
-            rows = ranking.bundle_rows(day.candidates, values, slate, probability)
-            pairs, brings = rows.pairs, rows.column("brings").astype(float)
-            counts = ranking.opened_of(day.candidates, pairs, opened, slate.held)
-            parts.append(
-                Sample(
-                    x=rows.x,
-                    client=pairs.client,
-                    gain=ranking.gain(counts, brings),
-                    whole=counts >= brings,
-                    weight=np.where(opener[chosen], 1.0, 1.0 / share)[pairs.client],
-                    part=day.part[chosen][pairs.client],
-                )
-            )
-    return parts
+            weight = np.where(opener[chosen], 1.0, 1.0 / share)
+            yield _Crossed(day, chosen, weight, probability, day.candidates.slate(values).reached)
+
+
+def _co_openings(crossed: Sequence[_Crossed], parameters: Parameters) -> CoOpenings:
+    log_odds = logit(np.concatenate([block.probability for block in crossed]))
+    opened = np.concatenate([block.opened for block in crossed])
+    return CoOpenings.fit(log_odds, opened, np.concatenate([block.reached for block in crossed]), parameters.seed)
+
+
+def _completion(crossed: Sequence[_Crossed], joined: Sample, co_openings: CoOpenings) -> Completion:
+    """Learned from the catalog's bundles; where too few were opened whole, from all sets of the likeliest products."""
+    many = joined.x[:, ranking.COLUMNS.index("brings")] > 1
+    inputs = [ranking.COLUMNS.index(name) for name in Completion.COLUMNS]
+    completion = Completion.fit(joined.x[many][:, inputs].astype(float), joined.whole[many], joined.weight[many])
+    if completion.coefficients is not None:
+        return completion
+    parts = [ranking.likeliest_sets(block.probability, block.reached, block.opened, co_openings) for block in crossed]
+    x, whole, client = (np.concatenate(column) for column in zip(*(part[:3] for part in parts), strict=True))
+    weight = np.concatenate([block.weight[part[2]] for block, part in zip(crossed, parts, strict=True)])
+    return Completion.fit(x, whole, weight)

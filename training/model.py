@@ -23,10 +23,11 @@ from features import Feature, FeatureType, ProfileMatrix
 from training.adoption import Adoption, Calibration
 from training.candidates import Candidates, Encoding, Pairs
 from training.choice import Choice
+from training.co_openings import CoOpenings
 from training.population import Population
 from training.ranking import Completion, Order, bundle_rows, slices
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 ADOPTION, CHOICE, ORDER = "adoption.txt", "choice.txt", "ranking.txt"
 MODEL, CATALOG = "model.json", "catalog.json"
@@ -70,6 +71,7 @@ class Model:
     encoding: Encoding
     catalog: Catalog
     population: Population
+    co_openings: CoOpenings
     adoption: Adoption
     order: Order
     completion: Completion
@@ -80,10 +82,11 @@ class Model:
         """Candidates over the catalog given, else over the one the model was trained with."""
         catalog = catalog or self.catalog
         products = [product.product_id for product in catalog.products]
-        population = self.population
+        population, co_openings = self.population, self.co_openings
         if tuple(products) != self.encoding.products:
             population = population.for_products(self.encoding.products, products)
-        return Candidates(self.encoding, catalog, population)
+            co_openings = co_openings.for_products(self.encoding.products, products)
+        return Candidates(self.encoding, catalog, population, co_openings)
 
     def align(self, profiles: ProfileMatrix) -> ProfileMatrix:
         """The profiles in this model's columns and categories."""
@@ -116,6 +119,7 @@ class Model:
             "format": FORMAT,
             "encoding": self.encoding.model_dump(mode="json"),
             "population": self.population.to_json(),
+            "co_openings": self.co_openings.to_json(),
             "calibration": asdict(self.adoption.calibration),
             "together": asdict(self.adoption.together),
             "completion": asdict(self.completion),
@@ -152,6 +156,7 @@ class Model:
             encoding=Encoding.model_validate(content["encoding"]),
             catalog=Catalog.model_validate_json(files[CATALOG]),
             population=Population.from_json(content["population"]),
+            co_openings=CoOpenings.from_json(content["co_openings"]),
             adoption=Adoption(
                 _booster(files[ADOPTION]),
                 Calibration(**content["calibration"]),

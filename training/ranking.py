@@ -23,7 +23,7 @@ from training.population import KIND
 
 COLUMNS = (
     "expected_gain", "brings", "size", "held_share", "expected_openings", "most_likely", "least_likely",
-    "all_independently", "tie_to_held", "tie_within", "lines", "line", "kind", "products_held",
+    "all_independently", "all_together", "tie_to_held", "lines", "line", "kind", "products_held",
 )  # fmt: skip
 CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
 GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
@@ -80,8 +80,8 @@ def bundle_rows(candidates: Candidates, values: np.ndarray, slate: Slate, probab
         "most_likely": lambda: logit(np.fmax.reduce(of_slots(), axis=1)),
         "least_likely": lambda: logit(np.fmin.reduce(of_slots(), axis=1)),
         "all_independently": lambda: (np.log(np.where(missing, chance, 1.0)) @ parts)[client, item],
+        "all_together": lambda: candidates.co_openings.weights(logit(chance), missing, client, candidates.slots[item]),
         "tie_to_held": tie_to_held,
-        "tie_within": lambda: candidates.tie_within[item],
         "lines": lambda: candidates.line_numbers[item, 0],
         "line": lambda: candidates.line_numbers[item, 1],
         "kind": lambda: values[:, candidates.encoding.columns.index(KIND)][client],
@@ -114,15 +114,15 @@ def opened_of(candidates: Candidates, pairs: Pairs, opened: np.ndarray, held: np
 class Completion:
     """Probability that all products a bundle brings are opened.
 
-    For one product it is that product's own. For more it is a logistic regression on the log of the product of
-    the probabilities, the logit of the least likely one, the products' tie and their number, and never more than
-    the least likely one. It is its own estimate because products of a bundle are not opened independently.
+    For one product it is that product's own. For more it is a logistic regression on the weight that `CoOpenings` gives
+    them, the log of the product of the probabilities, the logit of the least likely one and their number, and never
+    more than the least likely one. It is its own estimate because products of a bundle are not opened independently.
     """
 
     coefficients: tuple[float, ...] | None = None
     intercept: float = 0.0
 
-    COLUMNS = ("all_independently", "least_likely", "tie_within", "brings")
+    COLUMNS = ("all_together", "all_independently", "least_likely", "brings")
 
     @classmethod
     def fit(cls, x: np.ndarray, whole: np.ndarray, weight: np.ndarray) -> Completion:
@@ -138,7 +138,7 @@ class Completion:
 
     def __call__(self, rows: BundleRows) -> np.ndarray:
         x = self.inputs(rows)
-        independently, least, _, brings = x.T
+        _, independently, least, brings = x.T
         least = sigmoid(least)
         if self.coefficients is None:
             whole = np.exp(independently)
