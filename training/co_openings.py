@@ -4,7 +4,7 @@ An auto-logistic model (Besag 1974, Spatial interaction and the statistical anal
 who opens several products, the log-odds of one given the others are
 `slope · logit(p_i) + bias_i + Σ_j tie_ij · opened_j`, the ties symmetric. It is fitted by pseudo-likelihood
 (Besag 1975), that is: one logistic regression over (client, product) pairs. The weight of a set of products is then
-`Σ_i (slope · logit(p_i) + bias_i) + Σ_{i<j} tie_ij`: of all sets of one size, the one that weighs most is the likeliest.
+`Σ_i (slope · logit(p_i) + bias_i) + Σ_{i<j} tie_ij`: of sets of one size, that which weighs most is likeliest.
 """
 
 from __future__ import annotations

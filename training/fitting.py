@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from catalog import Bundle, Catalog, Product
 from features import ProfileMatrix
 from training import adoption, choice, ranking
-from training.adoption import Rows, keep_share
+from training.adoption import Rows, keep_share, logit
 from training.candidates import Candidates, Encoding, Pairs
 from training.choice import Choice, Openings
+from training.co_openings import CoOpenings
 from training.model import CLIENTS, Model
 from training.parameters import Parameters
 from training.population import Population
@@ -174,7 +176,8 @@ class _Crossed:
 
     def sample(self, co_openings: CoOpenings) -> Sample:
         """The rows of the clients' candidate bundles."""
-        candidates, values = replace(self.day.candidates, co_openings=co_openings), self.day.profiles.values[self.chosen]
+        candidates = replace(self.day.candidates, co_openings=co_openings)
+        values = self.day.profiles.values[self.chosen]
         slate = candidates.slate(values)
         rows = ranking.bundle_rows(candidates, values, slate, self.probability)
         client, brings = rows.pairs.client, rows.column("brings").astype(float)
@@ -189,9 +192,7 @@ class _Crossed:
         )
 
 
-def _crossed(
-    days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters
-) -> Iterator[_Crossed]:
+def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> Iterator[_Crossed]:
     """Every client who opened something and a share of the others."""
     rng = np.random.default_rng(parameters.seed + 1)
     clients = sum(len(day.opened) for day in days)
@@ -224,6 +225,6 @@ def _completion(crossed: Sequence[_Crossed], joined: Sample, co_openings: CoOpen
     if completion.coefficients is not None:
         return completion
     parts = [ranking.likeliest_sets(block.probability, block.reached, block.opened, co_openings) for block in crossed]
-    x, whole, client = (np.concatenate(column) for column in zip(*(part[:3] for part in parts), strict=True))
-    weight = np.concatenate([block.weight[part[2]] for block, part in zip(crossed, parts, strict=True)])
+    x, whole = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
+    weight = np.concatenate([block.weight[client] for block, (_, _, client) in zip(crossed, parts, strict=True)])
     return Completion.fit(x, whole, weight)

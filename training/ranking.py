@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from training.adoption import TINY, logit, sigmoid
 from training.candidates import Candidates, Pairs, Slate
+from training.co_openings import CoOpenings, sets_of
 from training.metrics import Ranked, ndcg
 from training.parameters import Parameters
 from training.population import KIND
@@ -28,6 +29,7 @@ COLUMNS = (
 CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
 GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
 AT = 5
+LIKELIEST = 6  # products of a client, of whose sets `Completion` learns where the catalog has too few bundles
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,31 @@ class Completion:
         else:
             whole = sigmoid(x @ np.array(self.coefficients) + self.intercept)
         return np.where(brings > 1, np.minimum(whole, least), least)
+
+
+def likeliest_sets(
+    probability: np.ndarray, reached: np.ndarray, opened: np.ndarray, co_openings: CoOpenings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every two and three of each client's `LIKELIEST` products what `Completion` learns from, whatever the catalog
+    bundles: `Completion.COLUMNS` (sets, columns), was all of it opened, and whose it is. Arrays in are (clients,
+    products)."""
+    chance = np.where(reached, np.clip(probability, TINY, 1 - TINY), 0.0)
+    likeliest = np.argsort(-chance, axis=1, kind="stable")[:, :LIKELIEST]
+    log_odds, parts = logit(chance), []
+    for size in (2, 3):
+        client, products = sets_of(likeliest, size)
+        there = reached[client[:, None], products].all(axis=1)
+        client, products = client[there], products[there]
+        of_set = chance[client[:, None], products]
+        columns = [
+            co_openings.weights(log_odds, reached, client, products),
+            np.log(of_set).sum(axis=1),
+            logit(of_set.min(axis=1, initial=1.0)),
+            np.full(len(client), float(size)),
+        ]
+        parts.append((np.stack(columns, axis=1), (opened[client[:, None], products] > 0).all(axis=1), client))
+    x, whole, client = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return x, whole, client
 
 
 @dataclass(frozen=True)

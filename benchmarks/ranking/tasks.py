@@ -21,6 +21,7 @@ from benchmarks.santander import folds
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, ProfileMatrix
 from training import Candidates, Encoding, Pairs, Population, Slate, TrainingSample, read_sample
+from training.co_openings import CoOpenings
 from training.train import fingerprint
 
 
@@ -73,8 +74,9 @@ class Task:
         """The days of the sample, each with the population of that very day."""
         encoding = self.encoding
         aligned = [day.profiles.align(encoding.columns, encoding.categories) for day in self.sample.days]
+        unknown = CoOpenings.independent(len(encoding.products))
         return [
-            View(profiles, Candidates(encoding, self.catalog, Population.of(profiles, encoding.products)))
+            View(profiles, Candidates(encoding, self.catalog, Population.of(profiles, encoding.products), unknown))
             for profiles in aligned
         ]
 

@@ -11,6 +11,7 @@ from catalog import Catalog, Line, Product, Range
 from features import Bank, ProfileMatrix, dictionary, encode, profile
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames
 from training import Candidates, Encoding, Model, Pairs, Population, TrainingSample
+from training.co_openings import CoOpenings
 
 DAY = dt.date(2025, 6, 30)
 Held = dict[str, list[str]]
@@ -22,7 +23,8 @@ def profiled(bank: Bank, catalog: Catalog, as_of: dt.date) -> tuple[ProfileMatri
     profiles = encode(profile(bank, catalog, as_of).sort("client_id"), features)
     encoding = Encoding.of(features, profiles.categories, catalog)
     profiles = profiles.align(encoding.columns, encoding.categories)
-    return profiles, Candidates(encoding, catalog, Population.of(profiles, encoding.products))
+    independent = CoOpenings.independent(len(encoding.products))
+    return profiles, Candidates(encoding, catalog, Population.of(profiles, encoding.products), independent)
 
 
 def hand_made(

@@ -11,6 +11,7 @@ from tests.made import CATALOG, LAST_DAY, QUICK, bank
 from training import Candidates
 from training.candidates import Encoding
 from training.choice import Choice, Openings, fit
+from training.co_openings import CoOpenings
 from training.population import Population
 from training.sample import fold
 
@@ -23,7 +24,8 @@ def candidates(catalog: Catalog = CATALOG) -> tuple[Candidates, np.ndarray]:
     aligned = profiles.align(encoding.columns, encoding.categories)
     population = Population.of(aligned, encoding.products)
     names = [product.product_id for product in catalog.products]
-    return Candidates(encoding, catalog, population.for_products(encoding.products, names)), aligned.values
+    known = population.for_products(encoding.products, names)
+    return Candidates(encoding, catalog, known, CoOpenings.independent(len(names))), aligned.values
 
 
 def openings(values: np.ndarray, products: int, seed: int = 0) -> Openings:

@@ -149,7 +149,7 @@ def test_another_format_is_refused(saved: Path) -> None:
     manifest = json.loads((saved / MANIFEST).read_text())
     manifest["sha256"]["model.json"] = hashlib.sha256((saved / "model.json").read_bytes()).hexdigest()
     (saved / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="format 999, this version reads 1; train anew"):
+    with pytest.raises(ArtifactError, match="format 999, this version reads 2; train anew"):
         Model.load(saved)
 
 

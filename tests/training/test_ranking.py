@@ -63,8 +63,14 @@ def test_a_row_of_a_bundle_by_hand(model: Model, sample: TrainingSample) -> None
         assert found["most_likely"] == pytest.approx(logit(np.array([0.2])), rel=1e-5)
         assert found["least_likely"] == found["most_likely"]
         assert found["lines"] == 2  # retail and intermediary
-        assert len(found["tie_within"]) == 1
-        assert found["tie_within"] == pytest.approx(candidates.population.affinity[mortgage, insurance], rel=1e-5)
+        learned, alone = candidates.co_openings, float(logit(np.array([0.2]))[0])
+        if brings == 2:
+            weight = (
+                2 * learned.slope * alone
+                + learned.bias[[mortgage, insurance]].sum()
+                + learned.ties[mortgage, insurance]
+            )
+            assert found["all_together"] == pytest.approx(weight, rel=1e-5)
 
 
 def test_what_is_held_already_is_not_counted_as_opened(model: Model) -> None:
