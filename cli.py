@@ -141,8 +141,7 @@ def profile(
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
-    from features import Bank, profile_matrices
-    from features import profile as build
+    from features import Bank, profile_matrices, profile_tables, write_parquet
     from features.snapshot import Snapshot
     from training.sample import last_day
 
@@ -153,8 +152,7 @@ def profile(
     with _steps(f"Profiles as of {day}") as step:
         if out is not None:
             step(str(out))
-            out.parent.mkdir(parents=True, exist_ok=True)
-            build(bank, sold, day).sort("client_id").sink_parquet(out)
+            write_parquet(out, profile_tables(bank, sold, day))
         if snapshot is not None:
             Snapshot.write(
                 snapshot,

@@ -3,9 +3,10 @@
 from features.contract import TABLES, C
 from features.dictionary import by_group, dictionary, to_markdown
 from features.feature import Feature, FeatureType
-from features.matrix import UNSEEN, Alignment, ProfileMatrix, batches, encode
-from features.profile import profile, profile_matrices
+from features.matrix import UNSEEN, Alignment, ProfileMatrix
+from features.profile import profile, profile_matrices, profile_tables
 from features.tables import Bank, TableError, day_number, from_day_number
+from features.writing import write_parquet
 
 __all__ = [
     "TABLES",
@@ -17,13 +18,13 @@ __all__ = [
     "FeatureType",
     "ProfileMatrix",
     "TableError",
-    "batches",
     "by_group",
     "day_number",
     "dictionary",
-    "encode",
     "from_day_number",
     "profile",
     "profile_matrices",
+    "profile_tables",
     "to_markdown",
+    "write_parquet",
 ]

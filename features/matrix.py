@@ -1,12 +1,10 @@
-"""Profiles as numbers: a float32 matrix for models, and profile frames in batches of bounded memory."""
+"""Profiles as numbers: a float32 matrix for models; and what groups of features tell, put together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +13,6 @@ from features.contract import C
 from features.feature import Feature, FeatureType
 
 UNSEEN = "(unseen)"  # among categories: stands for every text that they lack, which is not the same as not known
-ROWS = 20_000  # profiles a batch: 40 MB at 500 columns
 
 
 @dataclass(frozen=True)
@@ -85,16 +82,6 @@ class Alignment:
         return aligned
 
 
-def encode(frame: nw.LazyFrame[Any] | nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMatrix:
-    """The profiles of a frame, in its order of rows, with the columns that `features` name."""
-    parts = [_encode(batch, features) for batch in batches(frame)]
-    if parts:
-        return ProfileMatrix.join(parts)
-    categories: dict[str, list[str]] = {f.name: [] for f in features if f.type is FeatureType.CATEGORY}
-    nobody = np.empty((0, len(features)), np.float32)
-    return ProfileMatrix(np.array([], dtype=str), [feature.name for feature in features], categories, nobody)
-
-
 def assemble(
     client_ids: pa.StringArray, features: Sequence[Feature], wide: Sequence[pa.Table], long: Sequence[pa.Table]
 ) -> ProfileMatrix:
@@ -103,9 +90,40 @@ def assemble(
     Columns of `wide` are features by their names; those of `long` are called `{column}__{product_id}`.
     Rows of other clients are left out; a value that no row tells is the feature's `missing`.
     """
+    values = np.tile(np.array(_missing(features), dtype=np.float32), (len(client_ids), 1))
+    categories = _place(values, client_ids, features, wide, long)
+    return ProfileMatrix(np.array(client_ids.to_pylist(), dtype=str), [f.name for f in features], categories, values)
+
+
+def tabulate(
+    client_ids: pa.StringArray, features: Sequence[Feature], wide: Sequence[pa.Table], long: Sequence[pa.Table]
+) -> pa.Table:
+    """What `assemble` gives, as a table of the ids and a column a feature: doubles and texts, null where not known."""
+    values = np.empty((len(client_ids), len(features)), order="F")  # by columns, as a table lies
+    values[:] = _missing(features)
+    categories = _place(values, client_ids, features, wide, long)
+    columns: dict[str, pa.Array] = {C.CLIENT: client_ids}
+    for index, feature in enumerate(features):
+        column = pa.array(values[:, index], from_pandas=True)
+        if feature.type is FeatureType.CATEGORY:
+            column = pa.array(categories[feature.name], pa.string()).take(column.cast(pa.int32()))
+        columns[feature.name] = column
+    return pa.table(columns)
+
+
+def _missing(features: Sequence[Feature]) -> list[float]:
+    return [np.nan if feature.missing is None else feature.missing for feature in features]
+
+
+def _place(
+    values: np.ndarray,
+    client_ids: pa.StringArray,
+    features: Sequence[Feature],
+    wide: Sequence[pa.Table],
+    long: Sequence[pa.Table],
+) -> dict[str, list[str]]:
+    """Puts what the tables tell where it belongs in (clients, features), and returns the categories' texts."""
     at = {feature.name: index for index, feature in enumerate(features)}
-    missing = [np.nan if feature.missing is None else feature.missing for feature in features]
-    values = np.tile(np.array(missing, dtype=np.float32), (len(client_ids), 1))
     categories: dict[str, list[str]] = {f.name: [] for f in features if f.type is FeatureType.CATEGORY}
     for table in wide:
         rows, table = _rows_of(table, client_ids)
@@ -123,7 +141,7 @@ def assemble(
             if name not in (C.CLIENT, C.PRODUCT):
                 column = np.array([at[f"{name}__{text}"] for text in texts], dtype=int)
                 _fill(values, rows, column[product], table[name])
-    return ProfileMatrix(np.array(client_ids.to_pylist(), dtype=str), list(at), categories, values)
+    return categories
 
 
 def _rows_of(table: pa.Table, client_ids: pa.StringArray) -> tuple[np.ndarray, pa.Table]:
@@ -141,36 +159,6 @@ def _fill(values: np.ndarray, rows: np.ndarray, columns: np.ndarray | int, told:
         rows, number = rows[known], number[known]
         columns = columns if isinstance(columns, int) else columns[known]
     values[rows, columns] = number
-
-
-def batches(frame: nw.LazyFrame[Any] | nw.DataFrame[Any], rows: int = ROWS) -> Iterator[nw.DataFrame[Any]]:
-    """The frame's rows in eager frames of at most `rows` rows.
-
-    DuckDB streams them, so that memory does not grow with the number of clients; its connection must not be used for
-    anything else until the last batch is taken. A frame that lies in memory is sliced.
-    """
-    if frame.implementation is nw.Implementation.DUCKDB:
-        for batch in nw.to_native(frame).to_arrow_reader(rows):
-            if batch.num_rows:
-                yield nw.from_native(pa.Table.from_batches([batch]), eager_only=True)
-        return
-    eager = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
-    for start in range(0, len(eager), rows):
-        yield eager[start : start + rows]
-
-
-def _encode(batch: nw.DataFrame[Any], features: Sequence[Feature]) -> ProfileMatrix:
-    table = batch.to_arrow()
-    values = np.empty((table.num_rows, len(features)), dtype=np.float32)
-    categories = {}
-    for index, feature in enumerate(features):
-        column = table.column(feature.name)
-        if feature.type is FeatureType.CATEGORY:
-            values[:, index], categories[feature.name] = _coded(column)
-        else:
-            values[:, index] = column.to_numpy()
-    ids = np.array(table.column(C.CLIENT).to_pylist(), dtype=str)
-    return ProfileMatrix(ids, [feature.name for feature in features], categories, values)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:

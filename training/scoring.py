@@ -8,10 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog import Catalog
-from features import Bank, C, ProfileMatrix, profile_matrices
+from features import Bank, C, ProfileMatrix, profile_matrices, write_parquet
 from training.model import Model
 from training.ranking import slices
 
@@ -40,34 +39,31 @@ def rank(
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
     clients and rows. The file appears when it is whole. Raises ValueError where nobody is active on that day."""
     candidates = model.candidates(catalog)
+    names = pa.array([offer.bundle_id for offer in candidates.offers])
+    clients = rows = 0
 
     def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
         return (model.align(part[block]) for block in slices(len(part.client_ids), CLIENTS))
 
-    names = pa.array([offer.bundle_id for offer in candidates.offers])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    place = out.with_name(f".{out.name}.part")
-    clients = rows = 0
-    try:
-        with pq.ParquetWriter(place, SCHEMA) as writer:
-            for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
-                ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
-                if top is not None:
-                    ranking = ranking.top(top)
-                columns = [
-                    pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
-                    pa.array(ranking.rank, pa.int32()),
-                    names.take(pa.array(ranking.item)),
-                    pa.array(ranking.score),
-                    pa.array(ranking.probability),
-                ]
-                writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA))
-                clients += len(profiles.client_ids)
-                rows += len(ranking.client)
-                progress(clients)
+    def ranked() -> Iterator[pa.Table]:
+        nonlocal clients, rows
+        for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
+            ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
+            if top is not None:
+                ranking = ranking.top(top)
+            columns = [
+                pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
+                pa.array(ranking.rank, pa.int32()),
+                names.take(pa.array(ranking.item)),
+                pa.array(ranking.score),
+                pa.array(ranking.probability),
+            ]
+            yield pa.Table.from_arrays(columns, schema=SCHEMA)
+            clients += len(profiles.client_ids)
+            rows += len(ranking.client)
+            progress(clients)
         if not clients:
             raise ValueError(f"no client is active on {as_of}, so there is nobody to rank; give another day")
-        place.replace(out)
-    finally:
-        place.unlink(missing_ok=True)
+
+    write_parquet(out, ranked())
     return clients, rows

@@ -57,8 +57,7 @@ def client(client_id: str, joined_on: str = "2020-06-30", kind: str = "retail", 
 
 def profiles(bank: Bank, catalog: Catalog = CATALOG, as_of: dt.date = DAY, cohort: Any = None) -> pd.DataFrame:
     """The bank's profiles in the order of the clients, indexed by them."""
-    collected = profile(bank, catalog, as_of, cohort).collect().to_pandas()
-    return collected.sort_values("client_id").set_index("client_id")
+    return profile(bank, catalog, as_of, cohort).to_pandas().set_index("client_id")
 
 
 def written(tables: dict[str, pd.DataFrame], folder: Path) -> Bank:

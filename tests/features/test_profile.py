@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import narwhals as nw
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, ProfileMatrix, batches, day_number, dictionary, encode, profile, profile_matrices
+from features import Bank, ProfileMatrix, day_number, dictionary, profile, profile_matrices
 from features.expressions import months_before
-from tests.features.banks import CATALOG, DAY, Rows, bank, client, frame, futures, pasts, profiles, tables, written
+from tests.features.banks import CATALOG, DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
 MINIMAL = {
     "clients": [client("a"), client("b")],
@@ -142,16 +144,6 @@ def test_a_month_before_is_a_calendar_month(as_of: str, months: int, earlier: st
     assert months_before(dt.date.fromisoformat(as_of), months) == day_number(dt.date.fromisoformat(earlier))
 
 
-def test_batches_are_the_frame_cut_up(tmp_path: Path) -> None:
-    rows: Any = {"clients": [client(f"c{number:03d}") for number in range(45)], "holdings": MINIMAL["holdings"]}
-    for some in (bank(**rows), written(tables(rows), tmp_path / "tables")):
-        parts = list(batches(profile(some, CATALOG, DAY), rows=20))
-        assert max(len(part) for part in parts) <= 20
-        assert sorted(name for part in parts for name in part["client_id"].to_list()) == [
-            row["client_id"] for row in rows["clients"]
-        ]
-
-
 def test_parts_are_the_profiles_in_the_order_of_the_clients(tmp_path: Path) -> None:
     ids = ["C10", "C9", "c1", "C100", "Ä", "a b", "É'"]
     rows: Any = {
@@ -165,7 +157,7 @@ def test_parts_are_the_profiles_in_the_order_of_the_clients(tmp_path: Path) -> N
         ],
     }
     for some in (bank(**rows), written(tables(rows), tmp_path / "tables")):
-        whole = encode(profile(some, CATALOG, DAY).sort("client_id"), dictionary(some, CATALOG))
+        [whole] = profile_matrices(some, CATALOG, DAY)
         parts = list(profile_matrices(some, CATALOG, DAY, clients=3))
         assert [len(part.client_ids) for part in parts] == [3, 3, 1]
         same(ProfileMatrix.join(parts), whole)
@@ -184,8 +176,37 @@ def same(one: ProfileMatrix, other: ProfileMatrix) -> None:
 @settings(max_examples=10)
 def test_matrices_hold_what_the_frame_holds(rows: Rows, clients: int) -> None:
     some = Bank.of(**tables(rows))
-    whole = encode(profile(some, CATALOG, DAY).sort("client_id"), dictionary(some, CATALOG))
-    same(ProfileMatrix.join(list(profile_matrices(some, CATALOG, DAY, clients=clients))), whole)
+    frame, parts = profiles(some), list(profile_matrices(some, CATALOG, DAY, clients=clients))
+    matrix = ProfileMatrix.join(parts)
+    assert matrix.client_ids.tolist() == frame.index.tolist()
+    assert matrix.columns == list(frame)
+    for values, name in zip(matrix.values.T, frame, strict=True):
+        told = frame[name]
+        if name in matrix.categories:
+            texts = matrix.categories[name]
+            assert [None if np.isnan(code) else texts[int(code)] for code in values] == [
+                None if pd.isna(text) else text for text in told
+            ]
+        else:
+            np.testing.assert_allclose(values, told.to_numpy(float), rtol=1e-6, err_msg=name)
+
+
+@given(pasts().flatmap(futures), st.sets(st.sampled_from(IDS)))
+@settings(max_examples=10)
+def test_a_profile_is_the_same_whoever_else_is_profiled(rows: Rows, some: set[str]) -> None:
+    bank = Bank.of(**tables(rows))
+    alone, all_of_them = profiles(bank, cohort=sorted(some)), profiles(bank)
+    there = alone.index[alone.index.isin(all_of_them.index)]
+    pd.testing.assert_frame_equal(alone.loc[there], all_of_them.loc[there], check_dtype=False)
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_frame_comes_back_in_the_library_of_the_tables(library: Any) -> None:
+    given = {name: library(frame(name, rows)) for name, rows in MINIMAL.items()}
+    told = profile(Bank.of(**given), CATALOG, DAY).to_native()
+    assert type(told) is type(given["clients"])
+    again = nw.from_native(told, eager_only=True).to_pandas().set_index("client_id")
+    pd.testing.assert_frame_equal(again, profiles(bank(**MINIMAL)), check_dtype=False)
 
 
 def test_parts_of_relations_that_the_caller_handed_over() -> None:
@@ -202,7 +223,7 @@ ENCODED = bank(
 
 
 def test_encoding_codes_categories_in_sorted_order_and_null_as_nan() -> None:
-    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    [matrix] = profile_matrices(ENCODED, CATALOG, DAY)
     assert matrix.client_ids.tolist() == ["a", "b", "c"]
     assert matrix.columns == [feature.name for feature in dictionary(ENCODED, CATALOG)]
     assert matrix.values.dtype == np.float32
@@ -217,7 +238,7 @@ def test_encoding_codes_categories_in_sorted_order_and_null_as_nan() -> None:
 
 
 def test_aligning_reorders_and_leaves_out_what_is_not_known() -> None:
-    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    [matrix] = profile_matrices(ENCODED, CATALOG, DAY)
     columns = ["held__card", "held__later_product", "rating", "kind"]
     aligned = matrix.align(columns, {"rating": ["AAA", "B"], "kind": ["corporate", "retail"]})
     assert aligned.columns == columns
@@ -229,21 +250,12 @@ def test_aligning_reorders_and_leaves_out_what_is_not_known() -> None:
 
 
 def test_a_column_that_was_a_number_and_is_a_category_now_is_not_known() -> None:
-    matrix = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
+    [matrix] = profile_matrices(ENCODED, CATALOG, DAY)
     assert np.isnan(matrix.align(["rating"], {}).values).all()
 
 
-def test_encoding_nobody_keeps_the_columns() -> None:
+def test_nobodys_profiles_have_the_columns() -> None:
     nobody = bank(clients=[], holdings=[])
-    matrix = encode(profile(nobody, CATALOG, DAY), dictionary(nobody, CATALOG))
+    [matrix] = profile_matrices(nobody, CATALOG, DAY)
     assert matrix.values.shape == (0, len(dictionary(nobody, CATALOG)))
-    [part] = profile_matrices(nobody, CATALOG, DAY)
-    same(part, matrix)
-
-
-def test_encoding_is_the_same_however_the_rows_are_batched(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
-    monkeypatch.setattr(batches, "__defaults__", (1,))
-    apart = encode(profile(ENCODED, CATALOG, DAY), dictionary(ENCODED, CATALOG))
-    assert apart.categories == whole.categories
-    np.testing.assert_array_equal(apart.values, whole.values)
+    assert list(profiles(nobody)) == matrix.columns

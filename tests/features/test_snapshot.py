@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import Bank, dictionary, encode, profile, profile_matrices
+from features import Bank, profile_matrices
 from features.snapshot import Snapshot, SnapshotError
 from tests.features.banks import CATALOG, DAY, bank, client
 
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_read_is_what_was_written(folder: Path) -> None:
     read = Snapshot.read(folder)
-    told = encode(profile(a_bank(), CATALOG, DAY).sort("client_id"), dictionary(a_bank(), CATALOG))
+    told = next(profile_matrices(a_bank(), CATALOG, DAY))
     assert read.as_of == DAY
     assert read.profiles.client_ids.tolist() == ["a10", "a9", "b", "é"] == told.client_ids.tolist()
     again = read.profiles.align(told.columns, told.categories)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from catalog import Catalog, Line, Product
-from features import Bank, dictionary, encode, profile
+from features import Bank, profile_matrices
 from features.snapshot import Snapshot
 from serving import Answer, Recommender, UnknownClientError
 from tests.conftest import WholeLine
@@ -147,7 +147,7 @@ def test_names_with_braces_are_only_names() -> None:
     tables["clients"] = tables["clients"].rename(columns={"need": "need {of} {"})
     bank = Bank.of(**tables)
     model, _ = fit(read_sample(bank, catalog, DAYS[-1:]), catalog, QUICK, {"horizon_days": 31})
-    profiles = encode(profile(bank, catalog, LAST_DAY).sort("client_id"), dictionary(bank, catalog))
+    profiles = next(profile_matrices(bank, catalog, LAST_DAY))
     reasons = {
         reason
         for client in profiles.client_ids

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import DEFAULT, read_catalog
-from features import Bank, dictionary, encode, profile
+from features import Bank, profile_matrices
 from tests.conftest import WholeLine
 from tests.made import LAST_DAY
 from training import registry
@@ -34,7 +34,7 @@ def bulk(line: WholeLine, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
 
 def test_bulk_gives_the_scores_of_the_trained_model(line: WholeLine, bulk: pd.DataFrame) -> None:
     bank, catalog, model = Bank.open(line.bank), read_catalog(DEFAULT), line.champion
-    profiles = encode(profile(bank, catalog, LAST_DAY), dictionary(bank, catalog))
+    profiles = next(profile_matrices(bank, catalog, LAST_DAY))
     aligned, candidates = model.align(profiles), model.candidates()
     ranking = model.rank(candidates, aligned.values, candidates.peer_groups(aligned.values))
     ids = np.array([offer.bundle_id for offer in candidates.offers])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from catalog import Catalog, Line, Product, Range
-from features import Bank, ProfileMatrix, dictionary, encode, profile
+from features import Bank, ProfileMatrix, dictionary, profile_matrices
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames
 from training import Candidates, Encoding, Model, Pairs, Population, TrainingSample
 from training.co_openings import CoOpenings
@@ -20,7 +20,7 @@ Held = dict[str, list[str]]
 def profiled(bank: Bank, catalog: Catalog, as_of: dt.date) -> tuple[ProfileMatrix, Candidates]:
     """The profiles in order of the client, and the candidates over their own population."""
     features = dictionary(bank, catalog)
-    profiles = encode(profile(bank, catalog, as_of).sort("client_id"), features)
+    profiles = next(profile_matrices(bank, catalog, as_of))
     encoding = Encoding.of(features, profiles.categories, catalog)
     profiles = profiles.align(encoding.columns, encoding.categories)
     independent = CoOpenings.independent(len(encoding.products))

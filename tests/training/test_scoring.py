@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import Catalog
-from features import Bank, dictionary, encode, profile
+from features import Bank, profile_matrices
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 from training import Model, TrainingSample, evaluate, fit, read_sample
 from training.scoring import rank
@@ -136,8 +136,7 @@ def test_a_ranking_that_is_there_is_only_replaced_by_a_whole_one(
 
 
 def test_bulk_and_training_score_a_client_alike(model: Model, ranked: pd.DataFrame) -> None:
-    features = dictionary(strangers(), CATALOG)
-    profiles = encode(profile(strangers(), CATALOG, LAST_DAY), features)
+    profiles = next(profile_matrices(strangers(), CATALOG, LAST_DAY))
     candidates, aligned = model.candidates(), model.align(profiles)
     ranking = model.rank(candidates, aligned.values, candidates.peer_groups(aligned.values))
     told = pd.DataFrame(
