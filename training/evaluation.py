@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from catalog import Catalog, Line
 from training import metrics
-from training.candidates import Candidates
 from training.metrics import Ranked, bootstrap_interval, calibration_error, reliability
 from training.model import Model
 from training.population import KIND
@@ -25,7 +25,8 @@ class Evaluation:
     """`figures` by name (`ndcg_at_5`, `product_map_at_7`, `ndcg_at_5.retail`, …); NaN where nobody opened anything.
 
     `per_client` holds, of every figure that is a mean over clients, the value of each client who opened something,
-    in order of the client; `calibration` (bins, 3) reliability tables by name; `clients` counts those evaluated.
+    in order of the client; `calibration` (bins, 3) reliability tables of `bundles`, `products`, `products.retail`, …;
+    `clients` counts those evaluated.
     """
 
     figures: dict[str, float]
@@ -48,8 +49,9 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     """The model's figures on the clients of a day, against what they opened of this catalog within the horizon.
 
     Bundles: NDCG@5 with the graded gain of `training.ranking.gain`; MAP@7, recall@5 and coverage of whole bundles.
-    Products: MAP@7, NDCG@5, recall@5, coverage, each also by line (order within the line). Calibration errors are
-    over all candidate pairs.
+    Products, whose figures begin with `product_`: MAP@7, NDCG@5, recall@5, coverage. Calibration errors are over all
+    candidate pairs, for bundles of the probability of the whole. Each also by line, `.retail`, with the order within
+    the line, and by kind of client, `.kind_retail`; those of bundles by how many products they have, `.size_2`.
     """
     aligned = model.align(day.profiles)
     candidates = model.candidates(catalog)
@@ -57,73 +59,54 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     slate = candidates.slate(aligned.values)
     probability = model.adoption.of_clients(candidates, aligned.values, slate, peers, threads)
     rows = bundle_rows(candidates, aligned.values, slate, probability)
-    opened = opened_of(candidates, rows.pairs, day.opened, slate.held)
-    brings = rows.column("brings")
-    score, whole_probability = model.order.score(rows, threads), model.completion(rows)
+    kind = aligned.values[:, aligned.columns.index(KIND)]
+    kinds = {code: name for code, name in enumerate(aligned.categories.get(KIND, [])) if (kind == code).any()}
+    found = Evaluation({}, {}, {}, len(day.opened))
+
     client, item = rows.pairs.client, rows.pairs.item
-    whole = (opened >= brings).astype(float)
-    graded = Ranked.of(client, score, gain(opened, brings), item)
-    exact = Ranked.of(client, score, whole, item)
-    figures: dict[str, float] = {}
-    per_client: dict[str, np.ndarray] = {}
-    _tell(figures, per_client, DECIDING, metrics.ndcg(graded, NDCG_AT))
-    _tell(figures, per_client, f"map_at_{MAP_AT}", metrics.average_precision(exact, MAP_AT))
-    _tell(figures, per_client, f"recall_at_{RECALL_AT}", metrics.recall(exact, RECALL_AT))
-    figures[f"coverage_at_{NDCG_AT}"] = metrics.coverage(graded, NDCG_AT, len(candidates.offers))
-    tables = {"bundles": reliability(whole_probability, whole)}
-    figures["calibration_error"] = calibration_error(whole_probability, whole)
+    opened, brings = opened_of(candidates, rows.pairs, day.opened, slate.held), rows.column("brings")
+    score, chance = model.order.score(rows, threads), model.completion(rows)
+    worth, whole = gain(opened, brings), (opened >= brings).astype(float)
+    lines = np.array([offer.line for offer in candidates.offers])
+    segments = _segments(lines[item], kind[client], kinds)
+    sizes = candidates.size[item].astype(int)
+    segments |= {f".size_{size}": sizes == size for size in np.unique(sizes)}
+    for suffix, of in segments.items():
+        _calibrated(found, "bundles", suffix, "calibration_error", chance[of], whole[of])
+        graded = Ranked.of(client[of], score[of], worth[of], item[of])
+        exact = Ranked.of(client[of], score[of], whole[of], item[of])
+        _tell(found, f"ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(graded, NDCG_AT))
+        _tell(found, f"map_at_{MAP_AT}{suffix}", metrics.average_precision(exact, MAP_AT))
+        _tell(found, f"recall_at_{RECALL_AT}{suffix}", metrics.recall(exact, RECALL_AT))
+        offered = len(candidates.offers) if not suffix else len(np.unique(item[of]))
+        found.figures[f"coverage_at_{NDCG_AT}{suffix}"] = metrics.coverage(graded, NDCG_AT, offered)
 
-    pair_client, product = slate.products.client, slate.products.item
-    chance, adopted = probability[pair_client, product], day.opened[pair_client, product].astype(float)
-    tables["products"] = reliability(chance, adopted)
-    figures["product_calibration_error"] = calibration_error(chance, adopted)
-    _products(figures, per_client, "", candidates, pair_client, product, chance, adopted)
-    lines = np.array([of.line for of in candidates.catalog.products])
-    for line in Line:
-        of_line = lines[product] == line
-        if of_line.any():
-            figures[f"product_calibration_error.{line}"] = calibration_error(chance[of_line], adopted[of_line])
-            _products(
-                figures, per_client, f".{line}", candidates,
-                pair_client[of_line], product[of_line], chance[of_line], adopted[of_line],
-            )  # fmt: skip
-    codes = aligned.values[:, list(aligned.columns).index(KIND)]
-    for code, kind in enumerate(aligned.categories.get(KIND, [])):
-        of_kind = codes == code
-        if not of_kind.any():
-            continue
-        mine = of_kind[client]
-        ranked = Ranked.of(client[mine], score[mine], gain(opened, brings)[mine], item[mine])
-        _tell(figures, per_client, f"{DECIDING}.kind_{kind}", metrics.ndcg(ranked, NDCG_AT))
-        mine = of_kind[pair_client]
-        figures[f"product_calibration_error.kind_{kind}"] = calibration_error(chance[mine], adopted[mine])
-        _products(
-            figures, per_client, f".kind_{kind}", candidates,
-            pair_client[mine], product[mine], chance[mine], adopted[mine],
-        )  # fmt: skip
-    return Evaluation(figures, per_client, tables, len(day.opened))
+    client, item = slate.products.client, slate.products.item
+    chance, adopted = probability[client, item], day.opened[client, item].astype(float)
+    lines = np.array([product.line for product in candidates.catalog.products])
+    for suffix, of in _segments(lines[item], kind[client], kinds).items():
+        _calibrated(found, "products", suffix, "product_calibration_error", chance[of], adopted[of])
+        ranked = Ranked.of(client[of], chance[of], adopted[of], item[of])
+        _tell(found, f"product_map_at_{MAP_AT}{suffix}", metrics.average_precision(ranked, MAP_AT))
+        _tell(found, f"product_ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(ranked, NDCG_AT))
+        _tell(found, f"product_recall_at_{RECALL_AT}{suffix}", metrics.recall(ranked, RECALL_AT))
+        offered = len(np.unique(item[of]))
+        found.figures[f"product_coverage_at_{NDCG_AT}{suffix}"] = metrics.coverage(ranked, NDCG_AT, offered)
+    return found
 
 
-def _products(
-    figures: dict[str, float],
-    per_client: dict[str, np.ndarray],
-    suffix: str,
-    candidates: Candidates,
-    client: np.ndarray,
-    product: np.ndarray,
-    chance: np.ndarray,
-    opened: np.ndarray,
-) -> None:
-    ranked = Ranked.of(client, chance, opened, product)
-    _tell(figures, per_client, f"product_map_at_{MAP_AT}{suffix}", metrics.average_precision(ranked, MAP_AT))
-    _tell(figures, per_client, f"product_ndcg_at_{NDCG_AT}{suffix}", metrics.ndcg(ranked, NDCG_AT))
-    _tell(figures, per_client, f"product_recall_at_{RECALL_AT}{suffix}", metrics.recall(ranked, RECALL_AT))
-    offered = len(np.unique(product))
-    figures[f"product_coverage_at_{NDCG_AT}{suffix}"] = (
-        metrics.coverage(ranked, NDCG_AT, offered) if offered else float("nan")
-    )
+def _segments(line: np.ndarray, kind: np.ndarray, kinds: Mapping[int, str]) -> dict[str, np.ndarray]:
+    """Masks over pairs: all of them, by line where there are any, by kind of client."""
+    masks = {"": np.ones(len(line), dtype=bool)}
+    masks |= {f".{of}": line == of for of in Line if (line == of).any()}
+    return masks | {f".kind_{name}": kind == code for code, name in kinds.items()}
 
 
-def _tell(figures: dict[str, float], per_client: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
-    figures[name] = float(values.mean()) if len(values) else float("nan")
-    per_client[name] = values
+def _calibrated(found: Evaluation, what: str, suffix: str, name: str, chance: np.ndarray, happened: np.ndarray) -> None:
+    found.calibration[what + suffix] = reliability(chance, happened)
+    found.figures[name + suffix] = calibration_error(chance, happened)
+
+
+def _tell(found: Evaluation, name: str, values: np.ndarray) -> None:
+    found.figures[name] = float(values.mean()) if len(values) else float("nan")
+    found.per_client[name] = values

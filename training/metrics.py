@@ -80,8 +80,8 @@ def recall(ranked: Ranked, k: int) -> np.ndarray:
 
 
 def coverage(ranked: Ranked, k: int, items: int) -> float:
-    """Share of the catalog's items that stand within the first k of at least one client."""
-    return len(np.unique(ranked.item[ranked.rank <= k])) / items
+    """Share of the catalog's items that stand within the first k of at least one client; NaN of no items."""
+    return len(np.unique(ranked.item[ranked.rank <= k])) / items if items else float("nan")
 
 
 def calibration_error(

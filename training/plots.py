@@ -11,17 +11,31 @@ from training.model import Model
 
 
 def calibration(evaluation: Evaluation) -> Figure:
-    """Share that happened against the probability given, a point for each bin, on logarithmic axes."""
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, table in evaluation.calibration.items():
-        shown = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
-        axes.plot(shown[:, 0], shown[:, 1], marker="o", label=name)
-    low = min([1e-3, *(table[table[:, 0] > 0, 0].min(initial=1.0) for table in evaluation.calibration.values())])
-    axes.plot([low, 1], [low, 1], color="grey", linestyle=":", label="true")
-    axes.set(xscale="log", yscale="log", xlabel="probability given", ylabel="share opened", title="Calibration")
-    axes.legend()
+    """Share that happened against the probability given, a point for each bin, on logarithmic axes.
+
+    A panel each for products and bundles by line and by kind of client, and for bundles by size.
+    """
+    panels = [("products", "."), ("products", ".kind_"), ("bundles", "."), ("bundles", ".kind_"), ("bundles", ".size_")]
+    tables = evaluation.calibration
+    low = min([1e-3, *(table[table[:, 0] > 0, 0].min(initial=1.0) for table in tables.values())])
+    figure = Figure(figsize=(15, 9), layout="constrained")
+    for index, (what, by) in enumerate(panels):
+        axes = figure.add_subplot(2, 3, index + 1 + (index > 1))
+        for name, table in tables.items():
+            of, _, segment = name.partition(".")
+            if of != what or (segment and not _of(segment, by)):
+                continue
+            shown = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
+            label = segment.replace("_", " ") or "all"
+            axes.plot(shown[:, 0], shown[:, 1], marker="o", markersize=4, label=label)
+        axes.plot([low, 1], [low, 1], color="grey", linestyle=":", label="true")
+        axes.set(xscale="log", yscale="log", xlabel="probability given", ylabel="share opened", title=what)
+        axes.legend()
     return figure
+
+
+def _of(segment: str, by: str) -> bool:
+    return f".{segment}".startswith(by) if by != "." else segment in list(Line)
 
 
 def gain(model: Model, most: int = 25) -> Figure:

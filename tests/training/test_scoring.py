@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import Catalog
+from catalog import Catalog, Line
 from features import Bank, profile_matrices
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 from training import Model, TrainingSample, evaluate, fit, read_sample
@@ -159,6 +159,21 @@ def test_a_catalog_without_bundles_trains_and_ranks(tmp_path: Path) -> None:
     rank(model, strangers(), plain, LAST_DAY, tmp_path / "ranks.parquet")
     found = set(pq.read_table(tmp_path / "ranks.parquet").column("bundle_id").to_pylist())
     assert found == {product.product_id for product in alone}
+
+
+@pytest.mark.parametrize(
+    ("what", "by"), [("products", "line"), ("products", "kind"), *(("bundles", by) for by in ("line", "kind", "size"))]
+)
+def test_segments_hold_every_pair_once(model: Model, sample: TrainingSample, what: str, by: str) -> None:
+    tables = evaluate(model, sample.days[-1], CATALOG).calibration
+    lines = [f"{what}.{line}" for line in Line]
+    segments = [name for name in tables if (name in lines if by == "line" else name.startswith(f"{what}.{by}_"))]
+    assert len(segments) > 1
+    for column in (0, 1):  # probability given, and share that happened: sums over pairs
+        parts, whole = (
+            sum((tables[name][:, column] * tables[name][:, 2]).sum() for name in names) for names in (segments, [what])
+        )
+        assert parts == pytest.approx(whole)
 
 
 def test_evaluation_leaves_out_nobody_and_knows_its_limits(model: Model, sample: TrainingSample) -> None:

@@ -78,6 +78,8 @@ def test_the_same_seed_trains_the_same_model_and_all_of_it_is_in_mlflow(workplac
     for segment in ("", ".retail", ".intermediary", ".kind_retail"):
         for stem in ("product_map_at_7", "product_ndcg_at_5", "product_recall_at_5", "product_calibration_error"):
             assert figures[f"backtest.{stem}{segment}"] == one.backtest.figures[f"{stem}{segment}"]
+    for segment in (".retail", ".kind_retail", ".size_1", ".size_2"):
+        assert 0 <= figures[f"backtest.calibration_error{segment}"] <= 1
     assert figures["release.ndcg_at_5"] == one.release_deciding
     assert all(np.isfinite(value) for value in figures.values())
     assert run.data.tags["in_order_of_time"] == "True"
