@@ -10,7 +10,9 @@ December is the label of this measurement and of nothing else. Compared on the s
 - popularity, by segment (kind of client, tier, age band), logistic (one regression a product): `baselines`.
 
 Whatever gives probabilities orders products by them, and bundles by the gain expected from them. NDCG@5 is the mean
-over clients who opened something that counts; intervals are bootstrapped over clients, in pairs.
+over clients who opened something that counts; intervals are bootstrapped over clients, in pairs. `--without TABLE`
+trains a second model that never saw the table, to see what it is worth. Calibration errors of the same clients are
+told by line, kind of client and size of bundle.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ from benchmarks.baselines import Baselines
 from benchmarks.measure import Figure, bootstrap, console, show, simulated
 from catalog import DEFAULT, Catalog, Line, read_catalog
 from features import Bank, ProfileMatrix
-from training import Candidates, Model, Parameters, Slate, bundle_rows, read_sample
+from training import Candidates, Model, Parameters, Slate, bundle_rows, evaluate, read_sample
 from training.metrics import Ranked, ndcg
 from training.ranking import gain, opened_of
-from training.sample import held_out
+from training.sample import Day, held_out
 from training.train import train
 
 RANKED = dt.date(2025, 11, 30)  # the last day that the truth is told of
@@ -46,6 +48,8 @@ HORIZON = 30  # days: from a month-end what is opened in the next month, and nev
 DECEMBER = 31  # days
 AT = 5
 TARGET = 0.9
+CALIBRATION = 0.01  # at most, of every segment
+LATELY = 2.0  # months
 OURS = ("sheaf", "stage one")
 
 
@@ -57,6 +61,11 @@ class Measured:
     profiles: ProfileMatrix
     slate: Slate
     opened: np.ndarray
+
+    @classmethod
+    def of(cls, day: Day, model: Model, sold: Catalog) -> Measured:
+        candidates, profiles = model.candidates(sold), model.align(day.profiles)
+        return cls(candidates, profiles, candidates.slate(profiles.values), day.opened)
 
     def by_probability(self, probability: np.ndarray) -> dict[str, np.ndarray]:
         """The order by probabilities (clients, products): scores of all candidate products and bundles."""
@@ -86,14 +95,16 @@ class Measured:
         return client, item, gain(taken, brings)
 
     def segments(self, what: str) -> dict[str, np.ndarray]:
-        """Masks over these pairs: all, by line of the product or bundle, by kind of client."""
+        """Masks over these pairs: all, by line of the product or bundle, by kind of client, of who joined lately."""
         client, item, _ = self.pairs(what)
         sold = self.candidates.catalog.products if what == "products" else self.candidates.offers
         line = np.array([str(of.line) for of in sold])[item]
         kind = self.profiles.values[:, self.profiles.columns.index("kind")][client]
         masks = {"all": np.ones(len(client), dtype=bool)}
         masks |= {f"line: {name}": line == name for name in Line}
-        return masks | {f"clients: {text}": kind == code for code, text in enumerate(self.profiles.categories["kind"])}
+        masks |= {f"clients: {text}": kind == code for code, text in enumerate(self.profiles.categories["kind"])}
+        tenure = self.profiles.values[:, self.profiles.columns.index("tenure_months")]
+        return masks | {f"joined in {LATELY:g} months": tenure[client] < LATELY}
 
 
 def main(
@@ -102,25 +113,35 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 0,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A table to do without in a second model.")] = None,
 ) -> None:
     """NDCG@5 of sheaf's ranking as a share of that by the true probabilities, beside three baselines."""
     folder = simulated(clients, 24, seed, data)
     bank, sold = Bank.open(folder), read_catalog(DEFAULT)
     chosen = Parameters.read(parameters) if parameters else Parameters()
     days = [month_end(10 - back) for back in range(months)]
-    model = _train(bank.known_on(RANKED), sold, days, chosen)
+    known = bank.known_on(RANKED)
+    model = _train(known, sold, days, chosen)
     with console.status("Profiles and labels"):
-        measured = _measured(bank, sold, model)
+        day = _day(bank, sold)
+        measured = Measured.of(day, model, sold)
     methods = {"truth": measured.by_probability(truth(folder, measured))}
     methods |= measured.by_model(model, chosen.threads)
     with console.status("Baselines"):
-        sample = read_sample(bank.known_on(RANKED), sold, days, HORIZON)
+        sample = read_sample(known, sold, days, HORIZON)
         seen = [day.where(~held_out(day.profiles.client_ids, chosen.holdout_share)) for day in sample.days]
         baselines = Baselines(seen, measured.candidates)
         for name in ("popularity", "by_segment", "logistic"):
             probability = getattr(baselines, name)()(measured.profiles)
             methods[name.replace("_", " ")] = measured.by_probability(probability)
+    if without:
+        lesser = Bank({name: known[name] for name in known if name not in without})
+        blind = _train(lesser, sold, days, chosen)
+        methods[f"without {', '.join(without)}"] = Measured.of(day, blind, sold).by_model(blind, chosen.threads)[
+            "sheaf"
+        ]
     figures = [figure for what in ("products", "bundles") for figure in _compare(what, methods, measured)]
+    figures += _calibration(model, day, sold, chosen.threads)
     show(f"Ranking as of {RANKED}, {len(measured.opened):,} simulated clients, NDCG@{AT}, 95 % intervals", figures)
 
 
@@ -138,12 +159,36 @@ def _train(bank: Bank, sold: Catalog, days: Sequence[dt.date], parameters: Param
     return trained.model
 
 
-def _measured(bank: Bank, sold: Catalog, model: Model) -> Measured:
+def _day(bank: Bank, sold: Catalog) -> Day:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a small bank may open nothing on the year's last day
         [day] = read_sample(bank, sold, [RANKED], DECEMBER).days
-    candidates, profiles = model.candidates(sold), model.align(day.profiles)
-    return Measured(candidates, profiles, candidates.slate(profiles.values), day.opened)
+    return day
+
+
+def _calibration(model: Model, day: Day, sold: Catalog, threads: int) -> list[Figure]:
+    """Prints the calibration error of every segment; returns the worst of products and of bundles."""
+    found = evaluate(model, day, sold, threads)
+    table = Table(title="expected calibration error, all candidates")
+    for name in ("", "products", "bundles"):
+        table.add_column(name, justify="left" if not name else "right")
+    products, bundles = (
+        {
+            name.partition(".")[2]: value
+            for name, value in found.figures.items()
+            if name.partition(".")[0] == stem and np.isfinite(value)
+        }
+        for stem in ("product_calibration_error", "calibration_error")
+    )
+    for segment in bundles | products:
+        values = (f"{of[segment]:.4f}" if segment in of else "" for of in (products, bundles))
+        table.add_row(segment.replace("_", " ") or "all", *values)
+    console.print(table)
+    figures = []
+    for what, of_segment in (("products", products), ("bundles", bundles)):
+        worst = max(of_segment, key=lambda segment: of_segment[segment])
+        figures.append(Figure(f"{what}, calibration error", "the worst segment", worst, of_segment[worst], CALIBRATION))
+    return figures
 
 
 def truth(folder: Path, measured: Measured) -> np.ndarray:
