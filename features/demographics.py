@@ -22,7 +22,7 @@ _STATED = (
     category(C.RATING, "Rating grade, in the bank's own terms."),
 )
 _TIMES = (
-    number("tenure_months", "months", "Time since the client joined.", "Client for {value} months"),
+    number("tenure_months", "months", "Time since the client joined.", "Client for {value}"),
     number("season_month", "month", "Month of the year of the profile's day, 1 to 12."),
 )
 

@@ -27,13 +27,13 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
                 f"opened_months__{key}",
                 "months",
                 f"Time since {name} was last opened; null if never.",
-                f"Took {name} {{value}} months ago",
+                f"Took {name} {{value}} ago",
             ),
             number(
                 f"closed_months__{key}",
                 "months",
                 f"Time since {name} was last closed; null if never.",
-                f"Gave up {name} {{value}} months ago",
+                f"Gave up {name} {{value}} ago",
             ),
             count(f"openings__{key}", "openings", f"How often {name} was opened."),
             count(f"closings__{key}", "closings", f"How often {name} was closed."),
@@ -42,7 +42,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             flag(f"held_{lag}m__{key}", f"Held {name} on the day {lag} calendar month(s) earlier.") for lag in LAGS
         ]
     stated += [
-        count("products_held", "products", "Different products held.", "Holds {value} of our products"),
+        count("products_held", "products", "Different products held.", "Products held: {value}"),
         count("products_ever", "products", "Different products ever held."),
         count("lines_held", "lines", "Business lines that the products held span."),
     ]
@@ -54,7 +54,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
                 f"openings_{months}m",
                 "openings",
                 f"Openings in the last {months} calendar months.",
-                f"Opened {{value}} products in the last {months} months",
+                f"Products opened in the last {months} months: {{value}}",
             )
         )
         stated.append(count(f"closings_{months}m", "closings", f"Closings in the last {months} calendar months."))
@@ -64,7 +64,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             "last_opened_months",
             "months",
             "Time since the last opening of anything.",
-            "Last opened a product {value} months ago",
+            "Last opened a product {value} ago",
         ),
         number("last_closed_months", "months", "Time since the last closing of anything; null if never."),
         number("recent_share", "share", "Share of the open holdings that were opened in the last 6 calendar months."),

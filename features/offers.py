@@ -20,8 +20,8 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
         return []
     return [
         *(count(f"offers_{months}m", "offers", f"Offers in the last {DAYS[months]} days.") for months in _MONTHS),
-        count("offers_accepted", "offers", "Offers ever accepted.", "Accepted {value} of our offers"),
-        count("offers_rejected", "offers", "Offers ever rejected.", "Rejected {value} of our offers"),
+        count("offers_accepted", "offers", "Offers ever accepted.", "Offers accepted so far: {value}"),
+        count("offers_rejected", "offers", "Offers ever rejected.", "Offers rejected so far: {value}"),
         number("offers_accepted_share", "share", "Share of all offers ever made that were accepted."),
         number("last_offer_days", "days", "Time since the last offer."),
         number("last_rejection_days", "days", "Time since the last rejection."),

@@ -17,6 +17,7 @@ COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")
 VALUE = "{value}"  # in a feature's sentence; other braces are part of a bank's own names
 LEAST_SHARE = 0.05  # of all that speaks for the bundle: a weaker ground is no reason
 FAINT = 0.02  # of all that speaks for a product: a weaker column is not looked at
+DAYS_OF_A_MONTH = 365.25 / 12
 NO_PRODUCT = -1  # what a ground is about that is the client's own
 
 
@@ -76,12 +77,22 @@ class Reasons:
 
 
 def in_words(value: float, unit: str) -> str:
-    """A number as a person writes it: whole from 10 on, shares in percent, thousands apart."""
+    """A number as a person writes it: whole from 10 on, shares in percent, thousands apart, times with their unit."""
     if unit in ("share", "fraction"):
         return f"{value:.0%}"
+    if unit == "months":
+        return _time(value)
     if value == int(value) or abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:,.1f}"
+
+
+def _time(months: float) -> str:
+    for unit, length in (("year", 12.0), ("month", 1.0)):
+        if months >= 2 * length:
+            return f"{months / length:.0f} {unit}s"
+    days = max(round(months * DAYS_OF_A_MONTH), 1)
+    return f"{days} day{'s' if days > 1 else ''}"
 
 
 class Grounds:
