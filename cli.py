@@ -44,6 +44,12 @@ CatalogPath = Annotated[
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
 
 
+def _parquet(out: Path | None) -> Path | None:
+    if out is not None and out.suffix.lower() != ".parquet":
+        raise typer.BadParameter(f"{out} would hold Parquet; end its name in .parquet")
+    return out
+
+
 def main() -> None:
     """Runs the command; what a user can put right is told in a sentence, not in a traceback."""
     warnings.showwarning = lambda message, *_, **__: errors.print(
@@ -137,7 +143,9 @@ def profile(
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
-    out: Annotated[Path | None, typer.Option(help="A Parquet file, for people and notebooks.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A Parquet file, for people and notebooks.", callback=_parquet)
+    ] = None,
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
@@ -323,7 +331,9 @@ def _figures(trained: Any) -> Table:
 def rank(
     data: DataFolder,
     as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")],
-    out: Annotated[Path, typer.Option(help="Parquet file: client_id, rank, bundle_id, score, probability.")],
+    out: Annotated[
+        Path, typer.Option(help="Parquet file: client_id, rank, bundle_id, score, probability.", callback=_parquet)
+    ],
     catalog: CatalogPath = DEFAULT,
     top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
 ) -> None:

@@ -45,7 +45,7 @@ class Ask(BaseModel):
 
     client_id: str | None = Field(None, min_length=1, max_length=200)
     new_client: dict[str, Attribute] | None = Field(None, max_length=500)
-    k: int = Field(5, ge=1, le=100, description="how many offers at most")
+    k: int = Field(5, strict=True, ge=1, le=100, description="how many offers at most")
     lines: list[Line] = Field([], max_length=len(Line), description="only bundles of these lines; empty: of all")
 
     @model_validator(mode="after")

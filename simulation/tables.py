@@ -40,7 +40,7 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     present = [path for name in TABLES for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
     if present and not overwrite:
         names = ", ".join(sorted(path.name for path in present))
-        raise SimulationError(f"{folder} already holds {names}; give another folder, or allow to overwrite")
+        raise SimulationError(f"{folder} already holds {names}; give another folder, or set overwrite (--overwrite)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

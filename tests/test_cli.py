@@ -81,6 +81,8 @@ def test_from_tables_to_offers(sheaf: Sheaf, bank: list[str | Path], made_folder
     assert "line: retail" in trained.out
     assert "clients: institution" in trained.out
 
+    misnamed = sheaf("rank", *bank, "--as-of", str(LAST_DAY), "--out", "ranks.csv")
+    assert (misnamed.code, "would hold Parquet" in misnamed.err) == (2, True)
     ranked = sheaf("rank", *bank, "--as-of", str(LAST_DAY), "--out", "out/ranks.parquet", "--top", "2")
     assert (ranked.code, "for 500 clients as of 2025-12-31 are in out/ranks.parquet" in ranked.out) == (0, True)
     rows = pq.read_table("out/ranks.parquet").to_pandas()

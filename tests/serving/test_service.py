@@ -93,6 +93,7 @@ BAD = [
     ({"client_id": "a", "k": 101}, "k", "less than or equal to 100"),
     ({"client_id": "a", "k": "five"}, "k", "integer"),
     ({"client_id": "a", "k": 1.5}, "k", "integer"),
+    ({"client_id": "a", "k": True}, "k", "integer"),
     ({"client_id": "a", "k": None}, "k", "integer"),
     ({"client_id": "a", "lines": ["retail", "space"]}, "lines.1", "'corporate', 'retail', 'intermediary'"),
     ({"client_id": "a", "lines": "retail"}, "lines", "array"),
