@@ -42,13 +42,11 @@ def main(
             f"{runs[-1]['calls']} calls of lightgbm.train; {runs[-1]['peak_gib']:.2f} GiB"
         )
     small, large = runs
-    names = [f"{run['seconds']:.0f} s" for run in runs]
+    names, bare = [f"{run['seconds']:.0f} s" for run in runs], f"bare calls {large['boosting']:.0f} s"
     show(
         f"Training on {clients:,} clients as of {DAYS} days",
         [
-            Figure(
-                "seconds", names[1], f"bare calls {large['boosting']:.0f} s", large["seconds"] / large["boosting"], TARGET
-            ),
+            Figure("seconds", names[1], bare, large["seconds"] / large["boosting"], TARGET),
             Figure("peak memory", f"{large['peak_gib']:.2f} GiB", f"{GIB} GiB", large["peak_gib"] / GIB, 1.0),
             Figure(f"seconds, {TIMES} × clients", names[1], names[0], large["seconds"] / small["seconds"], TIMES),
             Figure(
