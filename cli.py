@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -40,6 +40,10 @@ DataFolder = Annotated[
 CatalogPath = Annotated[
     Path,
     typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
+]
+ObjectiveOption = Annotated[
+    Literal["relevance", "value"],
+    typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
 ]
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
 
@@ -336,9 +340,19 @@ def rank(
     ],
     catalog: CatalogPath = DEFAULT,
     top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
+    objective: ObjectiveOption = "relevance",
+    authority: Annotated[
+        str | None,
+        typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
+    ] = None,
 ) -> None:
-    """Rank every candidate bundle for every client of a day with the champion."""
+    """Rank every candidate bundle for every client of a day with the champion.
+
+    By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
+    acceptance times EVA: docs/pricing.md.
+    """
     from features import Bank
+    from training.by_value import Aim
     from training.registry import need_champion
     from training.scoring import rank as run
 
@@ -346,7 +360,7 @@ def rank(
     with _steps(f"Ranking with version {champion.version}") as step:
         clients, rows = run(
             champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
-            lambda done: step(f"{done:,} clients"),
+            lambda done: step(f"{done:,} clients"), aim=Aim(objective), authority=authority,
         )  # fmt: skip
     console.print(f"{rows:,} rows for {clients:,} clients as of {as_of.date()} are in {out}.")
 
@@ -406,18 +420,20 @@ def recommend(
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
+    objective: ObjectiveOption = "relevance",
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
     from serving import Recommender, UnknownClientError
     from serving.preparing import load, profile_one
+    from training.by_value import Aim
 
     try:
         if data is None:
-            answer = load().recommend(client, top)
+            answer = load().recommend(client, top, objective=Aim(objective))
         else:
             with _steps("Recommending") as step:
                 model, snapshot, sold = profile_one(client, data, read_catalog(catalog), _day(as_of), step)
-                answer = Recommender(model, snapshot, sold).recommend(client, top)
+                answer = Recommender(model, snapshot, sold).recommend(client, top, objective=Aim(objective))
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
     console.print(offers_table(asdict(answer), f"Client {client}"))
@@ -437,6 +453,12 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
         brings = [f"{escape(part['name'])} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
         has = [escape(part["name"]) for part in offer["products"] if part["held"]]
         beside = [f"[dim]beside {', '.join(has)}[/]"] if has else []
+        worth = offer.get("worth")
+        if worth:
+            has_price = (
+                f"concession {worth['concession']:,.2f}, then {worth['acceptance']:.1%} accept; EVA {worth['eva']:,.0f}"
+            )
+            beside.append(f"[bold]worth {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
         because = escape("\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"])
         table.add_row(
             str(offer["rank"]), f"{escape(offer['name'])}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),

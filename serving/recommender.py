@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from features import Alignment, C, ProfileMatrix
 from features.snapshot import Snapshot
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
+from training.by_value import Aim, Valuer, Worth
 
 
 class UnknownClientError(LookupError):
@@ -32,8 +34,26 @@ class Part:
 
 
 @dataclass(slots=True)
+class Priced:
+    """What a bundle is worth to the bank, money a year in `currency`; an offer by value has it as its score.
+
+    `concession` is what the client would save against list price, `acceptance` the probability with it, and `eva` what
+    the bundle then brings, with what changes in products held. `value` is acceptance times EVA.
+    """
+
+    currency: str
+    concession: float
+    acceptance: float
+    eva: float
+    value: float
+
+
+@dataclass(slots=True)
 class Offer:
-    """One bundle for the client. `probability` is that all products it brings are opened within the horizon."""
+    """One bundle for the client. `probability` is that all products it brings are opened within the horizon.
+
+    Ordered by value, `worth` says what the bundle is worth; by relevance it is None.
+    """
 
     rank: int
     bundle_id: str
@@ -44,6 +64,7 @@ class Offer:
     products: tuple[Part, ...]
     reasons: tuple[str, ...]
     why: str
+    worth: Priced | None
 
 
 @dataclass(slots=True)
@@ -56,6 +77,7 @@ class Answer:
     profile_day: str
     model_version: str
     catalog_version: str
+    objective: Aim
 
 
 ANSWER = TypeAdapter(Answer)
@@ -84,10 +106,13 @@ class Recommender:
             "catalog_version": self.candidates.catalog.version,
         }
 
-    def recommend(self, client_id: str, k: int = 5, lines: Sequence[Line] = ()) -> Answer:
+    def recommend(
+        self, client_id: str, k: int = 5, lines: Sequence[Line] = (), objective: Aim = Aim.RELEVANCE
+    ) -> Answer:
         """The k best bundles for a client of the snapshot, of the lines named (none: of all).
 
-        Raises UnknownClientError for a client without a profile.
+        Raises UnknownClientError for a client without a profile, and NoPriceSheetError where bundles are to be ordered
+        by value and the catalog has no prices.
         """
         row = self.snapshot.row(client_id)
         if row is None:
@@ -96,10 +121,14 @@ class Recommender:
                 "the client joined later"
             )
         values = self._align(self._values[row : row + 1])
-        return self._answer(client_id, values, k, lines)
+        return self._answer(client_id, values, k, lines, objective)
 
     def recommend_new(
-        self, attributes: Mapping[str, float | str | None], k: int = 5, lines: Sequence[Line] = ()
+        self,
+        attributes: Mapping[str, float | str | None],
+        k: int = 5,
+        lines: Sequence[Line] = (),
+        objective: Aim = Aim.RELEVANCE,
     ) -> Answer:
         """The same for someone who is not a client yet: `attributes` by profile column, at least `kind`.
 
@@ -131,9 +160,15 @@ class Recommender:
             else:
                 values[0, at[name]] = value
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
-        return self._answer(None, self.model.align(new).values, k, lines)
+        return self._answer(None, self.model.align(new).values, k, lines, objective)
 
-    def _answer(self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line]) -> Answer:
+    @cached_property
+    def _valuer(self) -> Valuer:
+        return Valuer(self.candidates)
+
+    def _answer(
+        self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line], objective: Aim
+    ) -> Answer:
         model, candidates = self.model, self.candidates
         slate = candidates.slate(values)
         held, reached = slate.held[0], slate.products.item
@@ -145,7 +180,12 @@ class Recommender:
         holds, chance = held.tolist(), probability[0].tolist()
         bundles = bundle_rows(candidates, values, slate, probability)
         score, whole = model.order.score(bundles, threads=1), model.completion(bundles)
+        worth = None
         order = np.lexsort((bundles.pairs.item, -score))
+        if objective is Aim.VALUE:
+            worth = self._valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)
+            score, order = worth.value, np.lexsort((bundles.pairs.item, -worth.value))
+            order = order[worth.sold[order]]
         chosen = self._choose(zip(order.tolist(), bundles.pairs.item[order].tolist(), strict=True), holds, k, lines)
         brings = sorted({product for _, _, products in chosen for product in products})
         their = np.searchsorted(reached, brings)
@@ -165,9 +205,15 @@ class Recommender:
                     products=tuple(self._part(product, holds, chance) for product in self._parts[item]),
                     reasons=grounds.reasons([place_of[product] for product in products]),
                     why=offer.why,
+                    worth=None if worth is None else self._priced(worth, place),
                 )
             )
-        return Answer(client_id=client_id, offers=tuple(offers), **self._rests_on)
+        return Answer(client_id=client_id, offers=tuple(offers), objective=objective, **self._rests_on)
+
+    def _priced(self, worth: Worth, place: int) -> Priced:
+        currency = self.candidates.catalog.currency
+        numbers = (worth.concession, worth.acceptance, worth.eva, worth.value)
+        return Priced(currency, *(float(of[place]) for of in numbers))
 
     def _choose(
         self, order: Iterable[tuple[int, int]], held: Sequence[bool], k: int, lines: Sequence[Line]

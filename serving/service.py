@@ -2,6 +2,7 @@
 
     POST /recommend   {"client_id": "C0000001", "k": 5, "lines": ["retail"]}     offers for a client of the bank
                       {"new_client": {"kind": "retail", "age": 31}}              offers for someone not a client yet
+                      {"client_id": "C0000001", "objective": "value"}            ordered by what they are worth
     GET  /livez /readyz /healthz /metrics                                       BentoML's own
     GET  /openapi.json                                                          the same for code generators
 
@@ -27,8 +28,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from catalog import Line
+from pricing import NoPriceSheetError
 from serving.preparing import load
 from serving.recommender import ANSWER, Answer, Recommender, UnknownClientError
+from training.by_value import Aim
 
 Attribute = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)] | None
 
@@ -47,6 +50,7 @@ class Ask(BaseModel):
     new_client: dict[str, Attribute] | None = Field(None, max_length=500)
     k: int = Field(5, strict=True, ge=1, le=100, description="how many offers at most")
     lines: list[Line] = Field([], max_length=len(Line), description="only bundles of these lines; empty: of all")
+    objective: Aim = Field(Aim.RELEVANCE, description="order by what the client wants next, or by what it is worth")
 
     @model_validator(mode="after")
     def _one_client(self) -> Ask:
@@ -130,11 +134,13 @@ def recommend(ask: Ask) -> Response:
     recommender: Recommender = app.state.recommender
     try:
         if ask.client_id is not None:
-            answer = recommender.recommend(ask.client_id, ask.k, ask.lines)
+            answer = recommender.recommend(ask.client_id, ask.k, ask.lines, ask.objective)
         else:
-            answer = recommender.recommend_new(ask.new_client or {}, ask.k, ask.lines)
+            answer = recommender.recommend_new(ask.new_client or {}, ask.k, ask.lines, ask.objective)
     except UnknownClientError as error:
         raise HTTPException(404, str(error)) from error
+    except NoPriceSheetError as error:
+        raise RequestValidationError([{"loc": ("objective",), "msg": str(error)}]) from error
     except ValueError as error:
         raise RequestValidationError([{"loc": ("new_client",), "msg": str(error)}]) from error
     return Response(ANSWER.dump_json(answer), media_type="application/json")

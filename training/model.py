@@ -21,7 +21,7 @@ import numpy as np
 from catalog import Catalog
 from features import Feature, FeatureType, ProfileMatrix
 from training.adoption import Adoption, Calibration
-from training.candidates import Candidates, Encoding, Pairs
+from training.candidates import Candidates, Encoding
 from training.choice import Choice
 from training.co_openings import CoOpenings
 from training.population import Population
@@ -103,7 +103,8 @@ class Model:
             slate = candidates.slate(values[block])
             probability = self.adoption.of_clients(candidates, values[block], slate, peers[block], threads=1)
             rows = bundle_rows(candidates, values[block], slate, probability)
-            return _ordered(rows.pairs, self.order.score(rows, threads=1), self.completion(rows))
+            score, pairs = self.order.score(rows, threads=1), rows.pairs
+            return ordered(pairs.client, pairs.item, score, self.completion(rows))[1]
 
         if not blocks:
             return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float)))
@@ -192,12 +193,15 @@ def _booster(text: str) -> lgb.Booster:
     return lgb.Booster(model_str=text)
 
 
-def _ordered(pairs: Pairs, score: np.ndarray, probability: np.ndarray) -> Ranking:
-    order = np.lexsort((pairs.item, -score, pairs.client))
-    client = pairs.client[order]
+def ordered(
+    client: np.ndarray, item: np.ndarray, score: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, Ranking]:
+    """The order of the pairs, by client and best first, equal scores in the catalog's order; and they in that order."""
+    order = np.lexsort((item, -score, client))
+    client = client[order]
     starts = np.flatnonzero(np.r_[True, client[1:] != client[:-1]]) if len(client) else np.empty(0, dtype=int)
     rank = np.arange(len(client)) - np.repeat(starts, np.diff(np.r_[starts, len(client)])) + 1
-    return Ranking(client, rank, pairs.item[order], score[order], probability[order])
+    return order, Ranking(client, rank, item[order], score[order], probability[order])
 
 
 def _verified(folder: Path, fingerprint: str | None) -> dict[str, str]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from catalog import Catalog
 from features import Bank, C, ProfileMatrix, profile_matrices, write_parquet
+from training.by_value import Aim, Valuer
 from training.model import Model
 from training.ranking import slices
 
@@ -24,6 +26,8 @@ SCHEMA = pa.schema(
         ("probability", pa.float64()),
     ]
 )
+VALUES = ("concession", "acceptance", "eva")
+"""What stands beside a ranking by value, whose score is the value: `training.by_value.Worth`."""
 
 
 def rank(
@@ -35,10 +39,18 @@ def rank(
     top: int | None = None,
     progress: Callable[[int], None] = lambda clients: None,
     threads: int = 2,
+    aim: Aim = Aim.RELEVANCE,
+    authority: str | None = None,
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
-    clients and rows. The file appears when it is whole. Raises ValueError where nobody is active on that day."""
+    clients and rows. By value there are the columns of `VALUES` too. The file appears when it is whole.
+
+    Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
+    `authority`.
+    """
     candidates = model.candidates(catalog)
+    valuer = Valuer(candidates, authority) if aim is Aim.VALUE else None
+    schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
     clients = rows = 0
 
@@ -49,7 +61,13 @@ def rank(
         nonlocal clients, rows
         for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
             ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
+            values: list[np.ndarray] = []
+            if valuer:
+                held = candidates.held(profiles.values)
+                ranking, worth = valuer.rank(profiles.values, held, ranking)
+                values = [getattr(worth, name) for name in VALUES]
             if top is not None:
+                values = [of[ranking.rank <= top] for of in values]
                 ranking = ranking.top(top)
             columns = [
                 pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
@@ -57,8 +75,9 @@ def rank(
                 names.take(pa.array(ranking.item)),
                 pa.array(ranking.score),
                 pa.array(ranking.probability),
+                *map(pa.array, values),
             ]
-            yield pa.Table.from_arrays(columns, schema=SCHEMA)
+            yield pa.Table.from_arrays(columns, schema=schema)
             clients += len(profiles.client_ids)
             rows += len(ranking.client)
             progress(clients)

@@ -41,15 +41,29 @@ def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: Who
     assert reply.headers["content-type"] == "application/json"
     answer = ANSWER.validate_python(reply.json())
     assert reply.json().keys() == {
-        "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version"
+        "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version", "objective"
     }  # fmt: skip
     assert answer == line.recommender.recommend(client_id, k=3)
     assert len(answer.offers) == 3
     first = reply.json()["offers"][0]
     assert first.keys() == {
-        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why"
+        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why", "worth"
     }  # fmt: skip
     assert first["products"][0].keys() == {"product_id", "name", "line", "held", "probability"}
+
+
+def test_ordered_by_value_every_offer_says_what_it_is_worth_or_the_catalog_lacks_prices(
+    service: str, line: WholeLine, client_id: str
+) -> None:
+    reply = post(service, {"client_id": client_id, "objective": "value"})
+    if line.recommender.candidates.catalog.pricing is None:
+        assert reply.status_code == 422
+        [problem] = reply.json()["detail"]
+        assert problem["field"] == "objective"
+        assert "has no price sheet" in problem["problem"]
+    else:
+        assert all(offer["score"] == offer["worth"]["value"] for offer in reply.json()["offers"])
+    assert post(service, {"client_id": client_id, "objective": "profit"}).json()["detail"][0]["field"] == "objective"
 
 
 def test_lines_and_k_have_defaults(service: str, client_id: str) -> None:
@@ -174,7 +188,9 @@ def test_the_api_describes_itself(service: str) -> None:
     told = httpx.get(f"{service}/openapi.json").json()
     ask = told["paths"]["/recommend"]["post"]
     assert ask["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Ask"}
-    assert {"client_id", "new_client", "k", "lines"} == told["components"]["schemas"]["Ask"]["properties"].keys()
+    assert {"client_id", "new_client", "k", "lines", "objective"} == told["components"]["schemas"]["Ask"][
+        "properties"
+    ].keys()
     assert httpx.get(f"{service}/docs").status_code == 404  # its scripts would come from the internet
 
 

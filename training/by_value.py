@@ -1,0 +1,118 @@
+"""Bundles ordered by what they are worth to the bank: the chance that they are taken times what they then bring.
+
+    value = q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
+
+with the model's calibrated probability of the whole bundle as acceptance at list price and `s` the concession that is
+best within an authority, both by `pricing`. A product that no price sheet covers cannot be valued, and a bundle that
+a rule of the catalog's jurisdiction forbids is not offered; one that may not be tied to a concession is offered at list
+price. What is held counts as typical contracts of the client's grade and size; `pricing.quote` takes the client's own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from catalog import Bundle, Kind
+from features import C
+from pricing import Client, Clients, Pricer
+from pricing.book import Book
+from pricing.rules import checks
+from training.candidates import Candidates
+from training.model import Ranking, ordered
+
+
+class Aim(StrEnum):
+    """What an order of bundles is good for: what the client wants next, or what that is worth to the bank."""
+
+    RELEVANCE = "relevance"
+    VALUE = "value"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """One entry a candidate pair; money a year in the catalog's currency.
+
+    `concession` is what the client would save, `acceptance` the probability with it, `eva` what the bundle then brings
+    with what changes in products held, `value` the product of the two. `sold`: False for what may not be offered.
+    """
+
+    concession: np.ndarray
+    acceptance: np.ndarray
+    eva: np.ndarray
+    value: np.ndarray
+    sold: np.ndarray
+
+    def __getitem__(self, pairs: np.ndarray) -> Worth:
+        return Worth(**{name: values[pairs] for name, values in vars(self).items()})
+
+
+class Valuer:
+    """Values candidate bundles; clients are rows in the encoding's columns."""
+
+    def __init__(self, candidates: Candidates, authority: str | None = None):
+        """Raises NoPriceSheetError where the catalog has no prices, ValueError for an authority it does not know."""
+        self.book = Book(candidates.catalog)
+        self.pricer = Pricer(self.book, tuple(candidates.offers))
+        self.authority = self.pricer.authority(authority).name
+        self._keep = 1.0 - self.book.pricing.tax
+        columns, self._sizes = candidates.encoding.columns, np.array(self.book.sizes[:-1]) * 1e6
+        self._rating, self._sales = (
+            columns.index(name) if name in columns else None for name in (C.RATING, self.book.pricing.turnover)
+        )
+        known = candidates.encoding.categories.get(C.RATING, ())
+        unrated = self.book.grades.index(self.book.pricing.unrated)
+        self._grades = np.array(
+            [*(self.book.grades.index(name) if name in self.book.grades else unrated for name in known), unrated]
+        )
+        self._forbidden, self._at_list = (
+            np.array([self._broken(offer, conceded) for offer in candidates.offers], dtype=bool)
+            for conceded in (False, True)
+        )
+
+    def _broken(self, offer: Bundle, conceded: bool) -> bool:
+        """Whether a rule forbids the bundle whoever the client is, or it has a product without a price sheet; what is
+        open is for a person to see to."""
+        if any(self.book.sheets[self.book.positions[key]] is None for key in offer.products):
+            return True
+        parts = [self.book.catalog.product(key) for key in offer.products]
+        anybody = Client("", Kind(offer.kinds[0]))
+        found = checks(offer, parts, self.book.pricing, anybody, conceded, dt.date.max)
+        return any(check.status == "broken" for check in found)
+
+    def cells(self, values: np.ndarray) -> np.ndarray:
+        """(clients,): the place of each in the book, by rating and yearly sales; one not known counts as unrated, and
+        as large."""
+        grade = np.full(len(values), self._grades[-1])
+        if self._rating is not None:
+            code = np.nan_to_num(values[:, self._rating], nan=len(self._grades) - 1).astype(int)
+            grade = self._grades[np.minimum(code, len(self._grades) - 1)]
+        size = np.full(len(values), len(self._sizes))
+        if self._sales is not None:
+            sales = values[:, self._sales].astype(float)
+            size = np.searchsorted(self._sizes, np.where(np.isnan(sales), np.inf, sales), side="left")
+        return np.asarray(grade * len(self.book.sizes) + size)
+
+    def __call__(
+        self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray
+    ) -> Worth:
+        """The pairs (client, item) valued; `held` is (clients, products), `probability` of the whole bundle."""
+        whom = Clients(self.cells(values), held)
+        priced = self.pricer.price(whom, client, item, self.authority, acceptance=probability)
+        at_list = self._at_list[item]
+        concession = np.where(at_list, 0.0, priced.concession)
+        acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
+        eva = priced.eva + priced.change - self._keep * concession
+        sold = ~self._forbidden[item] & np.isfinite(eva)
+        return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
+
+    def rank(self, values: np.ndarray, held: np.ndarray, ranking: Ranking) -> tuple[Ranking, Worth]:
+        """The ranking anew, by value, without what may not be offered; its scores are the values."""
+        worth = self(values, held, ranking.client, ranking.item, ranking.probability)
+        kept = np.flatnonzero(worth.sold)
+        worth = worth[kept]
+        order, again = ordered(ranking.client[kept], ranking.item[kept], worth.value, ranking.probability[kept])
+        return again, worth[order]
