@@ -117,12 +117,13 @@ def simulate(
     months: Annotated[int, typer.Option(help="How many months, up to December 2025.", min=3)] = 24,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bank, byte for byte.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace a bank that is already there.")] = False,
+    offers: Annotated[bool, typer.Option("--offers", help="The bank also makes offers at prices.")] = False,
 ) -> None:
-    """Make a bank with a known truth: clients, holdings, positions, transactions, links."""
+    """Make a bank with a known truth: clients, holdings, positions, transactions, links; and offers if asked for."""
     from simulation import simulate as make
 
     with _bar("Simulating") as done:
-        make(folder, clients, months, seed, overwrite=overwrite, progress=done)
+        make(folder, clients, months, seed, offers=offers, overwrite=overwrite, progress=done)
     console.print(f"A bank of {clients:,} clients over {months} months lies in {folder}. Next: sheaf check {folder}")
 
 

@@ -20,6 +20,7 @@ from simulation.changes import change, change_jobs, end_holdings
 from simulation.conditions import Conditions, link_signals
 from simulation.money import settle
 from simulation.needs import advance_needs
+from simulation.offers import Offering
 from simulation.openings import open_products, opening_probabilities, start_holdings
 from simulation.population import populate
 from simulation.records import Records
@@ -38,6 +39,7 @@ def simulate(
     months: int = 24,
     seed: int = 0,
     *,
+    offers: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -47,9 +49,14 @@ def simulate(
     (clients, holdings, positions, transactions and links, as the contract says, products of the default catalog).
     `truth/opening_probability.parquet` holds as_of, client_id, product_id and the probability that the product is
     opened in the 31 days after `as_of`, for every active client and eligible product not held, at the ends of
-    October and November 2025. The same arguments give the same bytes. `progress` is called after every month with
-    the months done and all months. SimulationError where the arguments make no bank or `folder` already holds
-    tables; nothing is written then, nor when anything else goes wrong.
+    October and November 2025. With `offers` the bank makes offers at prices in every month, what is accepted is opened
+    beside what is opened anyway, and table offers tells them; the probabilities stay those without an offer, and
+    `truth/offer_response.parquet` holds as_of, client_id, bundle_id, list_price, utility and slope of every offer
+    that might be made in December: accepted with 1 / (1 + exp(-(utility + slope·concession))). The same arguments
+    give the same bytes. `progress` is called after every month with the months done and all months.
+
+    Raises SimulationError where the arguments make no bank or `folder` already holds tables; nothing is written then,
+    nor when anything else goes wrong.
     """
     if not 1 <= clients <= MOST_CLIENTS:
         raise SimulationError(f"{clients} clients make no bank; give a number from 1 to {MOST_CLIENTS}")
@@ -65,13 +72,15 @@ def simulate(
         start_holdings(bank, every[0], catalog, draws)
         for month in earlier:
             _warm_up(bank, month, catalog, draws)
-        with Records(draft, bank, catalog.currency) as records:
+        offering = Offering(catalog) if offers else None
+        with Records(draft, bank, catalog.currency, offering) as records:
             for segment in bank.segments:
                 for _, block in segment.blocks():
                     there = np.flatnonzero(segment.joined[block] < span[0].first) + block.start
                     records.clients(segment, there, np.full(len(there), span[0].first - 1))
             for month in span:
-                _simulate_month(bank, month, month.index >= months - TRUTH_MONTHS, catalog, records, draws)
+                left = months - month.index
+                _simulate_month(bank, month, left, catalog, records, draws, offering)
                 if progress:
                     progress(month.index + 1, months)
             records.links(span[-1].last)
@@ -90,23 +99,32 @@ def _warm_up(bank: Bank, month: Month, catalog: Catalog, draws: Draws) -> None:
             settle(segment, number, block, month, draws)
 
 
-def _simulate_month(bank: Bank, month: Month, tell: bool, catalog: Catalog, records: Records, draws: Draws) -> None:
+def _simulate_month(
+    bank: Bank, month: Month, left: int, catalog: Catalog, records: Records, draws: Draws, offering: Offering | None
+) -> None:
     # Links are read before anything is opened in the month, so that what one client does moves others from the next on.
     links = [link_signals(bank, segment, month) for segment in bank.segments]
     for segment, signals in zip(bank.segments, links, strict=True):
         for number, block in segment.blocks():
             probability = opening_probabilities(Conditions(segment, block, month, signals), catalog)
-            if tell:
+            if left <= TRUTH_MONTHS:
                 records.truth(segment, block, month.first - 1, probability)
+            answers = offering.response(segment, block, probability) if offering else None
             opened = open_products(segment, number, block, probability, month, draws)
+            if offering and answers:
+                if left == 1:
+                    records.response(segment, block, month.first - 1, answers)
+                made = offering.make(segment, number, block, answers, month, draws)
+                opened |= offering.open_accepted(segment, block, made, month)
+                records.offers(segment, block, made, month)
             records.closed(segment, end_holdings(segment, number, block, opened, month, draws))
             changed, on = change(bank, segment, number, block, month, draws)
-            joined, left = (
+            joined, gone = (
                 np.flatnonzero((day[block] >= month.first) & (day[block] <= month.last)) + block.start
                 for day in (segment.joined, segment.left)
             )
-            told = np.concatenate([changed, joined, left])
-            records.clients(segment, told, np.concatenate([on, segment.joined[joined], segment.left[left]]))
+            told = np.concatenate([changed, joined, gone])
+            records.clients(segment, told, np.concatenate([on, segment.joined[joined], segment.left[gone]]))
     records.former_jobs(change_jobs(bank, month, draws))
     positions, transactions = records.month(month)
     with positions, transactions:

@@ -12,6 +12,7 @@ from catalog import Kind
 from simulation.bookings import FOREIGN, Rows, recipes
 from simulation.changes import Closed, Employment
 from simulation.money import Statement
+from simulation.offers import CHANNELS, Made, Offering, Response
 from simulation.state import TEXTS, Array, Bank, Edges, Segment
 from simulation.tables import DAY, NUMBER, TEXT, Table, client_ids, days, ids, numbers, texts
 from simulation.timing import Month
@@ -34,6 +35,13 @@ TRANSACTIONS = {
     "counterparty_id": TEXT,
 }  # fmt: skip
 LINKS = {"client_id": TEXT, "linked_id": TEXT, "relation": TEXT, "since": DAY, "until": DAY}
+OFFERS = {
+    "offer_id": TEXT, "client_id": TEXT, "bundle_id": TEXT, "offered_at": DAY, "channel": TEXT, "propensity": NUMBER,
+    "concession": NUMBER, "outcome": TEXT, "responded_at": DAY,
+}  # fmt: skip
+RESPONSE = {"as_of": DAY, "client_id": TEXT, "bundle_id": TEXT, "list_price": NUMBER, "utility": NUMBER,
+            "slope": NUMBER}  # fmt: skip
+OUTCOMES = ("ignored", "rejected", "accepted")
 TRUTH = {"as_of": DAY, "client_id": TEXT, "product_id": TEXT, "probability": NUMBER}
 MADE_OF = {"manager_id": ("manager", "M{:05d}"), "branch_id": ("branch", "B{:04d}"), "group_id": ("group", "G{:06d}"),
            "region": ("region", "region {}")}  # fmt: skip
@@ -42,13 +50,18 @@ MADE_OF = {"manager_id": ("manager", "M{:05d}"), "branch_id": ("branch", "B{:04d
 class Records:
     """The open tables of one simulation. Use it as a context: it closes them."""
 
-    def __init__(self, folder: Path, bank: Bank, currency: str):
+    def __init__(self, folder: Path, bank: Bank, currency: str, offering: Offering | None = None):
         self._folder, self._bank = folder, bank
         self._open = ExitStack()
         self._clients = self._table("clients", CLIENTS)
         self._holdings = self._table("holdings", HOLDINGS)
         self._links = self._table("links", LINKS)
         self._truth = self._table("truth/opening_probability", TRUTH)
+        self._offers_made = 0
+        if offering:
+            self._bundles = [offer.bundle_id for offer in offering.offers]
+            self._offers = self._table("offers", OFFERS)
+            self._response = self._table("truth/offer_response", RESPONSE)
         self._currencies = [currency, *(foreign for foreign in FOREIGN if foreign != currency)]
 
     def __enter__(self) -> Records:
@@ -182,4 +195,31 @@ class Records:
             self._block_ids(segment, block, client + block.start),
             texts(product, segment.products),
             numbers(probability[product, client]),
+        )
+
+    def offers(self, segment: Segment, block: slice, made: Made, month: Month) -> None:
+        """The month's offers to a block, and what became of them."""
+        first = self._offers_made + 1
+        self._offers_made += len(made.client)
+        names = [f"O{number:08d}" for number in range(first, self._offers_made + 1)]
+        self._offers.write(
+            texts(np.arange(len(names)), names),
+            self._block_ids(segment, block, made.client + block.start),
+            texts(made.offer, self._bundles),
+            days(np.full(len(names), month.first)),
+            texts(made.channel, CHANNELS),
+            numbers(made.propensity),
+            numbers(made.concession),
+            texts(made.rejected + 2 * made.accepted, OUTCOMES),
+            days(made.day),
+        )
+
+    def response(self, segment: Segment, block: slice, as_of: int, truth: Response) -> None:
+        """How clients of a block would answer to every offer that they might be made, by its concession."""
+        offer, client = np.nonzero(truth.possible)
+        self._response.write(
+            days(np.full(len(client), as_of)),
+            self._block_ids(segment, block, client + block.start),
+            texts(offer, self._bundles),
+            *(numbers(of[offer, client]) for of in (truth.list_price, truth.utility, truth.slope)),
         )

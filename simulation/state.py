@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog import Catalog, Kind, Range
+from catalog import Bundle, Catalog, Kind, Product, Range
 from simulation.behaviour import Behaviour
 
 Array = npt.NDArray[Any]
@@ -81,22 +81,24 @@ class Segment:
 
     def eligible(self, catalog: Catalog, block: slice = slice(None)) -> Array:
         """Whom the catalog lets have what (product × client): by kind, and by conditions on attributes known here."""
-        kinds = self.kind[block]
-        allowed = np.zeros((len(self.products), len(kinds)), dtype=bool)
+        allowed = np.zeros((len(self.products), len(self.kind[block])), dtype=bool)
         for row, product_id in enumerate(self.products):
-            product = catalog.product(product_id)
-            allowed[row] = np.isin(kinds, [list(Kind).index(kind) for kind in product.kinds])
-            for name, condition in product.where.items():
-                if name not in self.attributes:
-                    continue
-                value = self.attributes[name][block]
-                if isinstance(condition, Range):
-                    allowed[row] &= value >= (-np.inf if condition.min is None else condition.min)
-                    allowed[row] &= value <= (np.inf if condition.max is None else condition.max)
-                elif name in TEXTS:
-                    codes = [code for code, text in enumerate(TEXTS[name]) if text in condition]
-                    allowed[row] &= np.isin(value, codes)
+            allowed[row] = self.meets(catalog.product(product_id), block)
         return allowed
+
+    def meets(self, item: Product | Bundle, block: slice) -> Array:
+        """Who is of a kind that may have the product or bundle, and meets its conditions on attributes known here."""
+        met = np.isin(self.kind[block], [list(Kind).index(kind) for kind in item.kinds])
+        for name, condition in item.where.items():
+            if name not in self.attributes:
+                continue
+            value = self.attributes[name][block]
+            if isinstance(condition, Range):
+                met &= value >= (-np.inf if condition.min is None else condition.min)
+                met &= value <= (np.inf if condition.max is None else condition.max)
+            elif name in TEXTS:
+                met &= np.isin(value, [code for code, text in enumerate(TEXTS[name]) if text in condition])
+        return met
 
 
 @dataclass

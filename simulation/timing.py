@@ -53,6 +53,7 @@ class Purpose(IntEnum):
     CHANGES = 6
     MONEY = 7
     BOOKINGS = 8
+    OFFERS = 9
 
 
 @dataclass(frozen=True)
