@@ -16,7 +16,6 @@ all products, the new product's own popularity (which ranks no client before ano
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.measure import Figure, bootstrap, console, show, simulated
 from benchmarks.simulated import DECEMBER, HORIZON, RANKED, Measured, month_end, truth
 from catalog import DEFAULT, Bundle, Catalog, read_catalog
-from features import Bank, C
+from features import Bank, C, day_number
 from training import Model, Parameters, evaluate, read_sample
 from training.metrics import Ranked, ndcg
 from training.sample import Day
@@ -141,7 +140,7 @@ def _without(bank: Bank, new: Collection[str]) -> Bank:
 
 def _with_labels(had: Bank, bank: Bank) -> Bank:
     """The same bank up to the day that is measured, and what was opened after it: the new products too."""
-    after = nw.col(C.OPENED_ON) > (RANKED - dt.date(1970, 1, 1)).days
+    after = nw.col(C.OPENED_ON) > day_number(RANKED)
     holdings = nw.concat([had["holdings"].filter(~after), bank["holdings"].filter(after)])
     return Bank({**had, "holdings": holdings})
 

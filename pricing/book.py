@@ -6,6 +6,7 @@ pair of the two (a *cell*) and looked up ever after. Nothing else of a client is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -114,8 +115,18 @@ class Book:
             )
         if sales is not None and not sales >= 0:
             raise ValueError(f"{self.pricing.turnover} {sales:g} is below 0; sales are 0 or more")
-        size = len(self.sizes) - 1 if sales is None else int(np.searchsorted(self.sizes, sales / 1e6))
-        return self.grades.index(grade) * len(self.sizes) + size
+        return int(self.cells_of([grade], np.zeros(1, dtype=int), np.array([np.nan if sales is None else sales]))[0])
+
+    def cells_of(self, ratings: Sequence[str], code: np.ndarray, sales: np.ndarray) -> np.ndarray:
+        """(clients,): cells of clients whose rating is `ratings[code]` and who have these yearly sales (money).
+
+        A rating that the grades lack and a code that is negative or beyond the last count as unrated, NaN as large.
+        """
+        unrated = self.grades.index(self.pricing.unrated)
+        grades = np.array([*(self.grades.index(name) if name in self.grades else unrated for name in ratings), unrated])
+        known = (code >= 0) & (code < len(ratings))
+        size = np.searchsorted(self.sizes, np.where(np.isnan(sales), np.inf, sales) / 1e6)
+        return np.asarray(grades[np.where(known, code, -1)] * len(self.sizes) + size)
 
     @cached_property
     def cells(self) -> list[tuple[Grade, float]]:

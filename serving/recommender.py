@@ -179,12 +179,12 @@ class Recommender:
         probability[0, reached] = model.adoption.probability(candidates, values, slate, log_odds, threads=1)
         holds, chance = held.tolist(), probability[0].tolist()
         bundles = bundle_rows(candidates, values, slate, probability)
-        score, whole = model.order.score(bundles, threads=1), model.completion(bundles)
-        worth = None
-        order = np.lexsort((bundles.pairs.item, -score))
+        whole, worth = model.completion(bundles), None
         if objective is Aim.VALUE:
             worth = self._valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)
-            score, order = worth.value, np.lexsort((bundles.pairs.item, -worth.value))
+        score = model.order.score(bundles, threads=1) if worth is None else worth.value
+        order = np.lexsort((bundles.pairs.item, -score))
+        if worth is not None:
             order = order[worth.sold[order]]
         chosen = self._choose(zip(order.tolist(), bundles.pairs.item[order].tolist(), strict=True), holds, k, lines)
         brings = sorted({product for _, _, products in chosen for product in products})

@@ -180,6 +180,8 @@ class SheafService:
     def __init__(self) -> None:
         recommender = app.state.recommender = load()
         ids = recommender.snapshot.profiles.client_ids
+        aims = list(Aim) if recommender.candidates.catalog.pricing else [Aim.RELEVANCE]
         for client_id in ids[:: max(1, len(ids) // 50)]:  # so that the first caller does not wait for first use
-            ANSWER.dump_json(recommender.recommend(str(client_id)))
+            for aim in aims:
+                ANSWER.dump_json(recommender.recommend(str(client_id), objective=aim))
         settle()

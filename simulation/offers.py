@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from catalog import Bundle, Catalog, Kind
+from catalog import Catalog, Kind
 from pricing import Book
 from simulation.state import RATINGS, Array, Segment
 from simulation.timing import Draws, Month, Purpose
@@ -67,19 +67,15 @@ class Offering:
     def book(self) -> Book:
         return Book(self.catalog)
 
-    @cached_property
-    def offers(self) -> tuple[Bundle, ...]:
-        return self.catalog.offers
-
     def response(self, segment: Segment, block: slice, probability: Array) -> Response:
         """`probability` is that of opening each product in the month without any offer; NaN where it may not be had."""
         held = segment.opened[:, block] > 0
         cells, row = self._cells(segment, block), {product: at for at, product in enumerate(segment.products)}
         price = np.nan_to_num(np.maximum(self.book.list_price, 0.0).sum(axis=-1))
         odds = np.log(probability) - np.log1p(-probability)
-        shape = (len(self.offers), held.shape[1])
+        shape = (len(self.catalog.offers), held.shape[1])
         possible, total, wanted = np.zeros(shape, bool), np.zeros(shape), np.zeros(shape)
-        for at, offer in enumerate(self.offers):
+        for at, offer in enumerate(self.catalog.offers):
             if not set(offer.products) <= set(row):
                 continue
             parts = [row[product] for product in offer.products]
@@ -131,7 +127,7 @@ class Offering:
         for offer, client, day in zip(
             made.offer[made.accepted], made.client[made.accepted], made.day[made.accepted], strict=True
         ):
-            rows = [segment.row(product) for product in self.offers[offer].products]
+            rows = [segment.row(product) for product in self.catalog.offers[offer].products]
             same_day = opened[:, client].max()
             on = same_day if same_day >= month.first else day
             opened[rows, client] = np.where(opened[rows, client] > 0, opened[rows, client], on)
@@ -140,16 +136,10 @@ class Offering:
 
     def _cells(self, segment: Segment, block: slice) -> Array:
         """The place of each client in the book: by rating and yearly sales, as the clients table tells them."""
-        book = self.book
-        unrated, sizes = book.grades.index(book.pricing.unrated), np.array(book.sizes[:-1]) * 1e6
-        clients = len(segment.kind[block])
-        grade, size = np.full(clients, unrated), np.full(clients, len(sizes))
-        if "rating" in segment.attributes:
-            grades = [book.grades.index(name) if name in book.grades else unrated for name in (*RATINGS, "")]
-            grade = np.array(grades)[segment.attributes["rating"][block]]
-        if book.pricing.turnover in segment.attributes:
-            size = np.searchsorted(sizes, segment.attributes[book.pricing.turnover][block])
-        return np.asarray(grade * len(book.sizes) + size)
+        known, unknown = segment.attributes, np.full(len(segment.kind[block]), np.nan)
+        turnover = self.book.pricing.turnover
+        code = known["rating"][block] if "rating" in known else np.full(len(unknown), -1)
+        return self.book.cells_of(RATINGS, code, known[turnover][block] if turnover in known else unknown)
 
 
 def _sensitivity(segment: Segment, block: slice, held: Array) -> Array:

@@ -59,7 +59,7 @@ class Records:
         self._truth = self._table("truth/opening_probability", TRUTH)
         self._offers_made = 0
         if offering:
-            self._bundles = [offer.bundle_id for offer in offering.offers]
+            self._bundles = [offer.bundle_id for offer in offering.catalog.offers]
             self._offers = self._table("offers", OFFERS)
             self._response = self._table("truth/offer_response", RESPONSE)
         self._currencies = [currency, *(foreign for foreign in FOREIGN if foreign != currency)]

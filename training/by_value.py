@@ -59,14 +59,11 @@ class Valuer:
         self.pricer = Pricer(self.book, tuple(candidates.offers))
         self.authority = self.pricer.authority(authority).name
         self._keep = 1.0 - self.book.pricing.tax
-        columns, self._sizes = candidates.encoding.columns, np.array(self.book.sizes[:-1]) * 1e6
+        encoding = candidates.encoding
+        self._ratings = encoding.categories.get(C.RATING, ())
         self._rating, self._sales = (
-            columns.index(name) if name in columns else None for name in (C.RATING, self.book.pricing.turnover)
-        )
-        known = candidates.encoding.categories.get(C.RATING, ())
-        unrated = self.book.grades.index(self.book.pricing.unrated)
-        self._grades = np.array(
-            [*(self.book.grades.index(name) if name in self.book.grades else unrated for name in known), unrated]
+            encoding.columns.index(name) if name in encoding.columns else None
+            for name in (C.RATING, self.book.pricing.turnover)
         )
         self._forbidden, self._at_list = (
             np.array([self._broken(offer, conceded) for offer in candidates.offers], dtype=bool)
@@ -86,15 +83,9 @@ class Valuer:
     def cells(self, values: np.ndarray) -> np.ndarray:
         """(clients,): the place of each in the book, by rating and yearly sales; one not known counts as unrated, and
         as large."""
-        grade = np.full(len(values), self._grades[-1])
-        if self._rating is not None:
-            code = np.nan_to_num(values[:, self._rating], nan=len(self._grades) - 1).astype(int)
-            grade = self._grades[np.minimum(code, len(self._grades) - 1)]
-        size = np.full(len(values), len(self._sizes))
-        if self._sales is not None:
-            sales = values[:, self._sales].astype(float)
-            size = np.searchsorted(self._sizes, np.where(np.isnan(sales), np.inf, sales), side="left")
-        return np.asarray(grade * len(self.book.sizes) + size)
+        unknown = np.full(len(values), np.nan)
+        rating, sales = (unknown if at is None else values[:, at].astype(float) for at in (self._rating, self._sales))
+        return self.book.cells_of(self._ratings, np.nan_to_num(rating, nan=-1).astype(int), sales)
 
     def __call__(
         self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray

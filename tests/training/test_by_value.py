@@ -165,6 +165,9 @@ def test_an_answer_by_value_shows_each_factor(model: Model, sample: TrainingSamp
             assert offer.score == offer.worth.value == pytest.approx(offer.worth.acceptance * offer.worth.eva)
         assert [offer.score for offer in answer.offers] == sorted((o.score for o in answer.offers), reverse=True)
         assert all(offer.worth is None for offer in recommender.recommend(client, 3).offers)
+    unpriced = Recommender(model, recommender.snapshot, CATALOG)
+    with pytest.raises(NoPriceSheetError, match="made has no price sheet"):
+        unpriced.recommend("c0001", objective=Aim.VALUE)
     firm = recommender.recommend_new({"kind": "corporate"}, 5, [Line.INTERMEDIARY], Aim.VALUE)
     assert {offer.line for offer in firm.offers} == {Line.INTERMEDIARY}
     assert dt.date.fromisoformat(firm.profile_day) == DAYS[-1]
