@@ -42,10 +42,10 @@ class Parameters(BaseModel):
         "min_data_in_leaf": 100,
         "feature_fraction": 0.4,
     }
-    choice_rounds: int = Field(30, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
+    choice_rounds: int = Field(60, ge=0, description="most boosting rounds of the choice model; 0 leaves it out")
     choice: dict[str, Any] = {
         **_FIRST_STAGE,
-        "learning_rate": 0.25,
+        "learning_rate": 0.15,
         "num_leaves": 15,
         "min_data_in_leaf": 30,
         "feature_fraction": 0.3,
