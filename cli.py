@@ -332,6 +332,48 @@ def _figures(trained: Any) -> Table:
     return table
 
 
+@app.command("price-response")
+def price_response(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        dt.datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Offers answered by then count. Default: the last day."),
+    ] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+    ] = None,
+) -> None:
+    """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.
+
+    Table offers says at which concession each was made and what became of it. What is learned is registered in MLflow,
+    and is used from then on if it tells later offers better than the policy's assumption does.
+    """
+    from features import Bank
+    from training.parameters import Parameters
+    from training.price_response import learn, register
+
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with _steps("Learning") as step:
+        found = learn(Bank.open(data), read_catalog(catalog), _day(as_of), chosen, progress=step)
+        step("registry")
+        version, alias = register(found)
+    table = Table(title="Log loss on later offers to other clients; the lowest answers")
+    table.add_column("response")
+    table.add_column("log loss", justify="right")
+    for name, loss in sorted(found.losses.items(), key=lambda of: of[1]):
+        table.add_row(name, f"{loss:.4f}")
+    console.print(table)
+    low, high = found.slope_between
+    console.print(f"The response is {found.response.told}.", highlight=False)
+    console.print(
+        f"A concession of a tenth of the list price adds {found.slope / 10:.2f} ({low / 10:.2f} to {high / 10:.2f}) to "
+        "the log-odds of acceptance.",
+        highlight=False,
+    )
+    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
+
+
 @app.command()
 def rank(
     data: DataFolder,
@@ -354,14 +396,15 @@ def rank(
     """
     from features import Bank
     from training.by_value import Aim
-    from training.registry import need_champion
+    from training.registry import need_champion, price_response
     from training.scoring import rank as run
 
-    champion = need_champion()
+    champion, learned = need_champion(), price_response() if objective == "value" else None
     with _steps(f"Ranking with version {champion.version}") as step:
         clients, rows = run(
             champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
             lambda done: step(f"{done:,} clients"), aim=Aim(objective), authority=authority,
+            learned=learned.model if learned else None,
         )  # fmt: skip
     console.print(f"{rows:,} rows for {clients:,} clients as of {as_of.date()} are in {out}.")
 
@@ -424,7 +467,7 @@ def recommend(
     objective: ObjectiveOption = "relevance",
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
-    from serving import Recommender, UnknownClientError
+    from serving import UnknownClientError
     from serving.preparing import load, profile_one
     from training.by_value import Aim
 
@@ -433,8 +476,8 @@ def recommend(
             answer = load().recommend(client, top, objective=Aim(objective))
         else:
             with _steps("Recommending") as step:
-                model, snapshot, sold = profile_one(client, data, read_catalog(catalog), _day(as_of), step)
-                answer = Recommender(model, snapshot, sold).recommend(client, top, objective=Aim(objective))
+                found = profile_one(client, data, read_catalog(catalog), _day(as_of), step)
+                answer = found.recommend(client, top, objective=Aim(objective))
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
     console.print(offers_table(asdict(answer), f"Client {client}"))
@@ -502,6 +545,8 @@ def quote(
     from pricing import quote as price
     from pricing import what_if as changed
     from pricing.showing import draw, shown
+    from training import registry
+    from training.price_response import inputs_of
     from training.sample import last_day
 
     bank, sold = Bank.open(data), read_catalog(catalog)
@@ -510,7 +555,11 @@ def quote(
     whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until))
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
-    quoted = price(sold, whom, bundle, day, authority, concession)
+    response, inputs = None, None
+    if (learned := registry.price_response()) is not None and (champion := registry.champion()) is not None:
+        inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
+        response = None if inputs is None else learned.model.response
+    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs)
     console.print(shown(quoted), highlight=False)
     if curve is not None:
         draw(quoted, curve)

@@ -43,8 +43,8 @@ BUNDLES = 0.98
 
 
 def main(
-    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 20_000,
-    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 6,
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 10_000,
+    months: Annotated[int, typer.Option(help="Month-ends to learn from, the last 2025-10-31.", min=1, max=12)] = 4,
     data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 1,
     parts: Annotated[int, typer.Option(help="Into how many parts the products are dealt.", min=2)] = 3,

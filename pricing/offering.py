@@ -147,7 +147,7 @@ class Pricer:
         most, limit = np.minimum(room, affordable), granted(asks, list_price)
         offers = Offers(list_price, inputs, acceptance)
         ideal = best_concession(self.answer, offers, value, keep, most)
-        if hasattr(self.answer, "coefficients"):  # a logit's expected value has one peak: beyond the limit, the limit
+        if hasattr(self.answer, "as_logit"):  # a logit's expected value has one peak: beyond the limit, the limit
             concession = np.minimum(ideal, limit)
         else:
             concession = best_concession(self.answer, offers, value, keep, np.minimum(most, limit))

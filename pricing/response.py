@@ -1,7 +1,7 @@
 """How likely a client is to accept, by what is conceded: one interface, whatever stands behind it.
 
 A response is non-decreasing in the concession `s`, the client's saving against list price in money a year. Behind it
-stands the policy's assumption here; a model learned from the bank's own offers fits the same interface.
+stands the policy's assumption here, or what `training.price_response` learned from the bank's own offers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ class Offers:
 
 
 class Response(Protocol):
-    """Probability of acceptance. `assumption` says that it was not learned; `told` describes it in a quote."""
+    """Probability of acceptance. `assumption` says that it was not learned; `told` describes it in a quote.
+
+    One that is a logit in `s` also has `as_logit(offers)`: (offers,) each, utility at list price and what a unit of
+    money adds to it. Then the best concession is known in closed form.
+    """
 
     @property
     def assumption(self) -> bool: ...
@@ -57,7 +61,7 @@ class Logit:
         if not self.gamma >= 0:
             raise ValueError(f"gamma {self.gamma:g} is below 0; who saves more is not less likely to accept")
 
-    def coefficients(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+    def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """(offers,) each: utility at list price, and what a unit of money adds to it."""
         utility = np.full(len(offers.list_price), self.alpha)
         if offers.inputs is not None and len(self.beta):
@@ -65,7 +69,7 @@ class Logit:
         return utility, np.full(len(utility), self.gamma)
 
     def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
-        utility, gamma = self.coefficients(offers)
+        utility, gamma = self.as_logit(offers)
         q: np.ndarray = expit(utility + gamma * s)
         return q
 
@@ -87,7 +91,7 @@ class Assumed:
             f"elasticity {self.policy.elasticity:g}"
         )
 
-    def coefficients(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+    def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """(offers,) each: utility at list price, and what a unit of money adds to it."""
         price = offers.list_price
         q = np.full(len(price), self.policy.acceptance) if offers.acceptance is None else offers.acceptance
@@ -96,7 +100,7 @@ class Assumed:
         return np.log(q / (1 - q)), gamma
 
     def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
-        utility, gamma = self.coefficients(offers)
+        utility, gamma = self.as_logit(offers)
         q: np.ndarray = expit(utility + gamma * s)
         return q
 
@@ -112,12 +116,15 @@ def best_concession(
     """(offers,): the `s` in [0, bound] that maximises q(s)·(value - keep·s); 0 where the bound is not positive.
 
     `value` is what acceptance at list price brings, `keep` = 1 - tax. For a logit in closed form (`closed_form`), else
-    by search: the best of `steps` even steps, then golden sections between its neighbours.
+    by search: the best of `steps` even steps, then golden sections between its neighbours; only the steps of a response
+    that rises in `steps` of its own.
     """
     bound = np.maximum(np.nan_to_num(bound), 0.0)
-    if isinstance(response, Logit | Assumed):
-        utility, gamma = response.coefficients(offers)
+    if (as_logit := getattr(response, "as_logit", None)) is not None:
+        utility, gamma = as_logit(offers)
         return np.clip(closed_form(utility, gamma, value, keep), 0.0, bound)
+    if (own := getattr(response, "steps", None)) is not None:
+        return _best_step(response, offers, value, keep, bound, own)
     return search(lambda s: response.accepts(offers, s) * (value - keep * s), bound, steps)
 
 
@@ -156,6 +163,20 @@ def search(objective: Objective, bound: np.ndarray, steps: int = 24, sections: i
         of_one, of_other = np.where(left, of_fresh, of_other), np.where(left, of_one, of_fresh)
     middle = (low + high) / 2
     return np.where(objective(middle) > best, middle, at)
+
+
+def _best_step(
+    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, steps: int
+) -> np.ndarray:
+    """(offers,): the best of 0 and `steps` even steps to the bound, the response asked once for all of them."""
+    s = np.linspace(0.0, bound, steps + 1, axis=1)
+    every = Offers(
+        *(None if of is None else np.repeat(of, steps + 1, axis=0)
+          for of in (offers.list_price, offers.inputs, offers.acceptance))  # type: ignore[arg-type]
+    )  # fmt: skip
+    q = response.accepts(every, s.ravel()).reshape(s.shape)
+    best = (q * (value[:, None] - keep * s)).argmax(axis=1)
+    return s[np.arange(len(s)), best]
 
 
 class Objective(Protocol):

@@ -17,7 +17,8 @@ from features import Bank, profile_matrices
 from features.snapshot import Snapshot
 from serving.recommender import Recommender
 from training.model import Model
-from training.registry import need_champion
+from training.price_response import FILE, Artifact
+from training.registry import need_champion, price_response
 from training.sample import last_day
 
 _CODE = Path(__file__).resolve().parents[1]
@@ -29,7 +30,8 @@ HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 def prepare(
     data: Path, catalog: Catalog, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None
 ) -> None:
-    """Lays out, for the service, the champion, the catalog, and the bank's profiles as of a day (default: its last)."""
+    """Lays out, for the service, the champion, the price response if one was learned, the catalog, and the bank's
+    profiles as of a day (default: its last)."""
     progress("champion")
     champion = need_champion()
     made = FOLDER / ".model"
@@ -37,6 +39,9 @@ def prepare(
     champion.model.save(made)
     shutil.rmtree(FOLDER / "model", ignore_errors=True)
     made.rename(FOLDER / "model")
+    shutil.rmtree(FOLDER / "price_response", ignore_errors=True)
+    if (learned := price_response()) is not None:
+        learned.model.save(FOLDER / "price_response")
     sold = FOLDER / ".catalog.json"
     sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
     sold.replace(FOLDER / "catalog.json")
@@ -56,18 +61,21 @@ def profile_one(
     catalog: Catalog,
     as_of: dt.date | None = None,
     progress: Callable[[str], None] = lambda step: None,
-) -> tuple[Model, Snapshot, Catalog]:
-    """The champion, the profile of one client of the bank in `data` as of a day (default: its last), the catalog."""
+) -> Recommender:
+    """The recommender of the champion over the profile of one client of the bank in `data` as of a day (default: its
+    last)."""
     progress("champion")
     model, bank = need_champion().model, Bank.open(data)
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
-    return model, Snapshot(day, profiles), catalog
+    learned = price_response()
+    return Recommender(model, Snapshot(day, profiles), catalog, learned.model if learned else None)
 
 
 def load() -> Recommender:
-    """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name.
+    """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name, and
+    the learned price response in the folder that SHEAF_PRICE_RESPONSE names, if there is one.
 
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them.
@@ -78,18 +86,19 @@ def load() -> Recommender:
             "of a model: SHEAF_MODEL"
         )
     model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
+    learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
-        return Recommender(model, snapshot)
+        return Recommender(model, snapshot, learned=learned)
     try:
         catalog = Catalog.model_validate_json(sold.read_bytes())
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
-    return Recommender(model, snapshot, catalog)
+    return Recommender(model, snapshot, catalog, learned)
 
 
 def place(what: str) -> Path:
-    """Where the service's `model`, `profiles` or `catalog` lies."""
+    """Where the service's `model`, `profiles`, `price_response` or `catalog` lies."""
     named = os.environ.get(f"SHEAF_{what.upper()}")
     return Path(named) if named else FOLDER / (f"{what}.json" if what == "catalog" else what)
 

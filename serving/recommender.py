@@ -16,6 +16,7 @@ from features.snapshot import Snapshot
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
 from training.by_value import Aim, Valuer, Worth
+from training.price_response import Artifact
 
 
 class UnknownClientError(LookupError):
@@ -87,8 +88,10 @@ ANSWER = TypeAdapter(Answer)
 class Recommender:
     """Answers from one model, one snapshot of profiles and one catalog; all are only read, so threads may share it."""
 
-    def __init__(self, model: Model, snapshot: Snapshot, catalog: Catalog | None = None):
-        self.model = model
+    def __init__(
+        self, model: Model, snapshot: Snapshot, catalog: Catalog | None = None, learned: Artifact | None = None
+    ):
+        self.model, self.learned = model, learned
         self.snapshot = snapshot
         self.candidates: Candidates = model.candidates(catalog)
         profiles, encoding = snapshot.profiles, model.encoding
@@ -164,7 +167,7 @@ class Recommender:
 
     @cached_property
     def _valuer(self) -> Valuer:
-        return Valuer(self.candidates)
+        return Valuer(self.candidates, learned=self.learned)
 
     def _answer(
         self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line], objective: Aim

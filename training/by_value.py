@@ -2,8 +2,9 @@
 
     value = q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
 
-with the model's calibrated probability of the whole bundle as acceptance at list price and `s` the concession that is
-best within an authority, both by `pricing`. A product that no price sheet covers cannot be valued, and a bundle that
+with `s` the concession that is best within an authority and `q` the chance of acceptance: as learned from the bank's
+own offers (`training.price_response`), or until there is that, by the policy's elasticity around the model's calibrated
+probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
 a rule of the catalog's jurisdiction forbids is not offered; one that may not be tied to a concession is offered at list
 price. What is held counts as typical contracts of the client's grade and size; `pricing.quote` takes the client's own.
 """
@@ -17,12 +18,12 @@ from enum import StrEnum
 import numpy as np
 
 from catalog import Bundle, Kind
-from features import C
 from pricing import Client, Clients, Pricer
 from pricing.book import Book
 from pricing.rules import checks
 from training.candidates import Candidates
 from training.model import Ranking, ordered
+from training.price_response import Artifact, cells, inputs
 
 
 class Aim(StrEnum):
@@ -53,18 +54,13 @@ class Worth:
 class Valuer:
     """Values candidate bundles; clients are rows in the encoding's columns."""
 
-    def __init__(self, candidates: Candidates, authority: str | None = None):
+    def __init__(self, candidates: Candidates, authority: str | None = None, learned: Artifact | None = None):
         """Raises NoPriceSheetError where the catalog has no prices, ValueError for an authority it does not know."""
         self.book = Book(candidates.catalog)
-        self.pricer = Pricer(self.book, tuple(candidates.offers))
+        self.candidates, self.learned = candidates, learned
+        self.pricer = Pricer(self.book, tuple(candidates.offers), learned.response if learned else None)
         self.authority = self.pricer.authority(authority).name
         self._keep = 1.0 - self.book.pricing.tax
-        encoding = candidates.encoding
-        self._ratings = encoding.categories.get(C.RATING, ())
-        self._rating, self._sales = (
-            encoding.columns.index(name) if name in encoding.columns else None
-            for name in (C.RATING, self.book.pricing.turnover)
-        )
         self._forbidden, self._at_list = (
             np.array([self._broken(offer, conceded) for offer in candidates.offers], dtype=bool)
             for conceded in (False, True)
@@ -80,19 +76,13 @@ class Valuer:
         found = checks(offer, parts, self.book.pricing, anybody, conceded, dt.date.max)
         return any(check.status == "broken" for check in found)
 
-    def cells(self, values: np.ndarray) -> np.ndarray:
-        """(clients,): the place of each in the book, by rating and yearly sales; one not known counts as unrated, and
-        as large."""
-        unknown = np.full(len(values), np.nan)
-        rating, sales = (unknown if at is None else values[:, at].astype(float) for at in (self._rating, self._sales))
-        return self.book.cells_of(self._ratings, np.nan_to_num(rating, nan=-1).astype(int), sales)
-
     def __call__(
         self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray
     ) -> Worth:
         """The pairs (client, item) valued; `held` is (clients, products), `probability` of the whole bundle."""
-        whom = Clients(self.cells(values), held)
-        priced = self.pricer.price(whom, client, item, self.authority, acceptance=probability)
+        whom = Clients(cells(self.book, self.candidates, values), held)
+        given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
+        priced = self.pricer.price(whom, client, item, self.authority, given, probability)
         at_list = self._at_list[item]
         concession = np.where(at_list, 0.0, priced.concession)
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)

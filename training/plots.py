@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from catalog import Kind, Line
 from training.evaluation import MAP_AT, Evaluation
 from training.model import Model
+from training.price_response import KINDS, Found
 
 
 def calibration(evaluation: Evaluation) -> Figure:
@@ -63,4 +64,41 @@ def by_segment(evaluation: Evaluation) -> Figure:
     axes.bar([name.lstrip(".").replace("kind_", "kind ") or "all" for name in names], values, yerr=errors, capsize=3)
     axes.tick_params(axis="x", rotation=30)
     axes.set(ylabel=f"MAP@{MAP_AT}", title="Order of products, by line and kind of client")
+    return figure
+
+
+def price_response(found: Found, steps: int = 7) -> Figure:
+    """Share that accepted against the share of the list price conceded, a panel for each kind of client.
+
+    Points are offers of the past, weighed as in training, with two standard errors; the lines are what the logit and
+    the response that answers tell of the same offers.
+    """
+    made = found.offers
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    edges = np.linspace(0.0, max(made.share.max(), 1e-6), steps + 1)
+    step = np.clip(np.searchsorted(edges, made.share, side="right") - 1, 0, steps - 1)
+    lines = {"logit": found.logit} | ({} if found.response is found.logit else {"answers": found.response})
+    told = {name: of.accepts(made.offers, made.share * made.list_price) for name, of in lines.items()}
+    for place, (kind, axes) in enumerate(zip(KINDS, np.atleast_1d(figure.subplots(1, len(KINDS))), strict=True)):
+        rows = []
+        for number in range(steps):
+            at = (step == number) & (made.x[:, place] > 0)
+            weight = made.weight[at]
+            if weight.sum() > 0:
+                mean = np.average(made.accepted[at], weights=weight)
+                error = np.sqrt(mean * (1 - mean) * (weight**2).sum()) / weight.sum()
+                given = [np.average(of[at], weights=weight) for of in told.values()]
+                rows.append((np.average(made.share[at], weights=weight), mean, 2 * error, *given))
+        if rows:
+            share, mean, error, *given = np.array(rows).T
+            axes.errorbar(share, mean, error, fmt="o", label="offers")
+            for name, line in zip(told, given, strict=True):
+                axes.plot(share, line, label=name)
+            axes.legend()
+        axes.set(
+            title=f"{kind} clients",
+            xlabel="share of the list price conceded",
+            ylabel="share that accepts",
+            ylim=(0, None),
+        )
     return figure

@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from training.model import ArtifactError, Model
+from training.price_response import Artifact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
-NAME = "sheaf"
+NAME, RESPONSE = "sheaf", "sheaf-price-response"
+ABOUT = {NAME: "Ranks product bundles for clients", RESPONSE: "How clients answer to a price"}
 CHAMPION, CHALLENGER = "champion", "challenger"
 FOLDER = Path("mlruns")
 
@@ -29,11 +31,22 @@ class RegistryError(RuntimeError):
     """The registry lacks what is asked for, or cannot be reached; the message says what to do."""
 
 
+class Saved(Protocol):
+    """What can be registered."""
+
+    def save(self, folder: Path) -> str:
+        """Writes it into a new folder and returns its fingerprint."""
+        ...
+
+
+M = TypeVar("M", bound=Saved)
+
+
 @dataclass(frozen=True)
-class Registered:
+class Registered(Generic[M]):
     """A model of the registry, and the version it has there."""
 
-    model: Model
+    model: M
     version: str
     run_id: str
 
@@ -67,13 +80,14 @@ def experiment_id(registry: MlflowClient) -> str:
 
 
 def record(
-    model: Model,
+    model: M,
     parameters: Mapping[str, Any],
     figures: Mapping[str, float],
     figures_by_name: Mapping[str, Figure],
     tags: Mapping[str, str],
-) -> Registered:
-    """Logs a run with everything, and registers its model. No alias moves (`crown` does that)."""
+    name: str = NAME,
+) -> Registered[M]:
+    """Logs a run with everything, and registers its model by that name. No alias moves (`crown` does that)."""
     from mlflow.entities import Metric, Param, RunTag
 
     registry = client()
@@ -82,22 +96,22 @@ def record(
         registry.log_batch(
             run_id,
             metrics=[
-                Metric(name, value, 0, 0)
-                for name, value in figures.items()
+                Metric(key, value, 0, 0)
+                for key, value in figures.items()
                 if value == value  # NaN (nobody opened anything) is not a figure to log
             ],
-            params=[Param(name, str(value)) for name, value in parameters.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
+            params=[Param(key, str(value)) for key, value in parameters.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        for name, figure in figures_by_name.items():
-            registry.log_figure(run_id, figure, f"plots/{name}.png")
+        for key, figure in figures_by_name.items():
+            registry.log_figure(run_id, figure, f"plots/{key}.png")
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
             fingerprint = model.save(folder)
             registry.log_artifacts(run_id, str(folder), "model")
-        _ensure(registry)
+        _ensure(registry, name)
         source = f"{registry.get_run(run_id).info.artifact_uri}/model"
-        version = registry.create_model_version(NAME, source, run_id, tags={"fingerprint": fingerprint})
+        version = registry.create_model_version(name, source, run_id, tags={"fingerprint": fingerprint})
     except BaseException:
         registry.set_terminated(run_id, "FAILED")
         raise
@@ -105,17 +119,25 @@ def record(
     return Registered(model, str(version.version), run_id)
 
 
-def crown(registered: Registered, alias: str) -> None:
+def crown(registered: Registered[Any], alias: str, name: str = NAME) -> None:
     """Gives the version the alias; whoever had it before loses it."""
-    client().set_registered_model_alias(NAME, alias, registered.version)
+    client().set_registered_model_alias(name, alias, registered.version)
 
 
-def champion() -> Registered | None:
+def champion() -> Registered[Model] | None:
     """The champion, or None where there is none yet. Raises ArtifactError where its folder was damaged or altered."""
-    return _aliased(CHAMPION)
+    return _champion(NAME, Model.load)
 
 
-def need_champion() -> Registered:
+def price_response() -> Registered[Artifact] | None:
+    """The price response that answers, or None where none was learned yet. Raises ArtifactError as `champion` does."""
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    if local and not (FOLDER / "mlflow.db").exists():
+        return None  # a quote needs no registry, and makes none
+    return _champion(RESPONSE, Artifact.load)
+
+
+def need_champion() -> Registered[Model]:
     """The champion. Raises RegistryError where there is none."""
     found = champion()
     if found is None:
@@ -123,29 +145,29 @@ def need_champion() -> Registered:
     return found
 
 
-def _aliased(alias: str) -> Registered | None:
+def _champion(name: str, load: Callable[[Path, str | None], M]) -> Registered[M] | None:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     registry = client()
     try:
-        version = registry.get_model_version_by_alias(NAME, alias)
+        version = registry.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
         return None
     try:
         folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=tracking_uri()))
     except (MlflowException, OSError) as error:
         raise ArtifactError(
-            f"version {version.version} ({alias}) of {NAME} has lost its files at {version.source}: restore them or "
+            f"version {version.version} ({CHAMPION}) of {name} has lost its files at {version.source}: restore them or "
             "train anew"
         ) from error
-    return Registered(Model.load(folder, version.tags.get("fingerprint")), str(version.version), str(version.run_id))
+    return Registered(load(folder, version.tags.get("fingerprint")), str(version.version), str(version.run_id))
 
 
-def _ensure(registry: MlflowClient) -> None:
+def _ensure(registry: MlflowClient, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        registry.get_registered_model(NAME)
+        registry.get_registered_model(name)
     except MlflowException:
-        registry.create_registered_model(NAME, description="Ranks product bundles for clients")
+        registry.create_registered_model(name, description=ABOUT[name])

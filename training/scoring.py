@@ -14,6 +14,7 @@ from catalog import Catalog
 from features import Bank, C, ProfileMatrix, profile_matrices, write_parquet
 from training.by_value import Aim, Valuer
 from training.model import Model
+from training.price_response import Artifact
 from training.ranking import slices
 
 CLIENTS = 20_000  # ranked at a time: 50 MB of profiles
@@ -41,15 +42,17 @@ def rank(
     threads: int = 2,
     aim: Aim = Aim.RELEVANCE,
     authority: str | None = None,
+    learned: Artifact | None = None,
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
-    clients and rows. By value there are the columns of `VALUES` too. The file appears when it is whole.
+    clients and rows. By value there are the columns of `VALUES` too, priced by the
+    response `learned` from offers, if given. The file appears when it is whole.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
     `authority`.
     """
     candidates = model.candidates(catalog)
-    valuer = Valuer(candidates, authority) if aim is Aim.VALUE else None
+    valuer = Valuer(candidates, authority, learned) if aim is Aim.VALUE else None
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
     clients = rows = 0

@@ -40,7 +40,7 @@ class Idea:
 
     name: str
     stems: Sequence[str] = ()
-    days: slice = slice(None)
+    days: slice = field(default_factory=lambda: slice(None))
     parameters: Parameters = field(default_factory=Parameters)
     without: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
 

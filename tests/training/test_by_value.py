@@ -16,6 +16,7 @@ from serving import Recommender
 from tests.made import CATALOG, DAYS, LAST_DAY, frames
 from training import Model, TrainingSample
 from training.by_value import Aim, Valuer
+from training.price_response import cells
 from training.scoring import VALUES, rank
 
 SHEETS: dict[str, Any] = {
@@ -143,7 +144,7 @@ def test_an_unknown_rating_counts_as_unrated_and_unknown_sales_as_a_large_firm(m
     values = np.full((5, len(encoding.columns)), np.nan, dtype=np.float32)
     values[:, encoding.columns.index("rating")] = [0, 1, np.nan, 0, 0]
     values[:, -1] = [np.nan, np.nan, np.nan, 4e6, 5e7]
-    assert valuer.cells(values).tolist() == [2, 5, 5, 0, 1]
+    assert cells(valuer.book, valuer.candidates, values).tolist() == [2, 5, 5, 0, 1]
 
 
 def test_the_file_by_value_tells_what_the_order_rests_on(model: Model, tmp_path: Path) -> None:

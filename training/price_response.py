@@ -1,0 +1,540 @@
+"""How clients answer to a price, learned from the bank's own offers.
+
+    log-odds of acceptance = a + b·x + g[kind]·s/P
+
+with `x` of `COLUMNS`, `s` what is conceded and `P` the list price: a logit (the reference), and beside it LightGBM with
+a monotone constraint on s/P (the challenger). The one with the lower log loss on later offers to other clients answers.
+
+Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
+that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
+Thompson 1952), and where there are enough of them they alone are learned from.
+
+How readily the client opens the bundle anyway is an input. It comes from a model of the days before these offers: one
+that was trained on what they led to would know the answers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import narwhals as nw
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.metrics import log_loss
+
+from catalog import Catalog, Kind, Line
+from features import Bank, C, ProfileMatrix, from_day_number, profile_matrices
+from pricing import Assumed, Book, Clients, Offers, Pricer, Response
+from training.adoption import logit
+from training.candidates import Candidates
+from training.fitting import fit
+from training.model import ArtifactError, Model
+from training.parameters import Parameters
+from training.population import KIND
+from training.sample import HORIZON_DAYS, fold, last_day, read_sample
+
+KINDS, LINES = tuple(map(str, Kind)), tuple(map(str, Line))
+OF_PAIR = (*KINDS, *LINES, "wanted", "brings", "products_held")
+COLUMNS = (*OF_PAIR, "log_list_price")
+"""Kind of client and line of the bundle as 0 or 1; `wanted`: the log-odds that a product which it brings is opened
+anyway, by the model's probability of them all; how many it brings, how many are held; the logarithm of P."""
+LEAST = 100  # offers that were accepted, and as many that were not: fewer teach no response
+FOLDS = 3
+ALIKE = 2.0  # standard deviation, before any offer is seen, of a kind's slope around the mean of all kinds
+RIDGE = 1.0
+WEIGHT = 10.0  # a single offer counts for no more than so many
+DRAWS = 200
+ADOPTION_DAYS = 3
+FILE, FORMAT = "response.json", 1
+TREES: Mapping[str, Any] = {
+    "objective": "binary", "learning_rate": 0.05, "num_leaves": 7, "min_data_in_leaf": 100, "lambda_l2": 10.0,
+    "monotone_constraints": [0] * len(COLUMNS) + [1], "monotone_constraints_method": "advanced",
+    "deterministic": True, "force_col_wise": True, "seed": 0, "verbosity": -1,
+}  # fmt: skip
+ROUNDS, PATIENCE = 400, 20
+
+
+class ResponseError(ValueError):
+    """Offers that no response can be learned from; the message says what is missing and what to do."""
+
+
+def inputs(
+    candidates: Candidates,
+    values: np.ndarray,
+    held: np.ndarray,
+    client: np.ndarray,
+    item: np.ndarray,
+    probability: np.ndarray,
+) -> np.ndarray:
+    """(pairs, columns of `OF_PAIR`): what a learned response takes of the pairs (client, item).
+
+    `values` are profiles in the encoding's columns, `held` (clients, products); `probability` is the model's, of the
+    whole bundle.
+    """
+    brings = ((~held).astype(float) @ candidates.parts.T)[client, item]
+    texts = candidates.encoding.categories[KIND]
+    kind = values[:, candidates.encoding.columns.index(KIND)][client]
+    line = np.array([str(offer.line) for offer in candidates.offers])[item]
+    of_kind = [kind == (texts.index(name) if name in texts else -1) for name in KINDS]
+    alone = np.power(np.clip(probability, 1e-9, 1 - 1e-9), 1 / np.maximum(brings, 1))
+    columns = [*of_kind, *(line == name for name in LINES), logit(alone), brings, held.sum(axis=1)[client]]
+    return np.stack(columns, axis=1).astype(float)
+
+
+def inputs_of(
+    model: Model, catalog: Catalog, bank: Bank, as_of: dt.date, client_id: str, bundle_id: str
+) -> np.ndarray | None:
+    """(1, columns of `OF_PAIR`) for a bundle offered to a client of the bank on a day; None where it is no candidate
+    or the client is not active on that day."""
+    candidates = model.candidates(catalog)
+    names = [offer.bundle_id for offer in candidates.offers]
+    profiles = model.align(ProfileMatrix.join(list(profile_matrices(bank, catalog, as_of, [client_id]))))
+    ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values))
+    place = np.flatnonzero(ranking.item == (names.index(bundle_id) if bundle_id in names else -1))
+    if not len(place):
+        return None
+    held = candidates.held(profiles.values)
+    return inputs(
+        candidates, profiles.values, held, ranking.client[place], ranking.item[place], ranking.probability[place]
+    )
+
+
+@dataclass(frozen=True)
+class ShareLogit:
+    """The reference: utility linear in `COLUMNS`, a slope in s/P of its own for each kind of client."""
+
+    intercept: float
+    coefficients: np.ndarray
+    slopes: np.ndarray
+    told: str = ""
+    assumption: bool = False
+
+    @classmethod
+    def fit(cls, x: np.ndarray, share: np.ndarray, accepted: np.ndarray, weight: np.ndarray) -> ShareLogit:
+        """By weighted, penalised maximum likelihood; no slope is below 0.
+
+        `x` (offers, columns) of `COLUMNS`, `share` conceded of the list price.
+        """
+        mean, spread = x.mean(axis=0), x.std(axis=0)
+        scaled = np.divide(x - mean, spread, out=np.zeros_like(x), where=spread > 0)
+        priced = x[:, : len(KINDS)] * share[:, None]
+        design = np.column_stack([np.ones(len(x)), scaled, priced])
+        columns = x.shape[1]
+
+        def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            utility = design @ theta
+            b, g = theta[1 : columns + 1], theta[columns + 1 :]
+            apart = (g - g.mean()) / ALIKE**2
+            value = weight @ (np.logaddexp(0.0, utility) - accepted * utility)
+            slope = design.T @ (weight * (expit(utility) - accepted))
+            slope[1 : columns + 1] += RIDGE * b
+            slope[columns + 1 :] += apart
+            return float(value + RIDGE * (b @ b) / 2 + apart @ (g - g.mean()) / 2), slope
+
+        start = np.r_[np.zeros(columns + 1), np.ones(len(KINDS))]
+        bounds = [(None, None)] * (columns + 1) + [(0.0, None)] * len(KINDS)
+        theta = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}).x
+        b = np.divide(theta[1 : columns + 1], spread, out=np.zeros(columns), where=spread > 0)
+        return cls(float(theta[0] - b @ mean), b, theta[columns + 1 :])
+
+    def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+        """(offers,) each: utility at list price, and what a unit of money adds to it."""
+        x, price = _x(offers), offers.list_price
+        steep = x[:, : len(KINDS)] @ self.slopes
+        gamma = np.divide(steep, price, out=np.zeros(len(x)), where=price > 0)
+        return self.intercept + x @ self.coefficients, gamma
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        utility, gamma = self.as_logit(offers)
+        q: np.ndarray = expit(utility + gamma * s)
+        return q
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "intercept": self.intercept,
+            "coefficients": dict(zip(COLUMNS, self.coefficients.tolist(), strict=True)),
+            "slopes": dict(zip(KINDS, self.slopes.tolist(), strict=True)),
+        }
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The challenger: LightGBM over `COLUMNS` and s/P, non-decreasing in s/P."""
+
+    booster: lgb.Booster
+    told: str = ""
+    assumption: bool = False
+
+    @classmethod
+    def fit(cls, x: np.ndarray, share: np.ndarray, accepted: np.ndarray, weight: np.ndarray, part: np.ndarray) -> Trees:
+        """As many rounds as serve clients of part 0 best, then anew on all; `part` is of the client."""
+        rows, ours = np.column_stack([x, share]), part > 0
+        both = [len(np.unique(accepted[of])) > 1 for of in (ours, ~ours)]
+        rounds = ROUNDS // 10
+        if all(both):
+            seen = lgb.Dataset(rows[ours], accepted[ours], weight=weight[ours], params=dict(TREES))
+            other = lgb.Dataset(rows[~ours], accepted[~ours], weight=weight[~ours], reference=seen)
+            stop = lgb.early_stopping(PATIENCE, verbose=False)
+            rounds = lgb.train(dict(TREES), seen, ROUNDS, valid_sets=[other], callbacks=[stop]).best_iteration
+        data = lgb.Dataset(rows, accepted, weight=weight, params=dict(TREES))
+        return cls(lgb.train(dict(TREES), data, max(rounds, 1)))
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        share = np.divide(s, offers.list_price, out=np.zeros(len(s)), where=offers.list_price > 0)
+        return np.asarray(self.booster.predict(np.column_stack([_x(offers), share])))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"booster": self.booster.model_to_string()}
+
+
+def _x(offers: Offers) -> np.ndarray:
+    if offers.inputs is None:
+        raise ValueError("a learned price response needs the inputs of every offer: training.price_response.inputs")
+    return np.column_stack([offers.inputs, np.log(np.maximum(offers.list_price, 1e-2))])
+
+
+@dataclass(frozen=True)
+class Made:
+    """Offers of the past, one entry each, with what was known on the last month-end before (`as_of`).
+
+    `share` is what was conceded of the list price, `propensity` the logged chance of that price (NaN: not known).
+    """
+
+    client_id: np.ndarray
+    as_of: np.ndarray
+    x: np.ndarray
+    list_price: np.ndarray
+    share: np.ndarray
+    propensity: np.ndarray
+    accepted: np.ndarray
+
+    def __getitem__(self, kept: np.ndarray) -> Made:
+        return Made(**{name: values[kept] for name, values in vars(self).items()})
+
+    @classmethod
+    def join(cls, parts: Sequence[Made]) -> Made:
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+    @property
+    def weight(self) -> np.ndarray:
+        """(offers,): inverse propensity, of mean 1 and at most `WEIGHT`; 1 where it is not known."""
+        inverse = 1 / np.clip(self.propensity, 1e-3, 1.0)
+        known = np.isfinite(inverse)
+        if not known.any():
+            return np.ones(len(inverse))
+        return np.where(known, np.minimum(inverse / inverse[known].mean(), WEIGHT), 1.0)
+
+    @property
+    def offers(self) -> Offers:
+        return Offers(self.list_price, self.x[:, : len(OF_PAIR)])
+
+    def enough(self) -> bool:
+        accepted = int(self.accepted.sum())
+        return min(accepted, len(self.accepted) - accepted) >= LEAST and len(np.unique(self.share.round(4))) > 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """The response that is to answer, the losses that it was chosen by, and the slope with its 95 % interval.
+
+    `slope` is the mean over the offers: what log-odds of acceptance a concession of the whole list price would add.
+    `losses` are log losses on later offers to other clients: of logit, trees, the policy's assumption, and one share
+    for all.
+    """
+
+    response: ShareLogit | Trees
+    logit: ShareLogit
+    losses: dict[str, float]
+    slope: float
+    slope_between: tuple[float, float]
+    offers: Made
+    by_chance: bool
+    about: dict[str, Any]
+
+    @property
+    def better_than_assumed(self) -> bool:
+        return self.losses["trees" if isinstance(self.response, Trees) else "logit"] < self.losses["assumed"]
+
+
+def learn(
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date | None = None,
+    parameters: Parameters | None = None,
+    propensities: bool = True,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Found:
+    """The response learned from what was offered and answered by `as_of` (default: the bank's last day).
+
+    The earlier half of the months with offers teaches how readily clients open products, the later half how they
+    answer. Without `propensities` all offers count alike, as if their prices had been drawn by chance.
+    Raises ResponseError where there are too few offers, and NoPriceSheetError where the catalog has no prices.
+    """
+    day = as_of or last_day(bank)
+    made = offers_made(bank, catalog, day, parameters or Parameters(), progress)
+    progress("price response")
+    return choose(made, catalog, propensities, {"as_of": str(day), "catalog_version": catalog.version})
+
+
+def offers_made(
+    bank: Bank, catalog: Catalog, as_of: dt.date, parameters: Parameters, progress: Callable[[str], None]
+) -> Made:
+    """The offers of the later half of the months that have any, as answered by a day; raises as `learn` does."""
+    known = bank.known_on(as_of)
+    table = _answered(known, catalog)
+    months = sorted(set(table["as_of"]))
+    later = months[len(months) // 2 :]
+    days = [month for month in months if month + dt.timedelta(days=HORIZON_DAYS) <= later[0]][-ADOPTION_DAYS:]
+    if len(later) < 2 or not days:
+        raise ResponseError(
+            f"table offers: answered offers of {len(months)} months up to {as_of}; a response is learned from the "
+            "later half of them, of four or more: wait for more"
+        )
+    progress(f"how readily clients open products, by {later[0]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is not opened in a few months is no matter here
+        sample = read_sample(known.known_on(later[0]), catalog, days, HORIZON_DAYS)
+        model, _ = fit(sample, catalog, parameters, {"horizon_days": HORIZON_DAYS})
+    parts = []
+    for number, month in enumerate(later, start=1):
+        progress(f"offers of month {number} of {len(later)}")
+        rows = {name: of[table["as_of"] == month] for name, of in table.items()}
+        parts.append(_of_month(known, catalog, model, month, rows, parameters.threads))
+    return Made.join(parts)
+
+
+def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str, Any]) -> Found:
+    """The better of both responses to these offers. Raises ResponseError where they are too few."""
+    logged = made[np.isfinite(made.propensity)]
+    by_chance = propensities and logged.enough()
+    made = logged if by_chance else replace(made, propensity=np.full(len(made.share), np.nan))
+    if not made.enough():
+        accepted = int(made.accepted.sum())
+        raise ResponseError(
+            f"table offers: {len(made.share):,} answered offers of bundles that are sold, of which {accepted:,} were "
+            f"accepted, at {len(np.unique(made.share.round(4))):,} prices; a response takes {LEAST} accepted and "
+            f"{LEAST} not, at different concessions. Until then quotes go by the policy's assumption"
+        )
+    losses = _losses(made, catalog)
+    part = fold(made.client_id, FOLDS, "price response")
+    logit = ShareLogit.fit(made.x, made.share, made.accepted, made.weight)
+    better = losses["trees"] < losses["logit"]
+    response: ShareLogit | Trees = Trees.fit(made.x, made.share, made.accepted, made.weight, part) if better else logit
+    how = (
+        "each weighed by the logged chance of its price"
+        if by_chance
+        else "whose prices nobody drew by chance: clients may answer less to a price than told"
+    )
+    told = (
+        f"learned ({'trees' if better else 'logit'}) from {len(made.share):,} offers from the month after "
+        f"{made.as_of.min()} to that after {made.as_of.max()}, {how}"
+    )
+    response = replace(response, told=told)
+    slope, between = _slope(made, logit)
+    return Found(response, logit, losses, slope, between, made, by_chance, dict(about))
+
+
+def _answered(known: Bank, catalog: Catalog) -> dict[str, np.ndarray]:
+    """Offers that were answered or have lapsed, of bundles of the catalog, with the last month-end before each."""
+    if "offers" not in known:
+        raise ResponseError(
+            "table offers is missing, so there is no answer to any price to learn from; until there is, quotes go by "
+            "the policy's assumption"
+        )
+    columns = [C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME]
+    sold = [offer.bundle_id for offer in catalog.offers]
+    rows = known["offers"].select(columns).filter(nw.col(C.BUNDLE).is_in(sold)).collect().to_pandas()
+    rows = rows[rows[C.OUTCOME].notna() & (rows[C.OUTCOME] != "") & rows[C.CONCESSION].notna()]
+    if rows.empty:
+        raise ResponseError(
+            "table offers: no offer of a bundle of the catalog has both a concession and an outcome; fill in both "
+            "columns (0 is an offer at list price)"
+        )
+    rows = rows.sort_values([C.OFFERED_AT, C.CLIENT, C.BUNDLE], kind="stable")
+    before = [from_day_number(day).replace(day=1) - dt.timedelta(days=1) for day in rows[C.OFFERED_AT]]
+    return {
+        "client_id": rows[C.CLIENT].to_numpy(dtype=object),
+        "item": rows[C.BUNDLE].map({name: at for at, name in enumerate(sold)}).to_numpy(int),
+        "concession": rows[C.CONCESSION].to_numpy(float),
+        "propensity": rows[C.PROPENSITY].to_numpy(float),
+        "accepted": (rows[C.OUTCOME] == "accepted").to_numpy(float),
+        "as_of": np.array(before, dtype=object),
+    }
+
+
+def _of_month(
+    known: Bank, catalog: Catalog, model: Model, as_of: dt.date, rows: Mapping[str, np.ndarray], threads: int
+) -> Made:
+    candidates = model.candidates(catalog)
+    cohort = sorted(set(rows["client_id"]))
+    profiles = model.align(ProfileMatrix.join(list(profile_matrices(known, catalog, as_of, cohort))))
+    row = {client: at for at, client in enumerate(profiles.client_ids)}
+    client = np.array([row.get(name, -1) for name in rows["client_id"]], dtype=int)
+    ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
+    probability = np.full((len(profiles.client_ids) + 1, len(candidates.offers)), np.nan)
+    probability[ranking.client, ranking.item] = ranking.probability
+    of_pair = probability[client, rows["item"]]
+    kept = np.isfinite(of_pair)  # the others were no candidates: they held all of it, or may not have it
+    client, item = client[kept], rows["item"][kept]
+    held = candidates.held(profiles.values)
+    given = inputs(candidates, profiles.values, held, client, item, of_pair[kept])
+    price = list_prices(candidates, profiles.values, held, client, item)
+    sold = price > 0
+    made = Made(
+        rows["client_id"][kept], np.full(len(client), as_of, dtype=object),
+        np.column_stack([given, np.log(np.maximum(price, 1e-2))]), price,
+        np.clip(np.divide(rows["concession"][kept], price, out=np.zeros(len(price)), where=sold), 0.0, 1.0),
+        rows["propensity"][kept], rows["accepted"][kept],
+    )  # fmt: skip
+    return made[sold]
+
+
+def cells(book: Book, candidates: Candidates, values: np.ndarray) -> np.ndarray:
+    """(clients,): the place of each in the book, by rating and yearly sales; one not known counts as unrated, and as
+    large. `values` are profiles in the encoding's columns."""
+    encoding, unknown = candidates.encoding, np.full(len(values), np.nan)
+    rating, sales = (
+        values[:, encoding.columns.index(name)].astype(float) if name in encoding.columns else unknown
+        for name in (C.RATING, book.pricing.turnover)
+    )
+    ratings = encoding.categories.get(C.RATING, ())
+    return book.cells_of(ratings, np.nan_to_num(rating, nan=-1).astype(int), sales)
+
+
+def list_prices(
+    candidates: Candidates, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray
+) -> np.ndarray:
+    """(pairs,): money a year of what the bundle brings the client; 0 where it cannot be priced."""
+    book = Book(candidates.catalog)
+    pricer = Pricer(book, tuple(candidates.offers))
+    price = pricer.price(Clients(cells(book, candidates, values), held), client, item).list_price
+    return np.nan_to_num(price)
+
+
+def _losses(made: Made, catalog: Catalog) -> dict[str, float]:
+    """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients."""
+    months = sorted(set(made.as_of))
+    late = made.as_of >= months[-max(len(months) // 4, 1)]
+    part = fold(made.client_id, FOLDS, "price response")
+    told = {name: np.full(len(late), np.nan) for name in ("logit", "trees", "one share", "assumed")}
+    for number in range(FOLDS):
+        seen, asked = ~late & (part != number), late & (part == number)
+        if not asked.any():
+            continue
+        if len(np.unique(made.accepted[seen])) < 2:
+            raise ResponseError(
+                "table offers: the earlier offers were all accepted, or none of them was, so nothing can be learned "
+                "to be compared on later ones; wait for more months"
+            )
+        before, then = made[seen], made[asked]
+        s = then.share * then.list_price
+        args = before.x, before.share, before.accepted, before.weight
+        told["logit"][asked] = ShareLogit.fit(*args).accepts(then.offers, s)
+        of = fold(before.client_id, FOLDS, "rounds")
+        told["trees"][asked] = Trees.fit(*args, of).accepts(then.offers, s)
+        told["one share"][asked] = np.average(before.accepted, weights=before.weight)
+        assumed: Response = Assumed(catalog.pricing.response) if catalog.pricing else ShareLogit.fit(*args)
+        told["assumed"][asked] = assumed.accepts(then.offers, s)
+    accepted, weight = made.accepted[late], made.weight[late]
+    return {
+        name: float(log_loss(accepted, np.clip(q[late], 1e-9, 1 - 1e-9), sample_weight=weight, labels=[0, 1]))
+        for name, q in told.items()
+    }
+
+
+def slopes_drawn(made: Made, draws: int = DRAWS) -> np.ndarray:
+    """(draws, kinds): slopes of logits of these offers with their clients drawn anew, with replacement."""
+    clients, of = np.unique(made.client_id.astype(str), return_inverse=True)
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, len(clients), len(clients)), minlength=len(clients))[of]
+        drawn.append(ShareLogit.fit(made.x, made.share, made.accepted, made.weight * times).slopes)
+    return np.array(drawn)
+
+
+def _slope(made: Made, logit: ShareLogit) -> tuple[float, tuple[float, float]]:
+    """The mean slope over the offers, and its 95 % interval by bootstrap over clients."""
+    kinds = made.x[:, : len(KINDS)]
+    low, high = np.quantile((slopes_drawn(made) @ kinds.T).mean(axis=1), [0.025, 0.975])
+    return float((kinds @ logit.slopes).mean()), (float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A response as the registry and the service keep it: one JSON file, nothing in which is executed."""
+
+    response: ShareLogit | Trees
+    about: dict[str, Any]
+
+    def save(self, folder: Path) -> str:
+        """Writes it and returns its fingerprint (SHA-256 of the file)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        which = "trees" if isinstance(self.response, Trees) else "logit"
+        content = {"format": FORMAT, "columns": COLUMNS, "told": self.response.told, "about": self.about,
+                   which: self.response.to_json()}  # fmt: skip
+        text = json.dumps(content, indent=1)
+        (folder / FILE).write_text(text, encoding="utf-8")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, fingerprint: str | None = None) -> Artifact:
+        """Raises ArtifactError where the file is not what was saved."""
+        place = folder / FILE
+        try:
+            text = place.read_text(encoding="utf-8")
+            content = json.loads(text)
+            if fingerprint is not None and hashlib.sha256(text.encode()).hexdigest() != fingerprint:
+                raise ArtifactError(f"{place} was damaged or altered since it was registered; learn it anew")
+            if content["format"] != FORMAT or tuple(content["columns"]) != COLUMNS:
+                raise ArtifactError(f"{place} is of another version of Sheaf; learn it anew: sheaf price-response")
+            told, response = content["told"], _read(content)
+        except (OSError, ValueError, KeyError, TypeError, lgb.basic.LightGBMError) as error:
+            if isinstance(error, ArtifactError):
+                raise
+            raise ArtifactError(f"{place} cannot be read ({error}); learn it anew: sheaf price-response") from error
+        return cls(replace(response, told=told), content["about"])
+
+
+def _read(content: Mapping[str, Any]) -> ShareLogit | Trees:
+    if "trees" in content:
+        return Trees(lgb.Booster(model_str=content["trees"]["booster"]))
+    of = content["logit"]
+    coefficients, slopes = (
+        np.array([of[key][name] for name in names]) for key, names in (("coefficients", COLUMNS), ("slopes", KINDS))
+    )
+    return ShareLogit(float(of["intercept"]), coefficients, slopes)
+
+
+def described(found: Found) -> dict[str, float]:
+    """The figures of a run: losses, slope and its interval, numbers of offers."""
+    low, high = found.slope_between
+    return {
+        **{f"log_loss.{name.replace(' ', '_')}": value for name, value in found.losses.items()},
+        "slope": found.slope, "slope.low": low, "slope.high": high,
+        **{f"slope.{name}": value for name, value in zip(KINDS, found.logit.slopes.tolist(), strict=True)},
+        "offers": float(len(found.offers.share)), "accepted": float(found.offers.accepted.sum()),
+    }  # fmt: skip
+
+
+def register(found: Found) -> tuple[str, str]:
+    """Logs and registers it; returns version and alias: champion where it tells later offers better than the policy's
+    assumption, else challenger."""
+    from training import plots, registry
+
+    artifact = Artifact(found.response, found.about)
+    parameters = {**found.about, "prices_by_chance": found.by_chance}
+    drawn = {"price_response": plots.price_response(found)}
+    registered = registry.record(artifact, parameters, described(found), drawn, {}, registry.RESPONSE)
+    alias = registry.CHAMPION if found.better_than_assumed else registry.CHALLENGER
+    registry.crown(registered, alias, registry.RESPONSE)
+    return registered.version, alias
