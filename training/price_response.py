@@ -3,7 +3,8 @@
     log-odds of acceptance = a + b·x + g[kind]·s/P
 
 with `x` of `COLUMNS`, `s` what is conceded and `P` the list price: a logit (the reference), and beside it LightGBM with
-a monotone constraint on s/P (the challenger). The one with the lower log loss on later offers to other clients answers.
+a monotone constraint on s/P (the challenger), which answers where its log loss on later offers to other clients is lower
+by more than chance: trees tell nothing of concessions beyond those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
 that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
@@ -29,7 +30,6 @@ import narwhals as nw
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.metrics import log_loss
 
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, from_day_number, profile_matrices
@@ -37,6 +37,7 @@ from pricing import Assumed, Book, Clients, Offers, Pricer, Response
 from training.adoption import logit
 from training.candidates import Candidates
 from training.fitting import fit
+from training.metrics import bootstrap_interval
 from training.model import ArtifactError, Model
 from training.parameters import Parameters
 from training.population import KIND
@@ -173,6 +174,7 @@ class Trees:
     booster: lgb.Booster
     told: str = ""
     assumption: bool = False
+    steps: int = 12  # it rises in steps of its own, between which there is nothing to find
 
     @classmethod
     def fit(cls, x: np.ndarray, share: np.ndarray, accepted: np.ndarray, weight: np.ndarray, part: np.ndarray) -> Trees:
@@ -324,10 +326,9 @@ def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str,
             f"accepted, at {len(np.unique(made.share.round(4))):,} prices; a response takes {LEAST} accepted and "
             f"{LEAST} not, at different concessions. Until then quotes go by the policy's assumption"
         )
-    losses = _losses(made, catalog)
+    losses, better = _losses(made, catalog)
     part = fold(made.client_id, FOLDS, "price response")
     logit = ShareLogit.fit(made.x, made.share, made.accepted, made.weight)
-    better = losses["trees"] < losses["logit"]
     response: ShareLogit | Trees = Trees.fit(made.x, made.share, made.accepted, made.weight, part) if better else logit
     how = (
         "each weighed by the logged chance of its price"
@@ -420,8 +421,9 @@ def list_prices(
     return np.nan_to_num(price)
 
 
-def _losses(made: Made, catalog: Catalog) -> dict[str, float]:
-    """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients."""
+def _losses(made: Made, catalog: Catalog) -> tuple[dict[str, float], bool]:
+    """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients; and
+    whether the 95 % interval of trees less logit, by bootstrap over offers, lies below 0."""
     months = sorted(set(made.as_of))
     late = made.as_of >= months[-max(len(months) // 4, 1)]
     part = fold(made.client_id, FOLDS, "price response")
@@ -444,11 +446,13 @@ def _losses(made: Made, catalog: Catalog) -> dict[str, float]:
         told["one share"][asked] = np.average(before.accepted, weights=before.weight)
         assumed: Response = Assumed(catalog.pricing.response) if catalog.pricing else ShareLogit.fit(*args)
         told["assumed"][asked] = assumed.accepts(then.offers, s)
-    accepted, weight = made.accepted[late], made.weight[late]
-    return {
-        name: float(log_loss(accepted, np.clip(q[late], 1e-9, 1 - 1e-9), sample_weight=weight, labels=[0, 1]))
+    accepted, weight = made.accepted[late] > 0, made.weight[late]
+    each = {
+        name: -np.log(np.clip(np.where(accepted, q[late], 1 - q[late]), 1e-9, 1.0)) * weight / weight.mean()
         for name, q in told.items()
     }
+    better = bootstrap_interval(each["trees"] - each["logit"])[1] < 0
+    return {name: float(of.mean()) for name, of in each.items()}, better
 
 
 def slopes_drawn(made: Made, draws: int = DRAWS) -> np.ndarray:
