@@ -14,7 +14,8 @@ priced, whoever would have to grant it. What a concession s brings is what the t
   first, at the best prices.
 - slope: what log-odds of acceptance the whole list price conceded would add, the mean over December's bundles.
 
-Intervals are by bootstrap over clients. Speed: pairs are those of December; inputs are ready, as in `rank`.
+Intervals are by bootstrap over clients, those of the slope by their robust errors. Speed: pairs are those of December;
+the model's probabilities are ready, as in `sheaf rank`.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ from training.price_response import (
     Made,
     ShareLogit,
     Trees,
+    between,
     cells,
     choose,
     inputs,
     offers_made,
-    slopes_drawn,
 )
 
 ANYBODY = "head_office"
@@ -268,11 +269,10 @@ def _slope(what: str, december: December, found: Found) -> Figure:
     price = december.price(None, None).list_price
     true = float((december.truth[:, 1] * price).mean())
     mix = december.inputs[:, : len(KINDS)].mean(axis=0)
-    told = float(mix @ found.logit.slopes)
-    low, high = np.quantile(slopes_drawn(found.offers) @ mix, [0.025, 0.975]) / true
+    told, (low, high) = between(found.offers, found.logit, mix)
     kinds = ", ".join(f"{kind} {slope:.2f}" for kind, slope in zip(KINDS, found.logit.slopes, strict=True))
     console.print(f"{what}: {kinds}; in truth {_true_by_kind(december, price)}", highlight=False)
-    return Figure(what, f"told {told:.2f}", f"true {true:.2f}", told / true, None, False, (float(low), float(high)))
+    return Figure(what, f"told {told:.2f}", f"true {true:.2f}", told / true, None, False, (low / true, high / true))
 
 
 def _true_by_kind(december: December, price: np.ndarray) -> str:

@@ -20,6 +20,8 @@ import cli
 from catalog import read_catalog
 from tests.conftest import ROOT
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
+from tests.training.test_by_value import priced
+from tests.training.test_price_response import tables
 from training import Model, registry
 
 
@@ -333,6 +335,31 @@ def test_without_a_price_sheet_there_is_no_quote(sheaf: Sheaf, bank: list[str | 
     assert (ended.code, "the catalog made has no price sheet, so nothing can be quoted" in ended.err) == (1, True)
 
 
+@pytest.mark.usefixtures("champion")
+def test_a_price_response_is_learned_and_quotes_go_by_it(sheaf: Sheaf, made_folder: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "offering", tables())
+    options = ["--data", folder, "--catalog", write_catalog(tmp_path / "priced.yaml", priced())]
+    before = sheaf("quote", "c0001", "home", *options)
+    assert "assumed by policy, not learned" in before.out
+    learned = sheaf("price-response", *options, "--parameters", made_folder / "quick.yaml")
+    assert learned.code == 0, learned.err
+    assert "each weighed by the logged chance of its price" in learned.out
+    assert "Registered as version 1, alias champion." in learned.out
+    after = sheaf("quote", "c0001", "home", *options)
+    assert (after.code, "learned (logit) from" in after.out) == (0, True)
+    ranked = sheaf("rank", *options, "--as-of", str(LAST_DAY), "--out", "worth.parquet", "--objective", "value")
+    assert ranked.code == 0, ranked.err
+    assert sheaf("serve", *options, "--prepare-only").code == 0
+    assert Path("mlruns/serving/price_response/response.json").is_file()
+    shown = sheaf("recommend", "c0001", "--objective", "value", "--top", "1")
+    assert shown.out == sheaf("recommend", "c0001", *options, "--objective", "value", "--top", "1").out
+
+
+def test_without_offers_no_price_response_is_learned(sheaf: Sheaf, bank: list[str | Path]) -> None:
+    ended = sheaf("price-response", *bank)
+    assert (ended.code, "table offers is missing, so there is no answer to any price" in ended.err) == (1, True)
+
+
 def test_profiles_have_to_go_somewhere(sheaf: Sheaf, bank: list[str | Path]) -> None:
     ended = sheaf("profile", *bank)
     assert (ended.code, "say where the profiles shall go: --out" in ended.err) == (1, True)
@@ -383,7 +410,8 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "check", "demo", "discover", "profile", "quote", "rank", "recommend", "serve", "simulate", "train", "tune"
+        "check", "demo", "discover", "price-response", "profile", "quote", "rank", "recommend", "serve", "simulate",
+        "train", "tune",
     ]  # fmt: skip
 
 

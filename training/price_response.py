@@ -3,8 +3,8 @@
     log-odds of acceptance = a + b·x + g[kind]·s/P
 
 with `x` of `COLUMNS`, `s` what is conceded and `P` the list price: a logit (the reference), and beside it LightGBM with
-a monotone constraint on s/P (the challenger), which answers where its log loss on later offers to other clients is lower
-by more than chance: trees tell nothing of concessions beyond those that were made.
+a monotone constraint on s/P (the challenger), which answers where its log loss on later offers to other clients is
+lower by more than chance: trees tell nothing of concessions beyond those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
 that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
@@ -44,7 +44,9 @@ from training.population import KIND
 from training.sample import HORIZON_DAYS, fold, last_day, read_sample
 
 KINDS, LINES = tuple(map(str, Kind)), tuple(map(str, Line))
-OF_PAIR = (*KINDS, *LINES, "wanted", "brings", "products_held")
+OF_PAIR = (
+    *(f"kind_{kind}" for kind in KINDS), *(f"line_{line}" for line in LINES), "wanted", "brings", "products_held",
+)  # fmt: skip
 COLUMNS = (*OF_PAIR, "log_list_price")
 """Kind of client and line of the bundle as 0 or 1; `wanted`: the log-odds that a product which it brings is opened
 anyway, by the model's probability of them all; how many it brings, how many are held; the logarithm of P."""
@@ -53,7 +55,6 @@ FOLDS = 3
 ALIKE = 2.0  # standard deviation, before any offer is seen, of a kind's slope around the mean of all kinds
 RIDGE = 1.0
 WEIGHT = 10.0  # a single offer counts for no more than so many
-DRAWS = 200
 ADOPTION_DAYS = 3
 FILE, FORMAT = "response.json", 1
 TREES: Mapping[str, Any] = {
@@ -340,8 +341,8 @@ def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str,
         f"{made.as_of.min()} to that after {made.as_of.max()}, {how}"
     )
     response = replace(response, told=told)
-    slope, between = _slope(made, logit)
-    return Found(response, logit, losses, slope, between, made, by_chance, dict(about))
+    slope, interval = between(made, logit, made.x[:, : len(KINDS)].mean(axis=0))
+    return Found(response, logit, losses, slope, interval, made, by_chance, dict(about))
 
 
 def _answered(known: Bank, catalog: Catalog) -> dict[str, np.ndarray]:
@@ -455,22 +456,30 @@ def _losses(made: Made, catalog: Catalog) -> tuple[dict[str, float], bool]:
     return {name: float(of.mean()) for name, of in each.items()}, better
 
 
-def slopes_drawn(made: Made, draws: int = DRAWS) -> np.ndarray:
-    """(draws, kinds): slopes of logits of these offers with their clients drawn anew, with replacement."""
+def slope_errors(made: Made, logit: ShareLogit) -> np.ndarray:
+    """(kinds, kinds): covariance of the slopes, robust and by client.
+
+    H⁻¹ (Σ g gᵀ) H⁻¹ with the loss's second derivative H and a client's first derivatives g: Liang and Zeger 1986. A
+    client's offers are not independent, and weights are no counts.
+    """
+    x, kinds = made.x, len(KINDS)
+    design = np.column_stack([np.ones(len(x)), x, x[:, :kinds] * made.share[:, None]])
+    q = logit.accepts(made.offers, made.share * made.list_price)
+    penalty = np.diag(np.r_[0.0, RIDGE * x.var(axis=0), np.zeros(kinds)])
+    penalty[-kinds:, -kinds:] = (np.eye(kinds) - 1 / kinds) / ALIKE**2
+    second = (design * (made.weight * q * (1 - q))[:, None]).T @ design + penalty
     clients, of = np.unique(made.client_id.astype(str), return_inverse=True)
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(draws):
-        times = np.bincount(rng.integers(0, len(clients), len(clients)), minlength=len(clients))[of]
-        drawn.append(ShareLogit.fit(made.x, made.share, made.accepted, made.weight * times).slopes)
-    return np.array(drawn)
+    first = np.zeros((len(clients), design.shape[1]))
+    np.add.at(first, of, design * (made.weight * (q - made.accepted))[:, None])
+    bread = np.linalg.pinv(second)
+    covariance: np.ndarray = (bread @ (first.T @ first) @ bread)[-kinds:, -kinds:]
+    return covariance
 
 
-def _slope(made: Made, logit: ShareLogit) -> tuple[float, tuple[float, float]]:
-    """The mean slope over the offers, and its 95 % interval by bootstrap over clients."""
-    kinds = made.x[:, : len(KINDS)]
-    low, high = np.quantile((slopes_drawn(made) @ kinds.T).mean(axis=1), [0.025, 0.975])
-    return float((kinds @ logit.slopes).mean()), (float(low), float(high))
+def between(made: Made, logit: ShareLogit, mix: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The slope of a `mix` (kinds,) of clients, and its 95 % interval."""
+    slope, error = float(mix @ logit.slopes), float(np.sqrt(mix @ slope_errors(made, logit) @ mix))
+    return slope, (max(slope - 1.96 * error, 0.0), slope + 1.96 * error)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from catalog import Kind
+from features import Bank
+from features.relationship import client_on
+from features.snapshot import Snapshot
+from pricing import Offers, quote
+from pricing.response import best_concession, search
+from serving import Recommender
+from tests.made import MONTHS, QUICK, frames
+from tests.training.test_by_value import priced
+from training import ArtifactError, Model, TrainingSample, registry
+from training.by_value import Aim, Valuer
+from training.price_response import (
+    COLUMNS,
+    KINDS,
+    LEAST,
+    OF_PAIR,
+    Artifact,
+    Found,
+    Made,
+    ResponseError,
+    ShareLogit,
+    Trees,
+    choose,
+    inputs_of,
+    learn,
+    register,
+    slope_errors,
+)
+
+SLOPES = np.array([6.0, 3.0, 2.0])
+LEVELS = np.array([0.0, 0.1, 0.2, 0.3])
+CATALOG = priced()
+LAST = dt.date(2025, 12, 31)
+
+
+def made(number: int, seed: int = 0, judged: float = 0.0) -> Made:
+    """Offers answered by a known logit; a part `judged` of them at prices that lean to who wants the bundle more."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(len(KINDS), number, p=[0.6, 0.3, 0.1])
+    wanted, price = rng.normal(-4.0, 1.0, number), rng.uniform(50, 2_000, number)
+    x = np.zeros((number, len(COLUMNS)))
+    x[np.arange(number), kind] = 1.0
+    x[:, len(KINDS)] = 1.0
+    x[:, COLUMNS.index("wanted")], x[:, COLUMNS.index("brings")] = wanted, 1.0
+    x[:, COLUMNS.index("log_list_price")] = np.log(price)
+    hidden = rng.normal(0, 1.0, number)
+    by_hand = rng.random(number) < judged
+    chances = np.where((wanted > -4.0)[:, None], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
+    level = (rng.random(number)[:, None] > np.cumsum(chances, axis=1)[:, :-1]).sum(axis=1)
+    share = np.where(by_hand, np.clip(0.15 + 0.1 * hidden, 0.0, 0.3), LEVELS[level])
+    propensity = np.where(by_hand, np.nan, chances[np.arange(number), level])
+    q = expit(-1.0 + 0.5 * (wanted + 4.0) + hidden * (judged > 0) + SLOPES[kind] * share)
+    months = np.array([dt.date(2025, month, 1) for month in range(1, 9)], dtype=object)
+    return Made(
+        np.array([f"c{at}" for at in rng.integers(0, number // 2, number)], dtype=object),
+        months[rng.integers(0, len(months), number)], x, price, share, propensity,
+        (rng.random(number) < q).astype(float),
+    )  # fmt: skip
+
+
+def test_the_logit_finds_the_slopes_that_answers_were_drawn_with() -> None:
+    of = made(60_000)
+    found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
+    assert (abs(found.slopes - SLOPES) < [0.5, 0.7, 1.2]).all()  # three standard errors: 36,000, 18,000, 6,000 offers
+    assert found.coefficients[COLUMNS.index("wanted")] == pytest.approx(0.5, abs=0.05)
+
+
+def test_prices_given_to_who_wants_the_bundle_look_steeper_than_they_are_and_chance_mends_it() -> None:
+    of = made(30_000, judged=0.6)
+    weighed, ignored = (choose(of, CATALOG, propensities, {}) for propensities in (True, False))
+    true = float(SLOPES @ [0.6, 0.3, 0.1])
+    assert ignored.slope > true * 1.3
+    assert abs(weighed.slope - true) < 0.2 * true  # a little flatter: what is hidden spreads who accepts
+    assert weighed.slope_between[0] < weighed.slope < weighed.slope_between[1]
+    assert weighed.by_chance
+    assert "logged chance" in weighed.response.told
+    assert not ignored.by_chance
+    assert "nobody drew by chance" in ignored.response.told
+
+
+def test_the_slopes_errors_are_those_of_banks_drawn_anew() -> None:
+    drawn = [made(3_000, seed) for seed in range(25)]
+    fitted = [ShareLogit.fit(of.x, of.share, of.accepted, of.weight) for of in drawn]
+    told = np.mean([np.sqrt(slope_errors(of, one)[0, 0]) for of, one in zip(drawn, fitted, strict=True)])
+    assert told == pytest.approx(np.std([one.slopes[0] for one in fitted]), rel=0.4)
+
+
+def test_weights_are_inverse_propensities_of_mean_one_and_none_is_beyond_ten() -> None:
+    of = made(2_000)
+    of.propensity[:3] = [1e-9, np.nan, 0.5]
+    weight = of.weight
+    assert weight.max() <= 10.0
+    assert weight[1] == 1.0
+    assert weight[2] * 0.5 == pytest.approx(weight[10] * of.propensity[10])
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[ShareLogit, Trees]:
+    of = made(4_000)
+    part = np.arange(len(of.share)) % 3
+    args = of.x, of.share, of.accepted, of.weight
+    return ShareLogit.fit(*args), Trees.fit(*args, part)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 3_999), st.floats(0, 1), st.floats(0, 1))
+def test_who_saves_more_is_never_less_likely_to_accept(
+    both: tuple[ShareLogit, Trees], row: int, one: float, other: float
+) -> None:
+    of = made(4_000)[np.array([row, row])]
+    low, high = sorted([one, other])
+    for response in both:
+        less, more = response.accepts(of.offers, np.array([low, high]) * of.list_price)
+        assert 0 <= less <= more <= 1
+
+
+def test_the_best_concession_of_a_learned_logit_is_the_one_that_a_search_finds(both: tuple[ShareLogit, Trees]) -> None:
+    of = made(200)
+    value, keep = 0.6 * of.list_price, 0.75
+    bound = 0.5 * of.list_price
+
+    def brings(s: np.ndarray, response: Any = both[0]) -> np.ndarray:
+        return np.asarray(response.accepts(of.offers, s) * (value - keep * s))
+
+    closed = best_concession(both[0], of.offers, value, keep, bound)
+    assert brings(closed) == pytest.approx(brings(search(brings, bound)), rel=1e-6)
+    stepped = best_concession(both[1], of.offers, value, keep, bound)
+    grid = np.stack([brings(bound * at / both[1].steps, both[1]) for at in range(both[1].steps + 1)])
+    assert brings(stepped, both[1]) == pytest.approx(grid.max(axis=0))
+
+
+def test_trees_answer_only_where_they_are_better_by_more_than_chance() -> None:
+    of = made(6_000)
+    assert isinstance(choose(of, CATALOG, True, {}).response, ShareLogit)
+    sharp = expit(np.where(of.share > 0.15, 3.0, -3.0))  # a step, which no logit can follow
+    of.accepted[:] = np.random.default_rng(1).random(len(sharp)) < sharp
+    found = choose(of, CATALOG, True, {})
+    assert isinstance(found.response, Trees)
+    assert found.losses["trees"] < found.losses["logit"] < found.losses["one share"]
+
+
+def test_too_few_offers_and_one_price_for_all_are_told() -> None:
+    with pytest.raises(ResponseError, match=f"takes {LEAST} accepted and {LEAST} not.*policy's assumption"):
+        choose(made(60), CATALOG, True, {})
+    same = made(4_000)
+    same.share[:] = 0.1
+    with pytest.raises(ResponseError, match="at 1 prices"):
+        choose(same, CATALOG, True, {})
+
+
+def test_an_input_is_missed_in_words(both: tuple[ShareLogit, Trees]) -> None:
+    with pytest.raises(ValueError, match="needs the inputs of every offer"):
+        both[0].accepts(Offers(np.array([10.0])), np.zeros(1))
+
+
+def tables(until: dt.date = LAST, answered: bool = True) -> dict[str, pd.DataFrame]:
+    """The made bank with offers of all months, one a client and month, at prices drawn by chance.
+
+    Half are answered on the 10th, half on the 20th. Of those answered after `until`, all accept, or are left out.
+    """
+    made_tables = frames()
+    rng = np.random.default_rng(3)
+    prices = {"till": 300.0, "exchange": 120.0, "card": 40.0, "insurance": 200.0, "mortgage": 2_900.0}
+    rows: list[tuple[object, ...]] = []
+    for month in pd.date_range(end=LAST, periods=MONTHS, freq="MS"):
+        for at, (client, kind) in enumerate(
+            zip(*made_tables["clients"][["client_id", "kind"]].to_numpy().T, strict=True)
+        ):
+            bundle = rng.choice(["card", "insurance", "mortgage"] if kind == "retail" else ["till", "exchange"])
+            share = rng.choice([0.0, 0.3])
+            outcome = "accepted" if rng.random() < expit(-1.0 + 6.0 * share) else "rejected"
+            on = month + pd.Timedelta(9 + 10 * (at % 2), "D")
+            rows.append((f"o{len(rows)}", client, bundle, month, "call", 0.5, share * prices[bundle], outcome, on))
+    columns = ["offer_id", "client_id", "bundle_id", "offered_at", "channel", "propensity", "concession", "outcome",
+               "responded_at"]  # fmt: skip
+    offers = pd.DataFrame(rows, columns=columns)
+    late = offers["responded_at"] > pd.Timestamp(until)
+    offers.loc[late, "outcome"] = "accepted"
+    return {**made_tables, "offers": offers if answered else offers[~late]}
+
+
+def bank(until: dt.date = LAST, answered: bool = True) -> Bank:
+    return Bank.of(**tables(until, answered))
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return learn(bank(), CATALOG, LAST, QUICK)
+
+
+def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found: Found) -> None:
+    assert found.better_than_assumed
+    assert found.losses["logit"] < found.losses["one share"]
+    assert found.slope_between[0] < 6.0 < found.slope_between[1] * 1.3
+    first = pd.Timestamp(LAST) - pd.offsets.MonthEnd(MONTHS // 2 + 1)
+    assert found.offers.as_of.min() >= first.date()  # the earlier months teach what is opened anyway
+
+
+def test_answers_after_the_day_change_nothing() -> None:
+    day = dt.date(2025, 12, 15)  # December's offers are answered on the 10th, or on the 20th
+    told, untold = (learn(bank(day, answered), CATALOG, day, QUICK) for answered in (True, False))
+    assert told.logit.to_json() == untold.logit.to_json()
+    assert told.losses == untold.losses
+    assert len(told.offers.share) < len(learn(bank(), CATALOG, LAST, QUICK).offers.share)
+
+
+def test_a_bank_without_offers_or_outcomes_is_told_so() -> None:
+    with pytest.raises(ResponseError, match="table offers is missing"):
+        learn(Bank.of(**frames()), CATALOG, LAST, QUICK)
+    without = frames()
+    nothing = pd.DataFrame({
+        "offer_id": ["o1"], "client_id": ["c0001"], "bundle_id": ["card"], "offered_at": [pd.Timestamp(2025, 6, 1)],
+        "concession": [np.nan], "outcome": ["accepted"], "responded_at": [pd.Timestamp(2025, 6, 2)],
+    })  # fmt: skip
+    with pytest.raises(ResponseError, match="both a concession and an outcome"):
+        learn(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
+    nothing["concession"] = 3.0
+    with pytest.raises(ResponseError, match="of 1 months"):
+        learn(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
+    both: tuple[ShareLogit, Trees], which: int, tmp_path: Path
+) -> None:
+    fingerprint = Artifact(both[which], {"as_of": "2025-12-31"}).save(tmp_path)
+    again = Artifact.load(tmp_path, fingerprint)
+    of = made(50)
+    s = 0.1 * of.list_price
+    assert again.response.accepts(of.offers, s).tolist() == both[which].accepts(of.offers, s).tolist()
+    assert again.about == {"as_of": "2025-12-31"}
+    file = tmp_path / "response.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "told": "better"}))
+    with pytest.raises(ArtifactError, match="altered"):
+        Artifact.load(tmp_path, fingerprint)
+    file.write_text(json.dumps({**content, "columns": ["age"]}))
+    with pytest.raises(ArtifactError, match="another version"):
+        Artifact.load(tmp_path)
+    file.write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        Artifact.load(tmp_path)
+
+
+def test_it_is_registered_and_found_again(found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert registry.price_response() is None
+    assert not (tmp_path / "mlruns").exists()  # looking makes nothing
+    assert register(found) == ("1", "champion")
+    kept = registry.price_response()
+    assert kept is not None
+    assert isinstance(kept.model.response, ShareLogit)
+    assert kept.model.response.slopes.tolist() == found.logit.slopes.tolist()
+    assert registry.champion() is None  # the ranking model's place is another
+
+
+def test_values_and_quotes_go_by_what_was_learned(model: Model, sample: TrainingSample, found: Found) -> None:
+    learned = Artifact(found.response, {})
+    candidates = model.candidates(CATALOG)
+    profiles = model.align(sample.days[-1].profiles)
+    ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values))
+    held = candidates.held(profiles.values)
+    worth = Valuer(candidates, learned=learned).rank(profiles.values, held, ranking)
+    assumed = Valuer(candidates).rank(profiles.values, held, ranking)
+    assert not np.allclose(np.sort(worth[1].acceptance), np.sort(assumed[1].acceptance))
+    answer = Recommender(model, Snapshot(LAST, sample.days[-1].profiles), CATALOG, learned)
+    client = str(sample.days[-1].profiles.client_ids[worth[0].client[0]])
+    offered = answer.recommend(client, 1, objective=Aim.VALUE).offers[0]
+    assert offered.worth is not None
+    assert offered.worth.value == pytest.approx(worth[1].value[0])
+    bundle = candidates.offers[worth[0].item[0]].bundle_id
+    as_of = sample.days[-1].as_of
+    given = inputs_of(model, CATALOG, bank(), as_of, client, bundle)
+    assert given is not None
+    assert given.shape == (1, len(OF_PAIR))
+    assert inputs_of(model, CATALOG, bank(), as_of, client, "no such bundle") is None
+    told = quote(CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given)
+    assert not told.assumption
+    assert any("learned (" in note for note in told.notes)
+    assert told.acceptance >= told.acceptance_at_list
+
+
+def test_kinds_are_those_of_the_catalog() -> None:
+    assert tuple(map(str, Kind)) == KINDS
