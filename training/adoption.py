@@ -28,20 +28,20 @@ LEAVES = (31, 127)  # of the adoption model's trees
 class Rows:
     """Candidate rows of one or more days: `x` float32 (pairs, columns), `opened` 0 or 1.
 
-    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client; `log_share` is
-    what a choice model that never saw the client says of the product, NaN without one.
+    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client; `chosen` are the
+    log-odds that a choice model which never saw the client gives the product, NaN without one.
     """
 
     x: np.ndarray
     opened: np.ndarray
     weight: np.ndarray
     part: np.ndarray
-    log_share: np.ndarray
+    chosen: np.ndarray
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt's sigmoid: `probability = 1 / (1 + exp(-(slope * log_odds + share * log_share + intercept)))`.
+    """Platt's sigmoid: `probability = 1 / (1 + exp(-(slope * log_odds + share * chosen + intercept)))`.
 
     Strictly increasing, so it never ties what the models tell apart (Platt 1999, Probabilistic outputs for SVMs).
     """
@@ -52,7 +52,7 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, log_odds: np.ndarray, opened: np.ndarray, weight: np.ndarray, log_share: np.ndarray | None = None
+        cls, log_odds: np.ndarray, opened: np.ndarray, weight: np.ndarray, chosen: np.ndarray | None = None
     ) -> Calibration:
         """Fitted on what models say of clients they never saw.
 
@@ -60,13 +60,13 @@ class Calibration:
         """
         if len(np.unique(opened)) < 2:
             return cls()
-        x = np.stack([log_odds] if log_share is None else [log_odds, log_share], axis=1)
+        x = np.stack([log_odds] if chosen is None else [log_odds, chosen], axis=1)
         fitted = LogisticRegression(C=1e6, tol=1e-8, max_iter=200).fit(x, opened, sample_weight=weight)
         slopes = [float(slope) for slope in fitted.coef_[0]]
         return cls(slopes[0], float(fitted.intercept_[0]), *slopes[1:]) if min(slopes) > 0 else cls()
 
-    def __call__(self, log_odds: np.ndarray, log_share: np.ndarray | float = 0.0) -> np.ndarray:
-        return sigmoid(self.slope * log_odds + self.share * log_share + self.intercept)
+    def __call__(self, log_odds: np.ndarray, chosen: np.ndarray | float = 0.0) -> np.ndarray:
+        return sigmoid(self.slope * log_odds + self.share * chosen + self.intercept)
 
 
 def sigmoid(value: np.ndarray) -> np.ndarray:
@@ -106,8 +106,8 @@ class Adoption:
         if self.choice is None:
             return self.calibration(log_odds)
         products = slate.products
-        log_share = self.choice.log_share(candidates, values, slate.reached, threads)[products.client, products.item]
-        return np.where(np.isnan(log_share), self.calibration(log_odds), self.together(log_odds, log_share))
+        chosen = self.choice.log_odds(candidates, values, slate.reached, threads)[products.client, products.item]
+        return np.where(np.isnan(chosen), self.calibration(log_odds), self.together(log_odds, chosen))
 
     def of_clients(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
@@ -180,10 +180,10 @@ def fit(
         log_odds[outside] = boosters[part].predict(rows.x[outside], raw_score=True, num_threads=parameters.threads)
     choices = choices or {}
     calibration = Calibration.fit(log_odds, rows.opened, rows.weight)
-    told = np.flatnonzero(~np.isnan(rows.log_share))
+    told = np.flatnonzero(~np.isnan(rows.chosen))
     together = Calibration()
     if choices and len(told):
-        together = Calibration.fit(log_odds[told], rows.opened[told], rows.weight[told], rows.log_share[told])
+        together = Calibration.fit(log_odds[told], rows.opened[told], rows.weight[told], rows.chosen[told])
     made = {part: Adoption(booster, calibration) for part, booster in boosters.items()}
     if together.share > 0:
         made = {part: replace(of, choice=choices[part], together=together) for part, of in made.items()}

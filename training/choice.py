@@ -17,6 +17,7 @@ from training.boosting import cross_fit
 from training.candidates import Candidates
 from training.parameters import Parameters
 
+SURE = 1e-6  # a share is never nearer to 1: that of an only candidate would have no odds
 LEAST_A_PRODUCT = 10  # openings, of the clients that a fold is trained on: fewer teach trees nothing
 
 
@@ -26,8 +27,8 @@ class Choice:
 
     booster: lgb.Booster
 
-    def log_share(self, candidates: Candidates, values: np.ndarray, reached: np.ndarray, threads: int) -> np.ndarray:
-        """(clients, products): log of each candidate's share of the client's next opening.
+    def log_odds(self, candidates: Candidates, values: np.ndarray, reached: np.ndarray, threads: int) -> np.ndarray:
+        """(clients, products): log-odds that what the client opens next, of its candidates, is this one.
 
         NaN for a product that is not reached, and for one that the model was not trained with.
         """
@@ -37,21 +38,28 @@ class Choice:
         score = np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads)).reshape(len(values), -1)
         weight = np.exp(score - score.max(axis=1, keepdims=True))[:, candidates.trained_as] * known
         total = weight.sum(axis=1, keepdims=True)
-        share: np.ndarray = np.log(weight, out=np.full(reached.shape, np.nan), where=weight > 0)
-        return share - np.log(total, out=np.zeros_like(total), where=total > 0)
+        others = np.maximum(total - weight, SURE * total)
+        odds = np.divide(weight, others, out=np.full(reached.shape, np.nan), where=weight > 0)
+        return np.asarray(np.log(odds))
 
 
 @dataclass(frozen=True)
 class Openings:
-    """Rows of those who opened something: `x` profiles in the encoding's columns, `product` opened, `part` the fold."""
+    """Rows of those who opened something: `x` profiles in the encoding's columns, `product` opened, `part` the fold.
+
+    The `weight`s of a client's openings of one day add up to 1: who opens several products at once tells no more of
+    what comes first than who opens one.
+    """
 
     x: np.ndarray
     product: np.ndarray
     part: np.ndarray
+    weight: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence[Openings]) -> Openings:
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "product", "part")))
+        names = ("x", "product", "part", "weight")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def fit(openings: Openings, products: int, categorical: list[int], parameters: Parameters) -> dict[int | None, Choice]:
@@ -63,7 +71,8 @@ def fit(openings: Openings, products: int, categorical: list[int], parameters: P
         return {}
     settings = {**parameters.lightgbm("multiclass"), "num_class": products}
     data = lgb.Dataset(
-        openings.x, openings.product, categorical_feature=categorical, params=settings, free_raw_data=False
-    ).construct()
+        openings.x, openings.product, weight=openings.weight, categorical_feature=categorical, params=settings,
+        free_raw_data=False,
+    ).construct()  # fmt: skip
     boosters, _ = cross_fit(settings, data, openings.part, parameters.choice_rounds, parameters)
     return {part: Choice(booster) for part, booster in boosters.items()}

@@ -38,7 +38,7 @@ def fit(
     """
     _need_clients_and_columns(sample, parameters)
     encoding = Encoding.of(sample.features, _texts(sample, catalog), catalog)
-    days = [_Prepared(day, encoding, catalog, parameters) for day in sample.days]
+    days = [Prepared(day, encoding, catalog, parameters) for day in sample.days]
     progress("choice model")
     categorical = [index for index, name in enumerate(encoding.columns) if name in encoding.categories]
     openings = Openings.join([day.openings() for day in days])
@@ -81,7 +81,7 @@ def _need_clients_and_columns(sample: TrainingSample, parameters: Parameters) ->
         )
 
 
-class _Prepared:
+class Prepared:
     """One day in the models' columns, with the population of that very day."""
 
     def __init__(self, day: Day, encoding: Encoding, catalog: Catalog, parameters: Parameters):
@@ -98,20 +98,21 @@ class _Prepared:
         """The day's openings of products that the client might have been offered."""
         opened = self.labels() > 0
         client = self.pairs.client[opened]
-        return Openings(self.profiles.values[client], self.pairs.item[opened], self.part[client])
+        weight = 1.0 / np.bincount(client, minlength=len(self.part))[client]
+        return Openings(self.profiles.values[client], self.pairs.item[opened], self.part[client], weight)
 
-    def log_share(self, pairs: Pairs, choices: Mapping[int | None, Choice], threads: int) -> np.ndarray:
+    def chosen(self, pairs: Pairs, choices: Mapping[int | None, Choice], threads: int) -> np.ndarray:
         """Of each of these pairs, by the choice model that never saw the client; NaN where there is none."""
-        share = np.full(len(pairs.client), np.nan)
+        odds = np.full(len(pairs.client), np.nan)
         for part, model in choices.items():
             of_part = np.flatnonzero(self.part[pairs.client] == part)
             for block in slices(len(of_part), PAIRS):
                 at = of_part[block]
                 clients, row = np.unique(pairs.client[at], return_inverse=True)
                 values = self.profiles.values[clients]
-                shares = model.log_share(self.candidates, values, self.candidates.products(values), threads)
-                share[at] = shares[row, pairs.item[at]]
-        return share
+                all_odds = model.log_odds(self.candidates, values, self.candidates.products(values), threads)
+                odds[at] = all_odds[row, pairs.item[at]]
+        return odds
 
     def labels(self) -> np.ndarray:
         return self.opened[self.pairs.client, self.pairs.item]
@@ -133,7 +134,7 @@ def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(seen) for name, seen in texts.items()}
 
 
-def _product_rows(days: Sequence[_Prepared], parameters: Parameters, choices: Mapping[int | None, Choice]) -> Rows:
+def _product_rows(days: Sequence[Prepared], parameters: Parameters, choices: Mapping[int | None, Choice]) -> Rows:
     """Sampled candidate rows of all days, in one block that is allocated once."""
     rng = np.random.default_rng(parameters.seed)
     labels = [day.labels() for day in days]
@@ -141,7 +142,7 @@ def _product_rows(days: Sequence[_Prepared], parameters: Parameters, choices: Ma
     kept = [(label > 0) | (rng.random(len(label)) < share) for label in labels]
     total = sum(int(keep.sum()) for keep in kept)
     x = np.empty((total, len(days[0].candidates.encoding.product_columns)), dtype=np.float32)
-    opened, weight, part, share_of, start = [], [], [], [], 0
+    opened, weight, part, chosen, start = [], [], [], [], 0
     for day, label, keep in zip(days, labels, kept, strict=True):
         client, item, label = day.pairs.client[keep], day.pairs.item[keep], label[keep]
         values = day.profiles.values
@@ -154,9 +155,9 @@ def _product_rows(days: Sequence[_Prepared], parameters: Parameters, choices: Ma
         opened.append(label)
         weight.append(np.where(label > 0, 1.0, 1.0 / share))
         part.append(day.part[client])
-        share_of.append(day.log_share(Pairs(client, item), choices, parameters.threads))
+        chosen.append(day.chosen(Pairs(client, item), choices, parameters.threads))
     labelled = np.concatenate(opened).astype(np.float32)
-    return Rows(x, labelled, np.concatenate(weight), np.concatenate(part), np.concatenate(share_of))
+    return Rows(x, labelled, np.concatenate(weight), np.concatenate(part), np.concatenate(chosen))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class _Crossed:
     """Some clients of a day with what models that never saw them say: `chosen` are rows of the day's profiles, `weight`
     how many clients each stands for; `probability`, `opened`, `reached` are (clients, products)."""
 
-    day: _Prepared
+    day: Prepared
     chosen: np.ndarray
     weight: np.ndarray
     probability: np.ndarray
@@ -192,7 +193,7 @@ class _Crossed:
         )
 
 
-def _crossed(days: Sequence[_Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> Iterator[_Crossed]:
+def _crossed(days: Sequence[Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> Iterator[_Crossed]:
     """Every client who opened something and a share of the others."""
     rng = np.random.default_rng(parameters.seed + 1)
     clients = sum(len(day.opened) for day in days)

@@ -27,7 +27,7 @@ from training.co_openings import CoOpenings
 from training.population import Population
 from training.ranking import Completion, Order, bundle_rows, slices
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 ADOPTION, CHOICE, ORDER = "adoption.txt", "choice.txt", "ranking.txt"
 MODEL, CATALOG = "model.json", "catalog.json"

@@ -96,7 +96,9 @@ def _compare(
     ]
     if all(result.more for result in found[OURS]):
         probability = [result.probability for result in found[OURS] if result.probability is not None]
-        sheets.append(bundle_table.sheet(title, answers, probability, [result.more for result in found[OURS]]))
+        sets = [result.more for result in found[OURS]]
+        sheets.append(bundle_table.sheet(title, answers, probability, sets))
+        sheets.append(bundle_table.calibration(title, task.catalog, answers, probability, sets))
     sheets[0].notes += [f"{name} is left out: {why}" for name, why in lacking.items()]
     return sheets
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.ranking.bundles import ORDER, SIZES, WHOLE
+from benchmarks.ranking.bundles import CHANCE, ORDER, SIZES, WHOLE
 from benchmarks.ranking.tables import Sheet, difference, told
 from benchmarks.ranking.tasks import Answers
+from catalog import Catalog
+from training.metrics import calibration_error
 
 ALONE = "single probabilities"
 
@@ -62,6 +64,39 @@ def sheet(
                 of_asked = (values[asked].astype(float) for values in (theirs, against))
                 row.append("" if by == ALONE else told(*difference(*of_asked)))
             table.rows.append(row)
+    return table
+
+
+def calibration(
+    title: str,
+    catalog: Catalog,
+    answers: Sequence[Answers],
+    probability: Sequence[np.ndarray],
+    sets: Sequence[Mapping[str, np.ndarray]],
+) -> Sheet:
+    """Expected calibration errors over the clients of all folds: of candidate products, in all and by line; and of each
+    client's likeliest bundle of a size, that all of it is opened."""
+    reached, opened, chance = (
+        np.concatenate(parts) for parts in ([a.reached for a in answers], [a.opened for a in answers], probability)
+    )
+    table = Sheet(f"{title}: calibration", ("", "pairs", "told", "opened", "expected calibration error"))
+
+    def tell(name: str, told: np.ndarray, happened: np.ndarray) -> None:
+        if not len(told):
+            return
+        error = calibration_error(told, happened)
+        table.rows.append([name, f"{len(told):,}", f"{told.mean():.4f}", f"{happened.mean():.4f}", f"{error:.4f}"])
+
+    tell("products", chance[reached], opened[reached])
+    lines = np.array([str(product.line) for product in catalog.products])
+    for line in dict.fromkeys(lines):
+        of_line = reached & (lines == line)
+        tell(f"products, {line}", chance[of_line], opened[of_line])
+    for size in SIZES:
+        whole, bundle = (np.concatenate([of[f"{name} {size}"] for of in sets]) for name in (CHANCE, WHOLE))
+        there = np.isfinite(whole)
+        happened = np.asarray(np.take_along_axis(opened[there], bundle[there], axis=1).all(axis=1))
+        tell(f"the likeliest bundle of {size}", whole[there], happened)
     return table
 
 

@@ -18,16 +18,19 @@ SIZES = (2, 3, 4)
 LIKELIEST = 10  # products of a client whose bundles are compared: a bundle with a less likely one is not the best
 CLIENTS = 200  # at a time: their rows against all bundles of a size are some 20 MB a column
 ORDER, WHOLE = "the engine's order", "the engine's probability of the whole"
+CHANCE = "chance"
 
 
 def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
-    """`ORDER n` and `WHOLE n` for each size n: (clients, n) positions of products; -1 where too few may be had."""
+    """`ORDER n` and `WHOLE n` for each size n: (clients, n) positions of products, -1 where too few may be had; and
+    `CHANCE n`, (clients,): the probability that the one of `WHOLE n` is opened whole, NaN without one."""
     found: dict[str, np.ndarray] = {}
     values = model.align(view.profiles).values
     for size in SIZES:
         offering, sets = _offering(model.catalog, size)
         candidates = model.candidates(offering)
         chosen = {by: np.full((len(values), size), -1) for by in (ORDER, WHOLE)}
+        chance = np.full(len(values), np.nan)
         for block in slices(len(values), CLIENTS):
             part = values[block]
             slate, peers = candidates.slate(part), candidates.peer_groups(part)
@@ -35,9 +38,10 @@ def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
             likely = _likely(slate, probability, sets)
             rows = bundle_rows(candidates, part, likely, probability)
             for by, score in ((ORDER, model.order.score(rows, threads)), (WHOLE, model.completion(rows))):
-                client, item = _first(likely.pairs, score)
-                chosen[by][block.start + client] = sets[item]
-        found |= {f"{by} {size}": positions for by, positions in chosen.items()}
+                client, place = _first(likely.pairs, score)
+                chosen[by][block.start + client] = sets[likely.pairs.item[place]]
+            chance[block.start + client] = score[place]
+        found |= {f"{by} {size}": positions for by, positions in chosen.items()} | {f"{CHANCE} {size}": chance}
     return found
 
 
@@ -66,7 +70,7 @@ def _likely(slate: Slate, probability: np.ndarray, sets: np.ndarray) -> Slate:
 
 
 def _first(pairs: Pairs, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every client who has a pair, that of the highest score."""
+    """Every client who has a pair, and the place of that with the highest score."""
     order = np.lexsort((pairs.item, -score, pairs.client))
     client, first = np.unique(pairs.client[order], return_index=True)
-    return client, pairs.item[order][first]
+    return client, order[first]

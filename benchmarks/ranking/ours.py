@@ -1,4 +1,4 @@
-"""Ours among the peers: `training.fit` with the product's default parameters."""
+"""Ours among the peers: `training.fit` with the task's parameters, or the product's defaults."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class Ours:
 
 
 def learn(task: Task) -> Ours:
-    parameters = Parameters()
+    parameters = Parameters.read(task.parameters) if task.parameters else Parameters()
     model, _ = fit(task.sample, task.catalog, parameters, {})
     return Ours(model, parameters.threads)

@@ -89,5 +89,7 @@ PEERS = {
     "multiclass": Peer(_probabilities(trees.multiclass), ("benchmarks/ranking/trees.py",)),
     "xgboost": Peer(_scores(trees.xgboost), ("benchmarks/ranking/trees.py", *ROWS), "xgboost"),
     "catboost": Peer(_scores(trees.catboost), ("benchmarks/ranking/trees.py", *ROWS), "catboost"),
-    OURS: Peer(ours.learn, ("training", "benchmarks/ranking/ours.py", "benchmarks/ranking/bundles.py")),
+    OURS: Peer(
+        ours.learn, ("training", "benchmarks/ranking/ours.py", "benchmarks/ranking/bundles.py", "benchmarks/santander")
+    ),
 }

@@ -51,7 +51,8 @@ class Task:
     """`sample` to learn from, `profiles` to rank.
 
     `last` is how many of the last days simple counts do best with, `segment` the columns of popularity by segment,
-    `strength` is scikit-learn's C of the logistic regressions: each found on the data themselves.
+    `strength` is scikit-learn's C of the logistic regressions, `parameters` a file of ours: each found on the data
+    themselves.
     """
 
     catalog: Catalog
@@ -60,6 +61,7 @@ class Task:
     last: int
     segment: tuple[str, ...]
     strength: float
+    parameters: Path | None = None
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -117,7 +119,15 @@ def santander(folded: folds.Folds, number: int) -> tuple[Task, Answers]:
         days, cohorts = [folds.TRAINED, folds.RANKED], pd.read_parquet(Path(place) / "train.parquet")
         sample = read_sample(bank, sold, days, folds.HORIZON, cohorts)
         [ranked] = read_sample(bank, sold, [folds.RANKED], folds.HORIZON).days
-    task = Task(sold, sample, ranked.profiles, last=1, segment=("age", "entry_channel"), strength=0.1)
+    task = Task(
+        sold,
+        sample,
+        ranked.profiles,
+        last=1,
+        segment=("age", "entry_channel"),
+        strength=0.1,
+        parameters=folds.PARAMETERS,
+    )
     row = {client: index for index, client in enumerate(mine.clients.client_id)}
     column = [folded.products.index(product.product_id) for product in sold.products]
     opened = mine.opened[np.ix_([row[client] for client in ranked.profiles.client_ids], column)]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
+PARAMETERS = Path(__file__).with_name("parameters.yaml")
 DATA = Path("../shared/data/santander")
 TABLES = ("clients", "holdings", "cohorts")
 FOLDS = 5

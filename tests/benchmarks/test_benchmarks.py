@@ -92,7 +92,13 @@ def test_ties_are_read_from_what_the_simulation_draws_from():
     } <= linked
 
 
-@pytest.mark.parametrize("module", ["discovery", "profiles", "rank", "serving", "simulated", "simulation"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "discovery", "new_products", "pricing", "profiles", "rank", "ranking.ablation", "ranking.single", "serving",
+        "simulated", "simulation", "training",
+    ],
+)  # fmt: skip
 def test_every_benchmark_says_what_it_compares(module):
     app = typer.Typer()
     app.command()(importlib.import_module(f"benchmarks.{module}").main)

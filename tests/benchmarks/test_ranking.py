@@ -11,7 +11,7 @@ from typer import BadParameter
 from benchmarks.ranking import __main__ as ranking
 from benchmarks.ranking import bundle_table, results, tables
 from benchmarks.ranking.bundle_table import Hits
-from benchmarks.ranking.bundles import ORDER, SIZES, WHOLE, best
+from benchmarks.ranking.bundles import CHANCE, ORDER, SIZES, WHOLE, best
 from benchmarks.ranking.peers import EXTRA, PEERS, Peer
 from benchmarks.ranking.tables import Quality
 from benchmarks.ranking.tasks import Answers, Task
@@ -129,10 +129,14 @@ def test_an_unknown_peer_is_refused_with_those_there_are():
 def test_the_best_bundle_of_a_size_is_of_products_that_the_client_may_have(model, task):
     found = best(model, task.ranked, threads=1)
     reached = model.candidates().slate(task.ranked.values).reached
-    assert set(found) == {f"{by} {size}" for by in (ORDER, WHOLE) for size in SIZES}
+    assert set(found) == {f"{by} {size}" for by in (ORDER, WHOLE, CHANCE) for size in SIZES}
     for name, positions in found.items():
         size = int(name[-1])
         enough = reached.sum(axis=1) >= size
+        if name.startswith(CHANCE):
+            assert (np.isfinite(positions) == enough).all()
+            assert ((positions[enough] > 0) & (positions[enough] < 1)).all()
+            continue
         assert (positions[~enough] == -1).all()
         assert np.take_along_axis(reached[enough], positions[enough], axis=1).all()
         assert all(len(set(row)) == size for row in positions[enough])
@@ -151,6 +155,20 @@ def test_a_client_for_whom_there_is_no_bundle_counts_as_missed():
     opened = np.array([[1, 1, 0]], dtype=bool)
     hits = Hits.of(Answers(np.ones((1, 3), dtype=bool), opened), {2: np.array([[-1, -1]])})
     assert (hits.exact.tolist(), hits.covered.tolist()) == ([False], [0.0])
+
+
+def test_calibration_is_told_of_products_by_line_and_of_whole_bundles():
+    opened = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    answers = Answers(np.array([[1, 1, 1, 0], [1, 1, 1, 0]], dtype=bool), opened)
+    products = made.CATALOG.products[:4]
+    catalog = made.CATALOG.model_copy(update={"products": products})
+    told = {f"{by} {size}": np.tile(np.arange(size), (2, 1)) for by in (ORDER, WHOLE) for size in SIZES}
+    told |= {f"{CHANCE} {size}": np.array([0.5, 0.5 if size < 4 else np.nan]) for size in SIZES}
+    rows = bundle_table.calibration("One", catalog, [answers], [np.full((2, 4), 0.5)], [told]).rows
+    assert rows[0] == ["products", "6", "0.5000", "0.5000", "0.5000"]  # a bin for every pair
+    assert sum(int(row[1]) for row in rows[1:-3]) == 6
+    assert rows[-3] == ["the likeliest bundle of 2", "2", "0.5000", "0.5000", "0.5000"]
+    assert rows[-1] == ["the likeliest bundle of 4", "1", "0.5000", "0.0000", "0.5000"]
 
 
 def test_single_probabilities_make_the_bundle_of_the_likeliest():

@@ -11,7 +11,7 @@ import pytest
 
 from tests.made import CATALOG, QUICK, bundles_wanted
 from training import ArtifactError, Model, TrainingSample
-from training.model import MANIFEST
+from training.model import FORMAT, MANIFEST
 from training.ranking import Order, fit_order
 
 
@@ -149,7 +149,7 @@ def test_another_format_is_refused(saved: Path) -> None:
     manifest = json.loads((saved / MANIFEST).read_text())
     manifest["sha256"]["model.json"] = hashlib.sha256((saved / "model.json").read_bytes()).hexdigest()
     (saved / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="format 999, this version reads 2; train anew"):
+    with pytest.raises(ArtifactError, match=f"format 999, this version reads {FORMAT}; train anew"):
         Model.load(saved)
 
 
