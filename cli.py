@@ -347,7 +347,7 @@ def price_response(
     """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.
 
     Table offers says at which concession each was made and what became of it. What is learned is registered in MLflow,
-    and is used from then on if it tells later offers better than the policy's assumption does.
+    and is used from then on if it tells later offers better than the policy's assumption and one share for all do.
     """
     from features import Bank
     from training.parameters import Parameters
@@ -358,7 +358,7 @@ def price_response(
         found = learn(Bank.open(data), read_catalog(catalog), _day(as_of), chosen, progress=step)
         step("registry")
         version, alias = register(found)
-    table = Table(title="Log loss on later offers to other clients; the lowest answers")
+    table = Table(title="Log loss on later offers to other clients")
     table.add_column("response")
     table.add_column("log loss", justify="right")
     for name, loss in sorted(found.losses.items(), key=lambda of: of[1]):
@@ -556,7 +556,14 @@ def quote(
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
     response, inputs = None, None
-    if (learned := registry.price_response()) is not None and (champion := registry.champion()) is not None:
+    learned, champion = registry.price_response(), registry.champion()
+    if learned is not None and learned.model.about["as_of"] > str(day):
+        console.print(
+            f"The price response was learned from answers up to {learned.model.about['as_of']}, which nobody knew on "
+            f"{day}: this quote goes by the policy's assumption.",
+            highlight=False,
+        )
+    elif learned is not None and champion is not None:
         inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
         response = None if inputs is None else learned.model.response
     quoted = price(sold, whom, bundle, day, authority, concession, response, inputs)

@@ -5,7 +5,7 @@ A model checks what can be said of it alone; `catalog.checks` says what must be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -54,8 +54,23 @@ def _shape(value: Any) -> str | None:
     return "texts" if isinstance(value, list | tuple) else None
 
 
+def within(low: float, high: float, remedy: str, open_low: bool = False) -> Callable[[float], float]:
+    """A check that low <= value < high (low < value where `open_low`); its message names value and bounds."""
+
+    def check(value: float) -> float:
+        if not (low < value if open_low else low <= value) or value >= high:
+            said = "above" if open_low else "from"
+            raise ValueError(f"{value:g} is not {said} {low:g} and below {high:g}; {remedy}")
+        return value
+
+    return check
+
+
+PERCENT = "write a fraction, 0.05 for five percent"
+
 # Strict, so that the text "0.02" or the word yes in a number's place is an error and not a guess.
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Rate = Annotated[Number, AfterValidator(within(-0.5, 1.0, PERCENT))]
 NotNegative = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0)]
 Share = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
 Count = Annotated[int, Strict(), Field(ge=0)]
@@ -117,7 +132,7 @@ class Product(Model):
     where: dict[Id, Condition] = {}
     alone: Flag = True
     side: Literal["asset", "deposit", "service"] = "service"
-    margin: Number = 0.0
+    margin: Rate = 0.0
     annual_fee: Number = 0.0
     balance: NotNegative = 0.0
     attributes: dict[Id, Number] = {}
@@ -200,7 +215,7 @@ class Policy(Model):
         "birth_country", "disability", "ethnicity", "gender", "marital_status", "nationality", "race", "religion",
         "sex",
     )  # fmt: skip
-    transfer_rate: Number = 0.025
+    transfer_rate: Rate = 0.025
     transaction_kinds: Names = ()
     tiers: Annotated[tuple[Tier, ...], AfterValidator(_reaching_everyone)] = (
         Tier(name="key", cumulative_share=0.5),

@@ -32,7 +32,7 @@ def of_prices(
         if key not in known:
             yield ("products", key), f"there is no product {key}; {did_you_mean(key, known)}"
             continue
-        for at, what in (*_funds(sheet, known[key], pricing, currency), *_prices(sheet, known[key])):
+        for at, what in (*_funds(sheet, known[key], pricing, currency), *_prices(sheet, known[key], pricing)):
             yield ("products", key, *at), what
         for other in sheet.draws_from:
             if other not in known or other == key:
@@ -65,13 +65,27 @@ def _funds(sheet: Sheet, product: Product, pricing: Pricing, reporting: str) -> 
             )
 
 
-def _prices(sheet: Sheet, product: Product) -> Found:
-    """The floors against the list prices, which stand with the product."""
+def _prices(sheet: Sheet, product: Product, pricing: Pricing) -> Found:
+    """The floors against the list prices, which stand with the product, and with the grade for a credit."""
     if sheet.margin_floor is not None and sheet.margin_floor > product.margin:
         yield (
             ("margin_floor",),
             f"{sheet.margin_floor:g} is above the list price, the product's margin {product.margin:g}; "
             f"set it to at most {product.margin:g}",
+        )
+    elif sheet.margin_floor is not None and sheet.credit and product.side == "asset":
+        for name, grade in pricing.grades.items():
+            if sheet.margin_floor > product.margin + grade.margin:
+                yield (
+                    ("margin_floor",),
+                    f"{sheet.margin_floor:g} is above the list price of grade {name}, a margin of "
+                    f"{product.margin + grade.margin:g}; set it to at most that",
+                )
+    if sheet.credit and 0 < sheet.credit.limit < product.balance:
+        yield (
+            ("credit", "limit"),
+            f"{sheet.credit.limit:g} is below the product's balance {product.balance:g}, which is drawn of it; "
+            "set it to at least that, or leave it out",
         )
     if product.annual_fee < 0:
         yield (), f"the product's annual_fee {product.annual_fee:g} is below 0, which no client pays; correct it"

@@ -6,34 +6,22 @@ funded, how risky and how dear it is, how it is charged, and how far its price m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
-from catalog.models import Flag, Id, Model, Name, NotNegative, Share, Text
+from catalog.models import PERCENT, Flag, Id, Model, Name, NotNegative, Number, Rate, Share, Text, within
 
-
-def _within(low: float, high: float, remedy: str, open_low: bool = False) -> Callable[[float], float]:
-    """A check that low <= value < high (low < value where `open_low`); its message names value and bounds."""
-
-    def check(value: float) -> float:
-        if not (low < value if open_low else low <= value) or value >= high:
-            said = "above" if open_low else "from"
-            raise ValueError(f"{value:g} is not {said} {low:g} and below {high:g}; {remedy}")
-        return value
-
-    return check
-
-
-_PERCENT = "write a fraction, 0.05 for five percent"
-_Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Rate = Annotated[_Number, AfterValidator(_within(-0.5, 1.0, _PERCENT))]
-Part = Annotated[_Number, AfterValidator(_within(0.0, 1.0, _PERCENT))]
+Part = Annotated[Number, AfterValidator(within(0.0, 1.0, PERCENT))]
 Probability = Annotated[
-    _Number, AfterValidator(_within(0.0, 1.0, "a probability of 0 or 1 has no price; write a fraction", open_low=True))
+    Number, AfterValidator(within(0.0, 1.0, "a probability of 0 or 1 has no price; write a fraction", open_low=True))
 ]
+Default = Annotated[
+    Number,
+    AfterValidator(within(0.0003, 1.0, "write a fraction; 0.03 percent is the least that Basel II par. 285 allows")),
+]
+Term = Annotated[Number, AfterValidator(within(0.0, 100.0, "give the years that the contract runs", open_low=True))]
 Positive = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0)]
 Fraction = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -62,7 +50,7 @@ Curve = Annotated[tuple[Point, ...], Field(min_length=1), AfterValidator(_rising
 class Grade(Model):
     """Probability of default within a year, and what the grade adds to the list margin of a credit."""
 
-    pd: Probability
+    pd: Default
     margin: Rate = 0.0
 
 
@@ -91,7 +79,7 @@ class Credit(Model):
     lgd: Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
     ccf: Fraction = 0.0
     limit: NotNegative = 0.0
-    term_years: Positive = 1.0
+    term_years: Term = 1.0
     amortisation: Literal["none", "linear", "annuity"] = "none"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import duckdb
@@ -186,11 +187,12 @@ def _rules(column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value 
         )
     if column.between:
         low, high = column.between
+        bounded = high < inf
         yield Rule(
             name,
-            f"outside of {low:g} to {high:g}",
-            f"give it as a fraction between {low:g} and {high:g}",
-            lambda t: (t[name] < low) | (t[name] > high),
+            f"outside of {low:g} to {high:g}" if bounded else f"below {low:g}",
+            f"give it as a fraction between {low:g} and {high:g}" if bounded else f"correct it to {low:g} or more",
+            lambda t: (t[name] < low) | ((t[name] > high) & isfinite(t[name])),
             name,
         )
     if column.values:

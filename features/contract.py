@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf, nextafter
 
 from catalog import Kind
 
@@ -53,6 +54,7 @@ class Columns:
 
 
 C = Columns
+BELOW_ONE = nextafter(1.0, 0.0)  # a rate of 1 is one percent, written as a percentage
 
 
 class Relation(StrEnum):
@@ -156,10 +158,10 @@ TABLES: dict[str, Table] = {
                 _id(C.CLIENT),
                 _id(C.PRODUCT),
                 Column(C.MONTH, Type.DAY, True),
-                Column(C.BALANCE, Type.NUMBER),
-                Column(C.RATE, Type.NUMBER),
+                Column(C.BALANCE, Type.NUMBER, between=(0, inf)),
+                Column(C.RATE, Type.NUMBER, between=(-0.5, BELOW_ONE)),
                 Column(C.FEES, Type.NUMBER),
-                Column(C.LIMIT, Type.NUMBER),
+                Column(C.LIMIT, Type.NUMBER, between=(0, inf)),
             ),
             key=(C.CLIENT, C.PRODUCT, C.MONTH),
             dated=C.MONTH,
@@ -201,7 +203,7 @@ TABLES: dict[str, Table] = {
                 Column(C.OFFERED_AT, Type.DAY, True),
                 Column(C.CHANNEL, Type.TEXT),
                 Column(C.PROPENSITY, Type.NUMBER, between=(0, 1)),
-                Column(C.CONCESSION, Type.NUMBER),
+                Column(C.CONCESSION, Type.NUMBER, between=(0, inf)),
                 Column(C.OUTCOME, Type.TEXT),
                 Column(C.RESPONDED_AT, Type.DAY),
             ),

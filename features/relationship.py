@@ -10,8 +10,8 @@ import narwhals as nw
 
 from catalog import Catalog, Kind
 from features.contract import C
-from features.positions import last_month, positions_back
-from features.tables import Bank, day_number
+from features.positions import STALE_DAYS, last_month, positions_back
+from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
 from pricing.book import need_pricing
 
@@ -20,7 +20,7 @@ def client_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> C
     """The client with the products open on the day, each as its position stood at the last month-end known.
 
     Fees are a year's at that month's pace. Attributes are those that are not protected. Raises ValueError where the
-    client is not known on the day, or has left.
+    client is not known on the day, or has left, and where the last positions known are older than `STALE_DAYS`.
     """
     pricing = need_pricing(catalog)
     known = bank.known_on(as_of)
@@ -53,6 +53,12 @@ def client_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> C
 
 def _last(known: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> list[dict[str, Any]]:
     positions, day = known["positions"], day_number(as_of)
+    told = positions.select(nw.col(C.MONTH).max()).collect().item()
+    if told is not None and day - told > STALE_DAYS:
+        raise ValueError(
+            f"the last month-end of table positions by {as_of} is {from_day_number(int(told))}, more than {STALE_DAYS} "
+            "days before: give a day within that time, or newer positions"
+        )
     rows = positions_back(positions, last_month(positions, day), catalog, day)
     mine = rows.filter(nw.col(C.CLIENT) == client_id, nw.col("back") == 0)
     return mine.select(C.PRODUCT, C.BALANCE, C.RATE, C.FEES, C.LIMIT).collect().rows(named=True)

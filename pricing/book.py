@@ -281,6 +281,14 @@ class Book:
                 floor[:, at, 2] = np.maximum(floor[:, at, 2], at_floor)
         return np.maximum(price - floor, 0.0)
 
+    def drawn(self, cell: np.ndarray, new: int, other: int, balance: np.ndarray) -> np.ndarray:
+        """(clients,): the share of each one's `balance` of product `other` that goes into the `new` one: at most what
+        the new one comes to."""
+        room = self.economics.balance[cell, new]
+        most = np.divide(room, balance, out=np.full(len(cell), np.inf), where=balance > 0)
+        share: np.ndarray = np.minimum(self.draws[new, other], most)
+        return share
+
     @cached_property
     def draws(self) -> np.ndarray:
         """(products, products): share of what is held of the second that goes into the first when it is opened."""

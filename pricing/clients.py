@@ -11,7 +11,7 @@ import numpy as np
 from catalog import Kind
 from pricing.book import Book
 from pricing.economics import Economics
-from pricing.worth import Held, worth
+from pricing.worth import BOUNDS, Held, Own, refuse, worth
 
 NAN = float("nan")
 
@@ -51,8 +51,9 @@ class Client:
         """(products,): True where held."""
         return np.array([product.product_id in self.held for product in book.products])
 
-    def worth(self, book: Book) -> Economics:
-        """(products,): a year's economics of what is held now, 0 where a product is not held.
+    def worth(self, book: Book, balance_alone: bool = False) -> Economics:
+        """(products,): a year's economics of what is held now, 0 where a product is not held; `balance_alone` as in
+        `pricing.worth.worth`.
 
         Raises ValueError for positions that cannot be.
         """
@@ -63,4 +64,11 @@ class Client:
             name: np.array([getattr(self.held[key], name) for key in keys], dtype=float)
             for name in ("balance", "rate", "fees", "limit")
         }
-        return worth(book, Held(product, cell, **numbers)).grouped(product, len(book.products))
+        for name in BOUNDS:
+            refuse(name, numbers[name], lambda at: f"{keys[at]} of client {self.client_id}")
+        return worth(book, Held(product, cell, **numbers), balance_alone).grouped(product, len(book.products))
+
+    def own(self, book: Book) -> Own:
+        """(1, products): what is held as it stands."""
+        whole, alone = self.worth(book), self.worth(book, balance_alone=True)
+        return Own(whole.eva[None], alone.eva[None], whole.balance[None])

@@ -80,6 +80,16 @@ def economic_value_added(net_income: Any, capital: Any, rates: Rates) -> Any:
     return net_income - rates.hurdle * capital
 
 
+def break_even_income(opex: Any, expected_loss: Any, capital: Any, of_revenue: Any, rates: Rates) -> np.ndarray:
+    """Margin and fees, money a year before tax, at which RAROC is the hurdle; NaN where no income is enough.
+
+    (opex + EL + n·EC) / (1 - n·c), n = hurdle/(1 - tax) - return on capital: `capital` is what does not hang on income,
+    and every unit of income takes `of_revenue` = c more.
+    """
+    needed = rates.hurdle / (1 - rates.tax) - rates.on_capital
+    return ratio(opex + expected_loss + needed * capital, 1 - needed * np.asarray(of_revenue))
+
+
 @dataclass(frozen=True)
 class Economics:
     """A year's economics of any number of components, as arrays of one shape."""
@@ -118,10 +128,10 @@ class Economics:
     def break_even_margin(self) -> np.ndarray:
         """The margin, a fraction of the balance, at which RAROC is the hurdle; NaN without a balance.
 
-        (EL + opex - fees + EC·(hurdle/(1 - tax) - return on capital)) / B
+        (EL + opex - fees + EC·(hurdle/(1 - tax) - return on capital)) / B, for capital that does not hang on revenue.
         """
-        needed = self.rates.hurdle / (1 - self.rates.tax) - self.rates.on_capital
-        return ratio(self.expected_loss + self.opex - self.fees + self.capital * needed, self.balance)
+        needed = break_even_income(self.opex, self.expected_loss, self.capital, 0.0, self.rates)
+        return ratio(needed - self.fees, self.balance)
 
     @property
     def return_on_net_assets(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 from pricing.book import Book
+from pricing.economics import break_even_income, ratio
 from pricing.money import cents, decimal
 from pricing.spreading import Element, elements
 
@@ -41,7 +42,8 @@ class Line:
     """One product of the bundle that the client does not hold: what is paid for it, and its economics.
 
     `balance` and `undrawn` are the year's averages; `raroc` and `break_even_margin` are NaN where there is no capital
-    or no balance. `alone`: can be had without the others; `cancellation`: its terms.
+    or no balance. `break_even_income`: margin and fees at which the line earns the hurdle, NaN where none is enough.
+    `alone`: can be had without the others; `cancellation`: its terms.
     """
 
     product_id: str
@@ -52,6 +54,7 @@ class Line:
     amounts: Amounts
     raroc: float
     break_even_margin: float
+    break_even_income: float
     alone: bool
     cancellation: str
 
@@ -80,11 +83,20 @@ def line_of(book: Book, cell: int, product: int, conceded: np.ndarray) -> Line:
         net_income - charge,
     )  # fmt: skip
     undrawn = float(book.undrawn[product])
+    needed = float(_needed(book, cell, product))
+    fees = float(listed[1:].sum())  # a service's margin is charged on its balance, as a loan's is
     return Line(
         of.product_id, of.name, decimal(cents(float(year.balance))), decimal(cents(undrawn)), parts,
         Amounts(*map(decimal, whole)), net_income / capital if capital > 0 else float("nan"),
-        float(year.break_even_margin), of.alone, sheet.cancellation,
+        float(ratio(needed - fees, year.balance)), needed, of.alone, sheet.cancellation,
     )  # fmt: skip
+
+
+def _needed(book: Book, cell: int, product: int) -> np.ndarray:
+    year, of = book.economics.at((cell, product)), book.coefficients
+    revenue = of.of_revenue[product]
+    fixed = of.of_balance[product] * year.balance if revenue else year.capital
+    return break_even_income(year.opex, year.expected_loss, fixed, revenue, book.rates)
 
 
 def total(amounts: Sequence[Amounts]) -> Amounts:

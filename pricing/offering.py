@@ -14,18 +14,19 @@ import numpy as np
 from catalog import Authority, Bundle
 from pricing.book import Book
 from pricing.response import Offers, Response, best_concession, of_policy
+from pricing.worth import Held, Own, worth
 
 CHUNK = 50_000  # pairs at once: what is computed between stays in the processor's cache
 
 
 @dataclass(frozen=True)
 class Clients:
-    """Clients to price for: `cell` (clients,) in the book, `held` (clients, products) flags, and `held_eva`
-    (clients, products), a year's EVA of what is held; left out, that of typical contracts."""
+    """Clients to price for: `cell` (clients,) in the book, `held` (clients, products) flags, and `own`, what is held as
+    it stands; left out, typical contracts."""
 
     cell: np.ndarray
     held: np.ndarray
-    held_eva: np.ndarray | None = None
+    own: Own | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,26 @@ class Pricer:
 
     def _in_held(self, clients: Clients) -> tuple[np.ndarray, np.ndarray]:
         """(clients,): EVA that acceptance keeps; (clients, products + 1): EVA of what is held that moves into each."""
-        eva = clients.held_eva
-        if eva is None:
-            eva = np.nan_to_num(self.book.economics.eva)[clients.cell]
-        eva = np.where(clients.held, eva, 0.0)
+        own = clients.own or Own(*(of[clients.cell] for of in self._typical))
+        eva = np.where(clients.held, own.eva, 0.0)
         retention = self.book.pricing.retention
         kept = retention.attrition * retention.saved * np.maximum(eva.sum(axis=1), 0.0)
-        return kept, np.concatenate([eva @ self.book.draws.T, np.zeros((len(eva), 1))], axis=1)
+        lost = np.zeros((len(eva), len(self.book.products) + 1))
+        for new, other in zip(*np.nonzero(self.book.draws), strict=True):
+            drawn = self.book.drawn(clients.cell, new, other, own.balance[:, other])
+            lost[:, new] += np.where(clients.held[:, other], drawn * own.of_balance[:, other], 0.0)
+        return kept, lost
+
+    @cached_property
+    def _typical(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `Own` holds, of typical contracts: each (cells, products)."""
+        book = self.book
+        shape = book.economics.eva.shape
+        cell, product = (of.ravel() for of in np.indices(shape))
+        unknown = np.full(len(product), np.nan)
+        alone = worth(book, Held(product, cell, unknown, unknown, unknown, unknown), balance_alone=True)
+        of_balance, balance = (np.nan_to_num(of).reshape(shape) for of in (alone.eva, alone.balance))
+        return np.nan_to_num(book.economics.eva), of_balance, balance
 
     def _priced(
         self,

@@ -107,14 +107,15 @@ def quote(
     bundle, new = _wanted(book, client, bundle_id)
     pricer = Pricer(book, (bundle,), response)
     asks = pricer.authority(authority)
-    cell, worth = client.cell(book), client.worth(book)
-    flags = client.flags(book)
-    whom = Clients(np.array([cell]), flags[None], worth.eva[None])
+    cell, worth, of_balance = client.cell(book), client.worth(book), client.worth(book, balance_alone=True)
+    whom = Clients(np.array([cell]), client.flags(book)[None], client.own(book))
     zero = np.zeros(1, dtype=int)
     at_list = None if acceptance is None else np.array([acceptance])
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)
     notes = _assumptions(book, client, pricer)
-    wanted = float(prices.concession[0]) if concession is None else _capped(concession, prices, notes)
+    wanted = float(prices.concession[0])
+    if concession is not None:
+        wanted = _capped(concession, prices, _shown(book, cell, new), notes)
     room, sheets = book.room[cell, new], [sheet for at in new if (sheet := book.sheets[at])]
     conceded = spread(cents(wanted), room, sheets)
     granted_cents = int(conceded.sum())
@@ -130,9 +131,14 @@ def quote(
     ideal = float(prices.ideal[0]) if concession is None else s
     above = max(ideal - float(prices.authority[0]), 0.0)
     meets = float(sums.eva) >= -0.01 * len(lines)
-    moved = worth.scaled(book.draws[new].sum(axis=0)).sum()  # out of what is held, into what is new
+    moved = of_balance.scaled(_drawn(book, cell, new, worth.balance)).sum()  # out of what is held, into what is new
     parts = [catalog.product(key) for key in bundle.products]
     today = worth.sum()
+    if value[0] < keep * s:
+        notes.append(
+            f"if the client accepts, the bank is {keep * s - float(value[0]):,.2f} of EVA a year worse off: the bundle "
+            "brings less than it takes from products held"
+        )
     with_it = today.plus(moved.scaled(-1.0)).plus(_offered(sums, book, cell, new))
     retention = book.pricing.retention
     states = {
@@ -160,6 +166,15 @@ def quote(
     )  # fmt: skip
 
 
+def _drawn(book: Book, cell: int, new: list[int], balance: np.ndarray) -> np.ndarray:
+    """(products,): the share of each balance held that goes into what is new."""
+    share, one = np.zeros(len(balance)), np.array([cell])
+    for at in new:
+        for other in np.flatnonzero(book.draws[at]):
+            share[other] += book.drawn(one, at, int(other), balance[[other]])[0]
+    return share
+
+
 def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[int]]:
     """The bundle, and the positions of its products that the client does not hold."""
     known = {bundle.bundle_id: bundle for bundle in book.catalog.offers}
@@ -182,13 +197,17 @@ def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[in
     return bundle, new
 
 
-def _capped(concession: float, prices: Prices, notes: list[str]) -> float:
+def _shown(book: Book, cell: int, new: list[int]) -> float:
+    """The list price as a quote shows it: each of its elements in whole cents."""
+    return sum(cents(float(amount)) for amount in book.list_price[cell, new].ravel() if amount > 0) / 100
+
+
+def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -> float:
     """The concession asked for, brought within what may be conceded; a note says by what."""
     most = float(prices.list_price[0])
-    if not 0 <= concession <= max(most, round(most, 2)):  # the list price is shown in cents
-        raise ValueError(
-            f"concession {concession:.2f} is not from 0 to the list price, {most:.2f} a year; ask for less"
-        )
+    if not 0 <= concession <= max(most, shown):
+        remedy = "ask for 0 or more" if concession < 0 else "ask for less"
+        raise ValueError(f"concession {concession:.2f} is not from 0 to the list price, {most:.2f} a year; {remedy}")
     concession = min(concession, most)
     for what, bound in (("floors and caps", prices.room[0]), ("the hurdle", prices.affordable[0])):
         if concession > bound:
@@ -227,15 +246,26 @@ def _goes_to(authorities: tuple[Authority, ...], list_price: np.ndarray, concess
 
 
 def _remedy(book: Book, lines: tuple[Line, ...], new: list[int], sums: Amounts, with_it: Standing) -> str:
-    """What would bring the bundle to the hurdle: the price it needs, and whether the relationship carries it."""
-    missing = -float(sums.eva) / (1 - book.pricing.tax)
-    funded = [line for line in lines if line.balance > 0]
+    """What would bring the bundle to the hurdle: the price that the line needs which misses it most, and whether the
+    relationship carries it."""
+    at, line = min(zip(new, lines, strict=True), key=lambda one: one[1].amounts.eva)
+    revenue, rates = float(book.coefficients.of_revenue[at]), book.rates
+    # what a unit of income leaves after tax, and after the hurdle on the capital that it takes
+    leaves = (1 + rates.on_capital * revenue) * (1 - rates.tax) - rates.hurdle * revenue
+    if leaves <= 0:
+        return (
+            f"no price of {line.name} would meet it: a unit of income takes {revenue:g} of capital, which has to earn "
+            f"{rates.hurdle * revenue:.2f}, and leaves {1 - rates.tax:.2f} after tax"
+        )
+    missing, balance = -float(sums.eva) / leaves, float(line.balance)
     told = f"{missing:,.2f} more a year before tax would meet it"
-    if funded:
-        most = max(funded, key=lambda line: line.balance)
-        told += f": {missing / float(most.balance) * 1e4:,.0f} basis points more of margin on {most.name}"
-    elif sums.price > 0:
-        told += f": prices {missing / float(sums.price):.0%} higher"
+    margin = (float(line.amounts.margin) + missing) / balance if balance else 0.0
+    if balance and (book.side[at] >= 0 or margin <= book.funds[at]):
+        told += f": {missing / balance * 1e4:,.0f} basis points more of margin on {line.name}"
+    elif balance:  # a deposit at a rate below 0 is no remedy
+        told += f": as a fee of {line.name}, as no rate of 0 or more would do"
+    elif line.amounts.price > 0:
+        told += f": prices of {line.name} {missing / float(line.amounts.price):.0%} higher"
     side = "above" if with_it.raroc >= book.pricing.hurdle else "below"
     known = with_it.raroc == with_it.raroc
     return told + (f"; the relationship with it earns {with_it.raroc:.1%}, {side} the hurdle" if known else "")

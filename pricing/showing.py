@@ -83,16 +83,18 @@ def _relationship(quote: Quote) -> Table:
 
 def _told(quote: Quote) -> list[str]:
     q = quote
+    even = f" At a concession of {q.break_even:,.2f} the bundle earns the hurdle and no more." if q.meets_hurdle else ""
     met = f"RAROC {_ratio(q.raroc)}, the hurdle is {q.hurdle:.1%}"
     told = [
         f"Acceptance {q.acceptance_at_list:.1%} at list price, {q.acceptance:.1%} at this one; expected EVA "
-        f"{q.expected_eva:,.2f}. At a concession of {q.break_even:,.2f} the bundle earns the hurdle and no more.",
+        f"{q.expected_eva:,.2f}.{even}",
         f"{met}." if q.meets_hurdle else f"[red]Misses the hurdle[/]: {met}. {escape(q.remedy)}.",
     ]
-    if q.goes_to:
+    if q.above > 0:
+        whom = f"goes to the {_words(q.goes_to)}" if q.goes_to else "is beyond what anybody may grant"
         told.append(
             f"The {_words(q.authority)} may concede {q.limit:,.2f}. {q.ideal:,.2f} is {q.above:,.2f} above that, and "
-            f"goes to the {_words(q.goes_to)}."
+            f"{whom}."
         )
     if q.kept or q.moved:
         told.append(

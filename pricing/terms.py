@@ -88,7 +88,12 @@ def _of_product(content: dict[str, Any], catalog: Catalog, term: str, value: str
         else:
             product["annual_fee"] = number
     else:
-        product["margin"] = number if name == "margin" else _margin(catalog, product_id, sheet, number, rating, term)
+        margin = number if name == "margin" else _margin(catalog, product_id, sheet, number, rating, term)
+        if sheet["margin_floor"] is not None and margin < sheet["margin_floor"]:
+            raise ValueError(
+                f"{term} {number:g} leaves a margin of {margin:.4f}, below the floor of {sheet['margin_floor']:g}"
+            )
+        product["margin"] = margin
 
 
 def _margin(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from scipy.sparse.csgraph import connected_components
 
 from pricing.book import Book
 from pricing.economics import Coefficients, Economics, Volumes, cost_risk_capital, ratio
+
+BOUNDS = {"balance": (0.0, np.inf), "limit": (0.0, np.inf), "rate": (-0.5, 1.0)}
+"""Of what is known of a position: from, and below."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,35 @@ class Held:
     limit: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, low, high in (("balance", 0.0, np.inf), ("limit", 0.0, np.inf), ("rate", -0.5, 1.0)):
-            values = np.asarray(getattr(self, name), dtype=float)
-            wrong = np.flatnonzero((values < low) | (values >= high))
-            if len(wrong):
-                bounds = f"at least {low:g}" if high == np.inf else f"a fraction from {low:g} and below {high:g}"
-                raise ValueError(
-                    f"{name} {values[wrong[0]]:g} of position {wrong[0]} is not {bounds}; correct it in the positions"
-                )
+        for name in BOUNDS:
+            refuse(name, np.asarray(getattr(self, name), dtype=float), lambda at: f"position {at}")
 
 
-def worth(book: Book, held: Held) -> Economics:
+def refuse(name: str, values: np.ndarray, of: Callable[[int], str]) -> None:
+    """Raises ValueError where a value of positions cannot be, saying of which by its place."""
+    low, high = BOUNDS[name]
+    wrong = np.flatnonzero((values < low) | (values >= high))
+    if len(wrong):
+        bounds = f"a number of at least {low:g}" if high == np.inf else f"a fraction from {low:g} and below {high:g}"
+        raise ValueError(f"{name} {values[wrong[0]]:g} of {of(int(wrong[0]))} is not {bounds}; correct it")
+
+
+@dataclass(frozen=True)
+class Own:
+    """Of what clients hold as it stands, (clients, products): a year's EVA, that of the balance alone, the balance."""
+
+    eva: np.ndarray
+    of_balance: np.ndarray
+    balance: np.ndarray
+
+
+def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
     """A year's economics of every position, at the client's own rate and fees.
 
     Margin is balance·(rate - funds) for loans and balance·(funds - rate) for deposits. What is not known is the
     product's own: its list margin, its fees, no undrawn limit; without a balance its typical one where nothing is
     known of the position at all, else none. A product without a price sheet brings its list margin and fees alone.
+    `balance_alone`: only what goes where the balance goes, without fees and what the product costs whatever is on it.
     """
     of = book.coefficients
     product, cell = held.product, held.cell
@@ -57,6 +73,8 @@ def worth(book: Book, held: Held) -> Economics:
         np.isnan(held.rate) | (side == 0), book.margin[cell, product], side * (held.rate - book.funds[product])
     )
     fees = np.where(np.isnan(held.fees), book.fees[product], held.fees)
+    if balance_alone:
+        fees = np.zeros(len(product))
     limit = np.where(nothing, book.limit[product], np.nan_to_num(held.limit))
     volumes = Volumes(
         balance,
@@ -67,6 +85,8 @@ def worth(book: Book, held: Held) -> Economics:
     coefficients = Coefficients(
         **{name: np.nan_to_num(_at(values, cell, product)) for name, values in vars(of).items()}
     )
+    if balance_alone:
+        coefficients = replace(coefficients, opex=0.0)
     opex, expected_loss, capital = cost_risk_capital(coefficients, volumes)
     return Economics(margin, fees, opex, expected_loss, capital, balance, book.rates)
 

@@ -32,7 +32,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from catalog import Catalog, Kind, Line
-from features import Bank, C, ProfileMatrix, from_day_number, profile_matrices
+from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
 from training.adoption import logit
 from training.candidates import Candidates
@@ -54,6 +54,7 @@ LEAST = 100  # offers that were accepted, and as many that were not: fewer teach
 FOLDS = 3
 ALIKE = 2.0  # standard deviation, before any offer is seen, of a kind's slope around the mean of all kinds
 RIDGE = 1.0
+ANSWERED = 0.99  # of the answers come within the time that an offer has to be old
 WEIGHT = 10.0  # a single offer counts for no more than so many
 ADOPTION_DAYS = 3
 FILE, FORMAT = "response.json", 1
@@ -264,8 +265,11 @@ class Found:
     about: dict[str, Any]
 
     @property
-    def better_than_assumed(self) -> bool:
-        return self.losses["trees" if isinstance(self.response, Trees) else "logit"] < self.losses["assumed"]
+    def answers(self) -> bool:
+        """Whether it tells later offers better than the policy's assumption, and than one share for all: what does no
+        better than that has learned nothing of prices."""
+        mine = self.losses["trees" if isinstance(self.response, Trees) else "logit"]
+        return mine < min(self.losses["assumed"], self.losses["one share"])
 
 
 def learn(
@@ -293,7 +297,7 @@ def offers_made(
 ) -> Made:
     """The offers of the later half of the months that have any, as answered by a day; raises as `learn` does."""
     known = bank.known_on(as_of)
-    table = _answered(known, catalog)
+    table = _answered(known, catalog, as_of)
     months = sorted(set(table["as_of"]))
     later = months[len(months) // 2 :]
     days = [month for month in months if month + dt.timedelta(days=HORIZON_DAYS) <= later[0]][-ADOPTION_DAYS:]
@@ -345,17 +349,21 @@ def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str,
     return Found(response, logit, losses, slope, interval, made, by_chance, dict(about))
 
 
-def _answered(known: Bank, catalog: Catalog) -> dict[str, np.ndarray]:
-    """Offers that were answered or have lapsed, of bundles of the catalog, with the last month-end before each."""
+def _answered(known: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndarray]:
+    """Offers that were answered or have lapsed, of bundles of the catalog, with the last month-end before each; those
+    of the last days, most of which are not answered yet, are left out."""
     if "offers" not in known:
         raise ResponseError(
             "table offers is missing, so there is no answer to any price to learn from; until there is, quotes go by "
             "the policy's assumption"
         )
-    columns = [C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME]
+    columns = [C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME, C.RESPONDED_AT]
     sold = [offer.bundle_id for offer in catalog.offers]
     rows = known["offers"].select(columns).filter(nw.col(C.BUNDLE).is_in(sold)).collect().to_pandas()
     rows = rows[rows[C.OUTCOME].notna() & (rows[C.OUTCOME] != "") & rows[C.CONCESSION].notna()]
+    delay = (rows[C.RESPONDED_AT] - rows[C.OFFERED_AT]).quantile(ANSWERED)
+    if delay > 0:  # of later offers only the quick answers are there yet, and those who accept may be quicker
+        rows = rows[rows[C.OFFERED_AT] + delay <= day_number(as_of)]
     if rows.empty:
         raise ResponseError(
             "table offers: no offer of a bundle of the catalog has both a concession and an outcome; fill in both "
@@ -540,14 +548,13 @@ def described(found: Found) -> dict[str, float]:
 
 
 def register(found: Found) -> tuple[str, str]:
-    """Logs and registers it; returns version and alias: champion where it tells later offers better than the policy's
-    assumption, else challenger."""
+    """Logs and registers it; returns version and alias: champion where it `answers`, else challenger."""
     from training import plots, registry
 
     artifact = Artifact(found.response, found.about)
     parameters = {**found.about, "prices_by_chance": found.by_chance}
     drawn = {"price_response": plots.price_response(found)}
     registered = registry.record(artifact, parameters, described(found), drawn, {}, registry.RESPONSE)
-    alias = registry.CHAMPION if found.better_than_assumed else registry.CHALLENGER
+    alias = registry.CHAMPION if found.answers else registry.CHALLENGER
     registry.crown(registered, alias, registry.RESPONSE)
     return registered.version, alias

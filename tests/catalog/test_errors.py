@@ -109,6 +109,12 @@ def test_the_catalog_that_the_other_tests_break_is_good(tmp_path: Path) -> None:
         ),
         pytest.param(
             "    family: cards\n",
+            "    family: cards\n    margin: 5.5\n",
+            ":12: products.card.margin: 5.5 is not from -0.5 and below 1; write a fraction, 0.05 for five percent",
+            id="percent instead of a fraction",
+        ),
+        pytest.param(
+            "    family: cards\n",
             "    family: cards\n    margin: '0.02'\n",
             ":12: products.card.margin: the text '0.02' is not a number; "
             "write it without quotes or units, with a point for decimals",

@@ -353,6 +353,24 @@ def test_one_not_a_number_among_numbers(tmp_path):  # which a Parquet file's bou
     assert (finding.problem, finding.rows) == ("not a finite number", 1)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "values", "problem", "remedy"),
+    [
+        ("positions", "balance", [-500.0, 1.0, None], "below 0: -500.0", "correct it to 0 or more"),
+        ("positions", "limit", [None, -10.0, 0.0], "below 0: -10.0", "correct it to 0 or more"),
+        ("positions", "rate", [2.5, 0.02, -0.01], "outside of -0.5 to 1: 2.5",
+         "give it as a fraction between -0.5 and 1"),
+        ("positions", "rate", [1.0, 0.02, -0.01], "outside of -0.5 to 1: 1.0",
+         "give it as a fraction between -0.5 and 1"),
+        ("offers", "concession", [0.0, -50.0], "below 0: -50.0", "correct it to 0 or more"),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be(tmp_path, table, column, values, problem, remedy):
+    [finding] = findings(tmp_path, **{f"{table}__{column}": values})
+    assert (finding.table, finding.column, finding.problem, finding.rows) == (table, column, problem, 1)
+    assert finding.remedy == remedy
+
+
 def test_a_propensity_that_is_no_probability(tmp_path):
     remedy = "give it as a fraction between 0 and 1"
     expected = Finding("offers", "propensity", "outside of 0 to 1: -0.1, 85.0", 2, ("o1", "o2"), remedy)

@@ -51,6 +51,13 @@ def test_a_client_is_what_was_known_on_the_day() -> None:
     assert dict(found.attributes) == {"turnover": 3e6}
 
 
+def test_positions_too_old_to_go_by_are_told() -> None:
+    with pytest.raises(
+        ValueError, match="the last month-end of table positions by 2024-12-31 is 2024-07-31, more than"
+    ):
+        client_on(bank(positions=POSITIONS), CATALOG, dt.date(2024, 12, 31), "a")
+
+
 def test_who_is_not_there_is_named() -> None:
     for name, day in (("b", DAY), ("nobody", DAY), ("a", dt.date(2019, 1, 1))):
         with pytest.raises(ValueError, match=f"there is no client '{name}' on {day}; give the id of one who is active"):

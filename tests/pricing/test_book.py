@@ -118,8 +118,8 @@ def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> No
     ("old", "new", "message"),
     [
         ("rate: 0.03", "rate: 3", "curves.EUR[1].rate: 3 is not from -0.5 and below 1; write a fraction, 0.05"),
-        ("pd: 0.01", "pd: 0.0", "grades.A.pd: 0 is not above 0 and below 1; a probability of 0 or 1 has no price"),
-        ("pd: 0.01", "pd: 1", "grades.A.pd: 1 is not above 0 and below 1; a probability of 0 or 1 has no price"),
+        ("pd: 0.01", "pd: 0.0", "grades.A.pd: 0 is not from 0.0003 and below 1; write a fraction; 0.03 percent is"),
+        ("pd: 0.01", "pd: 1", "grades.A.pd: 1 is not from 0.0003 and below 1; write a fraction; 0.03 percent is"),
         ("unrated: A", "unrated: B", "pricing: unrated B is not a grade; use one of A"),
         ("unrated: A", "unrated: A\n  hurdle: 10", "hurdle: 10 is not from 0 and below 1; write a fraction, 0.05"),
         ("years: 5}", "years: 12}", "products.loan.funding[0].years: 12 years are beyond the EUR curve, which goes "
@@ -140,6 +140,7 @@ def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> No
         ("    loan:\n      funding", "    laon:\n      funding", "products.laon: there is no product laon; did you"),
         ("unrated: A", "unrated: A\n  turnover: sex", "pricing.turnover: sex is protected by policy and may not move"),
         ("opex: 10", "unit_price: 1\n      unit_floor: 2", "unit_floor 2 is above the list price, unit_price 1; set"),
+        ("lgd: 0.45", "lgd: 0.45, term_years: 400", "credit.term_years: 400 is not above 0 and below 100; give"),
         ("opex: 10", "opex: -10", "products.loan.opex: -10 is not at least 0; correct it"),
     ],
 )  # fmt: skip
@@ -161,3 +162,15 @@ def test_a_sheet_may_be_missing_and_then_brings_nothing_known() -> None:
 def test_a_floor_may_not_be_undercut_by_a_sheets_own_cap() -> None:
     book = Book(catalog(products=with_sheet("account", margin_floor=0.019), max_concession=0.9))
     assert book.room[0, 0] == pytest.approx([10_000 * 0.001, 60, 0])
+
+
+def test_a_limit_below_what_is_drawn_of_it_is_named() -> None:
+    credit = SHEETS["line"]["credit"] | {"limit": 10.0}
+    with pytest.raises(ValueError, match=r"limit: 10 is below the product's balance"):
+        catalog(products=with_sheet("line", credit=credit))
+
+
+def test_a_floor_above_the_list_price_of_some_grade_is_named() -> None:
+    grades = {"A": {"pd": 0.002, "margin": -0.02}, "B": {"pd": 0.01}}
+    with pytest.raises(ValueError, match=r"0.015 is above the list price of grade A, a margin of 0.01"):
+        catalog(grades=grades)

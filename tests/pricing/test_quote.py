@@ -76,7 +76,7 @@ def test_many_at_once_are_priced_as_one_is(client: Client, bundle: str) -> None:
     book = Book(CATALOG)
     of = next(one for one in CATALOG.offers if one.bundle_id == bundle)
     alone = quote(client, bundle)
-    whom = Clients(np.array([client.cell(book)]), client.flags(book)[None], client.worth(book).eva[None])
+    whom = Clients(np.array([client.cell(book)]), client.flags(book)[None], client.own(book))
     where = np.array([CATALOG.offers.index(of)])
     prices = Pricer(book, CATALOG.offers).price(whom, np.zeros(1, dtype=int), where)
     assert prices.concession[0] == pytest.approx(float(alone.concession), abs=0.05)
@@ -198,6 +198,40 @@ def test_a_bundle_below_the_hurdle_says_what_would_meet_it() -> None:
     assert quote(poor, "loan", what_if(CATALOG, {"loan.margin": str(needed)}, "C")).meets_hurdle
 
 
+def test_no_price_meets_a_hurdle_that_takes_more_of_income_than_tax_leaves() -> None:
+    """A unit of income takes 1 of capital, which must earn 0.99, and leaves 0.75."""
+    greedy = catalog(fee_capital={"revenue": 1.0}, hurdle=0.99)
+    found = quote(PERSON, "card", greedy)
+    assert not found.meets_hurdle
+    assert "no price of Card would meet it: a unit of income takes 1 of capital, which has to earn 0.99" in found.remedy
+    assert np.isnan(found.lines[0].break_even_income)
+
+
+def test_the_remedy_is_of_the_line_that_misses_the_hurdle_most() -> None:
+    dear = with_sheet("card", opex=500.0)
+    found = quote(PERSON, "start", catalog(products=dear))
+    assert found.lines[0].amounts.eva > 0 > found.lines[1].amounts.eva
+    missing = -float(found.total.eva) / (0.75 - 0.1 * 0.15)
+    assert f"{missing:,.2f} more a year before tax would meet it" in found.remedy
+    assert f"prices of Card {missing / 24:.0%} higher" in found.remedy
+    raised = catalog({"card": {"annual_fee": 24 + missing + 0.02}}, products=dear)
+    assert quote(PERSON, "start", raised).meets_hurdle
+
+
+def test_no_deposit_is_asked_to_pay_for_being_held() -> None:
+    found = quote(PERSON, "dollars", catalog(products=with_sheet("dollars", opex=900.0)))
+    assert "as a fee of Dollars, as no rate of 0 or more would do" in found.remedy
+
+
+@pytest.mark.parametrize("bundle", ["account", "fund", "dollars"])
+def test_at_the_break_even_margin_a_line_adds_nothing(bundle: str) -> None:
+    [line] = quote(PERSON, bundle, concession=0.0).lines
+    there = what_if(CATALOG, {f"{bundle}.margin": str(line.break_even_margin)}, "A")
+    [even] = quote(PERSON, bundle, there, concession=0.0).lines
+    assert float(even.amounts.eva) == pytest.approx(0, abs=0.03)
+    assert float(even.amounts.price) == pytest.approx(line.break_even_income, abs=0.02)
+
+
 def test_a_hurdle_that_no_price_can_meet_is_named() -> None:
     found = quote(FIRM, "firm", what_if(CATALOG, {"hurdle": "0.99"}))
     assert not found.meets_hurdle
@@ -208,7 +242,7 @@ def test_a_hurdle_that_no_price_can_meet_is_named() -> None:
 def test_a_concession_that_goes_too_far_is_refused_or_capped() -> None:
     with pytest.raises(ValueError, match=r"concession 284.01 is not from 0 to the list price, 284.00 a year"):
         quote(PERSON, "start", concession=284.01)
-    with pytest.raises(ValueError, match=r"concession -1.00 is not from 0"):
+    with pytest.raises(ValueError, match=r"concession -1.00 is not from 0 .* ask for 0 or more"):
         quote(PERSON, "start", concession=-1.0)
     capped = quote(PERSON, "start", concession=200.0)
     assert float(capped.concession) == 184.0  # half the margin, 100, and both fees
@@ -239,8 +273,18 @@ def test_a_concession_above_the_authority_is_quoted_and_sent_on() -> None:
             "authority 'janitor' is not known; use one of account_manager, bra",
         ),
         (replace(PERSON, rating="AAA"), "start", {}, "rating 'AAA' is not in the catalog's grades, which are A, B, C"),
-        (replace(FIRM, held={"loan": Position(-1.0)}), "start", {}, "balance -1 of position 0 is not at least 0"),
-        (replace(FIRM, held={"loan": Position(1.0, 5.0)}), "start", {}, "rate 5 of position 0 is not a fraction"),
+        (
+            replace(FIRM, held={"loan": Position(-1.0)}),
+            "start",
+            {},
+            "balance -1 of loan of client f is not a number of at",
+        ),
+        (
+            replace(FIRM, held={"loan": Position(1.0, 5.0)}),
+            "start",
+            {},
+            "rate 5 of loan of client f is not a fraction",
+        ),
     ],
 )
 def test_what_cannot_be_quoted_is_refused(client: Client, bundle: str, more: dict[str, Any], message: str) -> None:
@@ -274,11 +318,35 @@ def test_the_relationship_today_at_risk_with_the_bundle_and_if_lost() -> None:
 
 
 def test_what_moves_out_of_products_held_is_taken_off() -> None:
-    """Half of the account's balance goes into the dollars: half its EVA of 174.48 is lost."""
+    """Half of the account's 8,000 goes into the dollars, and with it half of the margin of 208 and of the capital that
+    this takes, 0.15 of it: 208 × 0.75 - 0.1 × 31.20 = 152.88. Fees and the cost of the account stay."""
     found = quote(replace(FIRM, kind=Kind.RETAIL), "dollars", concession=0.0)
-    assert found.moved == pytest.approx(87.24)
-    assert found.relationship[2].eva == pytest.approx(174.48 / 2 + float(found.total.eva), abs=0.02)
+    assert found.moved == pytest.approx(152.88 / 2)
+    assert found.relationship[2].eva == pytest.approx(174.48 - 152.88 / 2 + float(found.total.eva), abs=0.02)
     assert found.expected_eva == pytest.approx(0.2 * (float(found.total.eva) + found.kept - found.moved), abs=0.01)
+
+
+def test_no_more_moves_than_the_new_product_takes() -> None:
+    """Of 800,000 half would be 400,000, and the dollars take 8,000: a hundredth of the balance and of its margin."""
+    rich = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(800_000.0, 0.0, 60.0)})
+    found = quote(rich, "dollars", concession=0.0)
+    assert found.moved == pytest.approx(0.01 * 800_000 * 0.026 * (0.75 - 0.1 * 0.15))
+    assert found.relationship[2].eva > found.relationship[0].eva + float(found.total.eva) - 155
+
+
+def test_a_balance_that_costs_more_in_fees_than_it_earns_gains_nothing_by_moving() -> None:
+    poor = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(10.0, 0.0, 0.0)})
+    assert quote(poor, "dollars", concession=0.0).moved > 0
+
+
+def test_a_bundle_that_takes_more_than_it_brings_says_so() -> None:
+    """The dollars bring 8,000 × 0.01 - 10 before tax; their 8,000 earned 0.026 in the account."""
+    rich = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(800_000.0, 0.0, 60.0)})
+    lossless = catalog(retention={"attrition": 0.0, "saved": 0.0})
+    found = quote(rich, "dollars", lossless, concession=0.0)
+    assert found.expected_eva < 0
+    worse = found.moved - float(found.total.eva)
+    assert f"the bank is {worse:,.2f} of EVA a year worse off" in " ".join(found.notes)
 
 
 # --- who gets which quote -----------------------------------------------------------------------------------------
@@ -379,7 +447,7 @@ def test_what_if_terms_change_the_list_price() -> None:
         ("card.limit", "1", "card.limit: card has no limit, as it is no credit"),
         ("card.volume", "1", "card.volume: card is not charged by the unit; give its fee"),
         ("card.rate", "0.1", "card.rate: card is a service and has no rate; give its margin or its fee"),
-        ("loan.margin", "0.01", "margin_floor: 0.015 is above the list price, the product's margin 0.01; set it to at"),
+        ("loan.margin", "0.01", "loan.margin 0.01 leaves a margin of 0.0100, below the floor of 0.015"),
         ("hurdle", "12", "with hurdle 12: pricing.hurdle 12 is not from 0 and below 1; write a fraction"),
         ("acceptance", "1", "1 is not above 0 and below 1; a probability of 0 or 1 has no price"),
         ("jurisdiction", "EUR", "Input should be 'EU', 'US' or 'other'"),

@@ -51,9 +51,9 @@ def test_a_limit_not_drawn_takes_capital() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("loan", "B", -5.0, 0.05, 0.0, NAN), "balance -5 of position 0 is not at least 0; correct it"),
+        (("loan", "B", -5.0, 0.05, 0.0, NAN), "balance -5 of position 0 is not a number of at least 0; correct it"),
         (("loan", "B", 5.0, 5.0, 0.0, NAN), "rate 5 of position 0 is not a fraction from -0.5 and below 1; correct it"),
-        (("line", "B", 5.0, 0.05, 0.0, -1.0), "limit -1 of position 0 is not at least 0"),
+        (("line", "B", 5.0, 0.05, 0.0, -1.0), "limit -1 of position 0 is not a number of at least 0"),
     ],
 )
 def test_positions_that_cannot_be_are_refused(row: tuple[str, str, float, float, float, float], message: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,11 @@ def test_an_input_is_missed_in_words(both: tuple[ShareLogit, Trees]) -> None:
         both[0].accepts(Offers(np.array([10.0])), np.zeros(1))
 
 
-def tables(until: dt.date = LAST, answered: bool = True) -> dict[str, pd.DataFrame]:
+def tables(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> dict[str, pd.DataFrame]:
     """The made bank with offers of all months, one a client and month, at prices drawn by chance.
 
-    Half are answered on the 10th, half on the 20th. Of those answered after `until`, all accept, or are left out.
+    They are answered on the 10th, every `slow`-th on the 20th. Of those answered after `until`, all accept, or are left
+    out.
     """
     made_tables = frames()
     rng = np.random.default_rng(3)
@@ -183,7 +185,7 @@ def tables(until: dt.date = LAST, answered: bool = True) -> dict[str, pd.DataFra
             bundle = rng.choice(["card", "insurance", "mortgage"] if kind == "retail" else ["till", "exchange"])
             share = rng.choice([0.0, 0.3])
             outcome = "accepted" if rng.random() < expit(-1.0 + 6.0 * share) else "rejected"
-            on = month + pd.Timedelta(9 + 10 * (at % 2), "D")
+            on = month + pd.Timedelta(19 if at % slow == 0 else 9, "D")
             rows.append((f"o{len(rows)}", client, bundle, month, "call", 0.5, share * prices[bundle], outcome, on))
     columns = ["offer_id", "client_id", "bundle_id", "offered_at", "channel", "propensity", "concession", "outcome",
                "responded_at"]  # fmt: skip
@@ -193,8 +195,8 @@ def tables(until: dt.date = LAST, answered: bool = True) -> dict[str, pd.DataFra
     return {**made_tables, "offers": offers if answered else offers[~late]}
 
 
-def bank(until: dt.date = LAST, answered: bool = True) -> Bank:
-    return Bank.of(**tables(until, answered))
+def bank(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> Bank:
+    return Bank.of(**tables(until, answered, slow))
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +205,7 @@ def found() -> Found:
 
 
 def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found: Found) -> None:
-    assert found.better_than_assumed
+    assert found.answers
     assert found.losses["logit"] < found.losses["one share"]
     assert found.slope_between[0] < 6.0 < found.slope_between[1] * 1.3
     first = pd.Timestamp(LAST) - pd.offsets.MonthEnd(MONTHS // 2 + 1)
@@ -211,11 +213,24 @@ def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found:
 
 
 def test_answers_after_the_day_change_nothing() -> None:
-    day = dt.date(2025, 12, 15)  # December's offers are answered on the 10th, or on the 20th
-    told, untold = (learn(bank(day, answered), CATALOG, day, QUICK) for answered in (True, False))
+    day = dt.date(2025, 12, 15)  # a few of December's offers are answered on the 20th
+    told, untold = (learn(bank(day, answered, slow=150), CATALOG, day, QUICK) for answered in (True, False))
     assert told.logit.to_json() == untold.logit.to_json()
     assert told.losses == untold.losses
-    assert len(told.offers.share) < len(learn(bank(), CATALOG, LAST, QUICK).offers.share)
+
+
+def test_offers_too_young_to_be_answered_by_all_are_left_out() -> None:
+    """Half are answered after 9 days, half after 19: on the 15th of December those of December are 14 days old, and
+    only the quick answers are there, so that three months are left."""
+    with pytest.raises(ResponseError, match="answered offers of 3 months up to 2025-12-15"):
+        learn(bank(), CATALOG, dt.date(2025, 12, 15), QUICK)
+    assert learn(bank(), CATALOG, dt.date(2025, 12, 25), QUICK).offers.as_of.max() == dt.date(2025, 11, 30)
+
+
+def test_what_tells_no_better_than_one_share_does_not_answer(found: Found) -> None:
+    equal = {**found.losses, "one share": found.losses["logit"] - 0.001}
+    assert found.answers
+    assert not replace(found, losses=equal).answers
 
 
 def test_a_bank_without_offers_or_outcomes_is_told_so() -> None:
