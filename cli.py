@@ -41,6 +41,10 @@ CatalogPath = Annotated[
     Path,
     typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
 ]
+AuthorityOption = Annotated[
+    str | None,
+    typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
+]
 ObjectiveOption = Annotated[
     Literal["relevance", "value"],
     typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
@@ -384,10 +388,7 @@ def rank(
     catalog: CatalogPath = DEFAULT,
     top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
     objective: ObjectiveOption = "relevance",
-    authority: Annotated[
-        str | None,
-        typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
-    ] = None,
+    authority: AuthorityOption = None,
 ) -> None:
     """Rank every candidate bundle for every client of a day with the champion.
 
@@ -399,7 +400,7 @@ def rank(
     from training.registry import need_champion, price_response
     from training.scoring import rank as run
 
-    champion, learned = need_champion(), price_response() if objective == "value" else None
+    champion, learned = need_champion(), price_response(as_of.date()) if objective == "value" else None
     with _steps(f"Ranking with version {champion.version}") as step:
         clients, rows = run(
             champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
@@ -465,6 +466,7 @@ def recommend(
     as_of: Day = None,
     top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
     objective: ObjectiveOption = "relevance",
+    authority: AuthorityOption = None,
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
     from serving import UnknownClientError
@@ -473,10 +475,10 @@ def recommend(
 
     try:
         if data is None:
-            answer = load().recommend(client, top, objective=Aim(objective))
+            answer = load(authority).recommend(client, top, objective=Aim(objective))
         else:
             with _steps("Recommending") as step:
-                found = profile_one(client, data, read_catalog(catalog), _day(as_of), step)
+                found = profile_one(client, data, read_catalog(catalog), _day(as_of), step, authority)
                 answer = found.recommend(client, top, objective=Aim(objective))
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
@@ -556,14 +558,8 @@ def quote(
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
     response, inputs = None, None
-    learned, champion = registry.price_response(), registry.champion()
-    if learned is not None and learned.model.about["as_of"] > str(day):
-        console.print(
-            f"The price response was learned from answers up to {learned.model.about['as_of']}, which nobody knew on "
-            f"{day}: this quote goes by the policy's assumption.",
-            highlight=False,
-        )
-    elif learned is not None and champion is not None:
+    learned, champion = registry.price_response(day), registry.champion()
+    if learned is not None and champion is not None:
         inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
         response = None if inputs is None else learned.model.response
     quoted = price(sold, whom, bundle, day, authority, concession, response, inputs)

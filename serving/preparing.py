@@ -33,20 +33,19 @@ def prepare(
     """Lays out, for the service, the champion, the price response if one was learned, the catalog, and the bank's
     profiles as of a day (default: its last)."""
     progress("champion")
-    champion = need_champion()
+    champion, bank = need_champion(), Bank.open(data)
+    day = as_of or last_day(bank)
     made = FOLDER / ".model"
     shutil.rmtree(made, ignore_errors=True)
     champion.model.save(made)
     shutil.rmtree(FOLDER / "model", ignore_errors=True)
     made.rename(FOLDER / "model")
     shutil.rmtree(FOLDER / "price_response", ignore_errors=True)
-    if (learned := price_response()) is not None:
+    if (learned := price_response(day)) is not None:
         learned.model.save(FOLDER / "price_response")
     sold = FOLDER / ".catalog.json"
     sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
     sold.replace(FOLDER / "catalog.json")
-    bank = Bank.open(data)
-    day = as_of or last_day(bank)
     # In the model's own columns and categories, so that no request has to bring its client's into them.
     parts = map(champion.model.align, profile_matrices(bank, catalog, day))
     Snapshot.write(
@@ -61,6 +60,7 @@ def profile_one(
     catalog: Catalog,
     as_of: dt.date | None = None,
     progress: Callable[[str], None] = lambda step: None,
+    authority: str | None = None,
 ) -> Recommender:
     """The recommender of the champion over the profile of one client of the bank in `data` as of a day (default: its
     last)."""
@@ -69,11 +69,11 @@ def profile_one(
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
-    learned = price_response()
-    return Recommender(model, Snapshot(day, profiles), catalog, learned.model if learned else None)
+    learned = price_response(day)
+    return Recommender(model, Snapshot(day, profiles), catalog, learned.model if learned else None, authority)
 
 
-def load() -> Recommender:
+def load(authority: str | None = None) -> Recommender:
     """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name, and
     the learned price response in the folder that SHEAF_PRICE_RESPONSE names, if there is one.
 
@@ -88,13 +88,13 @@ def load() -> Recommender:
     model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
-        return Recommender(model, snapshot, learned=learned)
+        return Recommender(model, snapshot, learned=learned, authority=authority)
     try:
         catalog = Catalog.model_validate_json(sold.read_bytes())
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
-    return Recommender(model, snapshot, catalog, learned)
+    return Recommender(model, snapshot, catalog, learned, authority)
 
 
 def place(what: str) -> Path:

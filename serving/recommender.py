@@ -89,9 +89,15 @@ class Recommender:
     """Answers from one model, one snapshot of profiles and one catalog; all are only read, so threads may share it."""
 
     def __init__(
-        self, model: Model, snapshot: Snapshot, catalog: Catalog | None = None, learned: Artifact | None = None
+        self,
+        model: Model,
+        snapshot: Snapshot,
+        catalog: Catalog | None = None,
+        learned: Artifact | None = None,
+        authority: str | None = None,
     ):
-        self.model, self.learned = model, learned
+        """`authority`: who prices an order by value; the one who may grant least where none is named."""
+        self.model, self.learned, self.authority = model, learned, authority
         self.snapshot = snapshot
         self.candidates: Candidates = model.candidates(catalog)
         profiles, encoding = snapshot.profiles, model.encoding
@@ -167,7 +173,7 @@ class Recommender:
 
     @cached_property
     def _valuer(self) -> Valuer:
-        return Valuer(self.candidates, learned=self.learned)
+        return Valuer(self.candidates, self.authority, self.learned)
 
     def _answer(
         self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line], objective: Aim

@@ -353,6 +353,11 @@ def test_a_price_response_is_learned_and_quotes_go_by_it(sheaf: Sheaf, made_fold
     assert Path("mlruns/serving/price_response/response.json").is_file()
     shown = sheaf("recommend", "c0001", "--objective", "value", "--top", "1")
     assert shown.out == sheaf("recommend", "c0001", *options, "--objective", "value", "--top", "1").out
+    most = sheaf("recommend", "c0001", "--objective", "value", "--top", "1", "--authority", "head_office")
+    assert (most.code, most.out != shown.out) == (0, True)
+    early = sheaf("quote", "c0001", "home", *options, "--as-of", "2025-12-01")
+    assert "assumed by policy, not learned" in early.out
+    assert "learned from answers up to 2025-12-31, which nobody knew on 2025-12-01" in early.err
 
 
 def test_without_offers_no_price_response_is_learned(sheaf: Sheaf, bank: list[str | Path]) -> None:

@@ -6,9 +6,11 @@ MLflow takes seconds to import: it is imported here, when needed, and never by t
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +131,22 @@ def champion() -> Registered[Model] | None:
     return _champion(NAME, Model.load)
 
 
-def price_response() -> Registered[Artifact] | None:
-    """The price response that answers, or None where none was learned yet. Raises ArtifactError as `champion` does."""
+def price_response(day: dt.date | None = None) -> Registered[Artifact] | None:
+    """The price response that answers, or None where none was learned yet, or what it learned from was not known on
+    the day, which a warning says. Raises ArtifactError as `champion` does."""
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local and not (FOLDER / "mlflow.db").exists():
         return None  # a quote needs no registry, and makes none
-    return _champion(RESPONSE, Artifact.load)
+    found = _champion(RESPONSE, Artifact.load)
+    until = found.model.about.get("as_of", "") if found else ""
+    if day is not None and until > str(day):
+        warnings.warn(
+            f"the price response was learned from answers up to {until}, which nobody knew on {day}: prices go by the "
+            "policy's assumption",
+            stacklevel=2,
+        )
+        return None
+    return found
 
 
 def need_champion() -> Registered[Model]:
