@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from catalog import Catalog
 from pricing.book import funds_rate, need_pricing
 
-OF_PRODUCT = ("balance", "limit", "rate", "margin", "fee", "volume", "currency")
+OF_PRODUCT = ("balance", "limit", "rate", "margin", "fee", "unit_price", "volume", "term", "lgd", "currency")
 OF_POLICY = {
     "hurdle": ("hurdle",), "tax": ("tax",), "jurisdiction": ("jurisdiction",),
     "acceptance": ("response", "acceptance"), "elasticity": ("response", "elasticity"),
@@ -21,14 +21,15 @@ RATES = ("rate", "margin")
 def what_if(catalog: Catalog, terms: Mapping[str, str], rating: str | None = None) -> Catalog:
     """The catalog with `terms`, such as {"mortgage.balance": "250000", "mortgage.rate": "0.035", "hurdle": "0.12"}.
 
-    Of a product: balance and limit (in its currency), the client's rate or the margin, the fixed fee and the volume a
-    year, the currency. A client of that `rating` gets that rate. Of policy: the keys of `OF_POLICY`. Raises ValueError
-    that names the term, its value and what it may be.
+    Of a product: balance and limit (in its currency), the client's rate or the margin, the fixed fee, the price of a
+    unit and the volume a year, a credit's term in years (as long as which a loan of one slice is then funded) and its
+    loss given default, the currency. A client of that `rating` gets that rate. Of policy: the keys of `OF_POLICY`.
+    Raises ValueError that names the term, its value and what it may be.
     """
     content: dict[str, Any] = catalog.model_dump()
     need_pricing(catalog)
-    order = {"currency": 0}  # balances are in the currency that the terms give
-    for term, value in sorted(terms.items(), key=lambda one: order.get(one[0].rpartition(".")[2], 1)):
+    order = {"currency": 0, "term": 1, "unit_price": 1}  # what the other terms of a product go by
+    for term, value in sorted(terms.items(), key=lambda one: order.get(one[0].rpartition(".")[2], 2)):
         product_id, _, name = term.rpartition(".")
         if not product_id and name in OF_POLICY:
             *path, last = OF_POLICY[name]
@@ -77,6 +78,18 @@ def _of_product(content: dict[str, Any], catalog: Catalog, term: str, value: str
         if sheet["credit"] is None:
             raise ValueError(f"{term}: {product_id} has no limit, as it is no credit")
         sheet["credit"]["limit"] = money
+    elif name in ("term", "lgd"):
+        if sheet["credit"] is None:
+            raise ValueError(f"{term}: {product_id} is no credit, so it has none")
+        sheet["credit"]["term_years" if name == "term" else "lgd"] = number
+        if name == "term" and len(sheet["funding"]) == 1:
+            sheet["funding"][0]["years"] = number
+    elif name == "unit_price":
+        if sheet["unit_price"] is None or number == 0:
+            raise ValueError(f"{term}: {product_id} is not charged by the unit, or would not be any more; give its fee")
+        fixed = sheet["fixed_fee"] or 0.0
+        product["annual_fee"] = fixed + (product["annual_fee"] - fixed) / sheet["unit_price"] * number
+        sheet["unit_price"] = number
     elif name == "volume":
         if sheet["unit_price"] is None:
             raise ValueError(f"{term}: {product_id} is not charged by the unit; give its fee")

@@ -428,6 +428,21 @@ def test_what_if_terms_change_the_list_price() -> None:
     assert str(fewer.amounts.list_price) == "290.00"
     limit = quote(PERSON, "home", what_if(CATALOG, {"line.limit": "5000"})).lines[1]
     assert str(limit.undrawn) == "1000.00"
+    cheaper = quote(FIRM, "payroll", what_if(CATALOG, {"payroll.unit_price": "0.4"}), concession=0.0).lines[0]
+    assert cheaper.elements[1].list_price == pytest.approx(0.4)
+    listed = quote(FIRM, "payroll", concession=0.0).lines[0].amounts.list_price
+    assert float(cheaper.amounts.list_price) == pytest.approx(100 + (float(listed) - 100) * 0.8)
+
+
+def test_a_longer_loan_is_funded_for_longer_and_takes_more_capital() -> None:
+    listed, longer = (
+        quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0] for terms in ({}, {"loan.term": "8"})
+    )
+    assert longer.amounts.capital > listed.amounts.capital
+    assert longer.elements[0].list_price != listed.elements[0].list_price
+    assert longer.amounts.price == listed.amounts.price  # the margin is the same
+    riskier = quote(FIRM, "loan", what_if(CATALOG, {"loan.lgd": "0.9"}), concession=0.0).lines[0]
+    assert float(riskier.amounts.expected_loss) == pytest.approx(2 * float(listed.amounts.expected_loss))
 
 
 @pytest.mark.parametrize(
@@ -448,6 +463,11 @@ def test_what_if_terms_change_the_list_price() -> None:
         ("card.volume", "1", "card.volume: card is not charged by the unit; give its fee"),
         ("card.rate", "0.1", "card.rate: card is a service and has no rate; give its margin or its fee"),
         ("loan.margin", "0.01", "loan.margin 0.01 leaves a margin of 0.0100, below the floor of 0.015"),
+        ("card.term", "3", "card.term: card is no credit, so it has none"),
+        ("loan.term", "40", "products.loan.funding[0].years"),
+        ("loan.term", "0", "is not above 0"),
+        ("loan.lgd", "45", "loan.credit.lgd"),
+        ("card.unit_price", "1", "card.unit_price: card is not charged by the unit"),
         ("hurdle", "12", "with hurdle 12: pricing.hurdle 12 is not from 0 and below 1; write a fraction"),
         ("acceptance", "1", "1 is not above 0 and below 1; a probability of 0 or 1 has no price"),
         ("jurisdiction", "EUR", "Input should be 'EU', 'US' or 'other'"),
