@@ -434,13 +434,13 @@ def test_what_if_terms_change_the_list_price() -> None:
     assert float(cheaper.amounts.list_price) == pytest.approx(100 + (float(listed) - 100) * 0.8)
 
 
-def test_a_longer_loan_is_funded_for_longer_and_takes_more_capital() -> None:
-    listed, longer = (
-        quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0] for terms in ({}, {"loan.term": "8"})
+def test_a_shorter_loan_is_funded_for_less_time_and_takes_less_capital() -> None:
+    listed, shorter = (
+        quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0] for terms in ({}, {"loan.term": "1"})
     )
-    assert longer.amounts.capital > listed.amounts.capital
-    assert longer.elements[0].list_price != listed.elements[0].list_price
-    assert longer.amounts.price == listed.amounts.price  # the margin is the same
+    assert shorter.amounts.capital < listed.amounts.capital
+    assert shorter.elements[0].list_price < listed.elements[0].list_price
+    assert shorter.amounts.price == listed.amounts.price  # the margin is the same
     riskier = quote(FIRM, "loan", what_if(CATALOG, {"loan.lgd": "0.9"}), concession=0.0).lines[0]
     assert float(riskier.amounts.expected_loss) == pytest.approx(2 * float(listed.amounts.expected_loss))
 
