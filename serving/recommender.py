@@ -182,12 +182,13 @@ class Recommender:
         slate = candidates.slate(values)
         held, reached = slate.held[0], slate.products.item
         rows = candidates.product_rows(values, slate.products, candidates.peer_groups(values))
-        probability = np.zeros(slate.held.shape)
+        probability, share = np.zeros(slate.held.shape), np.full(slate.held.shape, np.nan)
         leaves = self._contributions.leaves(rows)
         log_odds = self._contributions.log_odds(leaves)
-        probability[0, reached] = model.adoption.probability(candidates, values, slate, log_odds, threads=1)
+        told = model.adoption.of_rows(candidates, values, slate, log_odds, threads=1)
+        probability[0, reached], share[0, reached] = told
         holds, chance = held.tolist(), probability[0].tolist()
-        bundles = bundle_rows(candidates, values, slate, probability)
+        bundles = bundle_rows(candidates, values, slate, probability, share)
         whole, worth = model.completion(bundles), None
         if objective is Aim.VALUE:
             worth = self._valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)

@@ -99,28 +99,36 @@ class Adoption:
     choice: Choice | None = None
     together: Calibration = Calibration()
 
-    def probability(
+    def of_rows(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, log_odds: np.ndarray, threads: int
-    ) -> np.ndarray:
-        """Calibrated probability of each of the slate's products, from the model's log-odds of their rows."""
-        if self.choice is None:
-            return self.calibration(log_odds)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of each of the slate's products the calibrated probability, from the model's log-odds of their rows; and the
+        share of the client's next opening that the choice model gives it, NaN where there is none."""
         products = slate.products
+        if self.choice is None:
+            return self.calibration(log_odds), np.full(len(log_odds), np.nan)
         chosen = self.choice.log_odds(candidates, values, slate.reached, threads)[products.client, products.item]
-        return np.where(np.isnan(chosen), self.calibration(log_odds), self.together(log_odds, chosen))
+        told = np.where(np.isnan(chosen), self.calibration(log_odds), self.together(log_odds, chosen))
+        return told, sigmoid(chosen)
+
+    def estimates(
+        self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(clients, products) each: `of_clients`, and the shares of `of_rows`, NaN where there is none."""
+        probability, share = np.zeros(slate.reached.shape), np.full(slate.reached.shape, np.nan)
+        rows = candidates.product_rows(values, slate.products, peers)
+        if len(rows):
+            log_odds = np.asarray(self.booster.predict(rows, raw_score=True, num_threads=threads))
+            at = slate.products.client, slate.products.item
+            probability[at], share[at] = self.of_rows(candidates, values, slate, log_odds, threads)
+        return probability, share
 
     def of_clients(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
     ) -> np.ndarray:
         """(clients, products): probability of opening, within the horizon, each product that the slate reaches; 0
         elsewhere."""
-        probability = np.zeros(slate.reached.shape)
-        rows = candidates.product_rows(values, slate.products, peers)
-        if len(rows):
-            log_odds = np.asarray(self.booster.predict(rows, raw_score=True, num_threads=threads))
-            of_products = self.probability(candidates, values, slate, log_odds, threads)
-            probability[slate.products.client, slate.products.item] = of_products
-        return probability
+        return self.estimates(candidates, values, slate, peers, threads)[0]
 
 
 @dataclass(frozen=True)
@@ -131,16 +139,17 @@ class CrossFitted:
     folds: dict[int | None, Adoption]
     rounds: float
 
-    def of_clients(
+    def estimates(
         self, candidates: Candidates, values: np.ndarray, peers: np.ndarray, part: np.ndarray, threads: int
-    ) -> np.ndarray:
-        """As `Adoption.of_clients`, each client's by the model that never saw it; `part` is the fold of each."""
-        probability = np.zeros((len(values), candidates.parts.shape[1]))
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `Adoption.estimates`, each client's by the model that never saw it; `part` is the fold of each."""
+        shape = len(values), candidates.parts.shape[1]
+        probability, share = np.zeros(shape), np.full(shape, np.nan)
         for number, model in self.folds.items():
-            chosen = part == number
-            slate = candidates.slate(values[chosen])
-            probability[chosen] = model.of_clients(candidates, values[chosen], slate, peers[chosen], threads)
-        return probability
+            of = part == number
+            slate = candidates.slate(values[of])
+            probability[of], share[of] = model.estimates(candidates, values[of], slate, peers[of], threads)
+        return probability, share
 
 
 def fit(

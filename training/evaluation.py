@@ -57,8 +57,8 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     candidates = model.candidates(catalog)
     peers = candidates.peer_groups(aligned.values)
     slate = candidates.slate(aligned.values)
-    probability = model.adoption.of_clients(candidates, aligned.values, slate, peers, threads)
-    rows = bundle_rows(candidates, aligned.values, slate, probability)
+    probability, share = model.adoption.estimates(candidates, aligned.values, slate, peers, threads)
+    rows = bundle_rows(candidates, aligned.values, slate, probability, share)
     kind = aligned.values[:, aligned.columns.index(KIND)]
     kinds = {code: name for code, name in enumerate(aligned.categories.get(KIND, [])) if (kind == code).any()}
     found = Evaluation({}, {}, {}, len(day.opened))

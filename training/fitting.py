@@ -163,12 +163,13 @@ def _product_rows(days: Sequence[Prepared], parameters: Parameters, choices: Map
 @dataclass(frozen=True)
 class _Crossed:
     """Some clients of a day with what models that never saw them say: `chosen` are rows of the day's profiles, `weight`
-    how many clients each stands for; `probability`, `opened`, `reached` are (clients, products)."""
+    how many clients each stands for; `probability`, `share`, `opened`, `reached` are (clients, products)."""
 
     day: Prepared
     chosen: np.ndarray
     weight: np.ndarray
     probability: np.ndarray
+    share: np.ndarray
     reached: np.ndarray
 
     @property
@@ -180,7 +181,7 @@ class _Crossed:
         candidates = replace(self.day.candidates, co_openings=co_openings)
         values = self.day.profiles.values[self.chosen]
         slate = candidates.slate(values)
-        rows = ranking.bundle_rows(candidates, values, slate, self.probability)
+        rows = ranking.bundle_rows(candidates, values, slate, self.probability, self.share)
         client, brings = rows.pairs.client, rows.column("brings").astype(float)
         counts = ranking.opened_of(candidates, rows.pairs, self.opened, slate.held)
         return Sample(
@@ -205,11 +206,11 @@ def _crossed(days: Sequence[Prepared], stage_one: adoption.CrossFitted, paramete
         for block in slices(len(kept), CLIENTS):
             chosen = kept[block]
             values = day.profiles.values[chosen]
-            probability = stage_one.of_clients(
+            probability, share_of = stage_one.estimates(
                 day.candidates, values, day.peers[chosen], day.part[chosen], parameters.threads
             )
             weight = np.where(opener[chosen], 1.0, 1.0 / share)
-            yield _Crossed(day, chosen, weight, probability, day.candidates.slate(values).reached)
+            yield _Crossed(day, chosen, weight, probability, share_of, day.candidates.slate(values).reached)
 
 
 def _co_openings(crossed: Sequence[_Crossed], parameters: Parameters) -> CoOpenings:

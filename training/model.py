@@ -101,8 +101,8 @@ class Model:
 
         def of(block: slice) -> Ranking:
             slate = candidates.slate(values[block])
-            probability = self.adoption.of_clients(candidates, values[block], slate, peers[block], threads=1)
-            rows = bundle_rows(candidates, values[block], slate, probability)
+            told = self.adoption.estimates(candidates, values[block], slate, peers[block], threads=1)
+            rows = bundle_rows(candidates, values[block], slate, *told)
             score, pairs = self.order.score(rows, threads=1), rows.pairs
             return ordered(pairs.client, pairs.item, score, self.completion(rows))[1]
 
@@ -123,6 +123,7 @@ class Model:
             "co_openings": self.co_openings.to_json(),
             "calibration": asdict(self.adoption.calibration),
             "together": asdict(self.adoption.together),
+            "order_share": self.order.share,
             "completion": asdict(self.completion),
             "features": [asdict(feature) for feature in self.features],
             "about": self.about,
@@ -164,7 +165,7 @@ class Model:
                 Choice(_booster(files[CHOICE])) if CHOICE in files else None,
                 Calibration(**content["together"]),
             ),
-            order=Order(_booster(files[ORDER]) if ORDER in files else None),
+            order=Order(_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),
             completion=Completion(None if coefficients is None else tuple(coefficients), completion["intercept"]),
             features=tuple(
                 Feature(**{**feature, "type": FeatureType(feature["type"])}) for feature in content["features"]

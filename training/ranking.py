@@ -24,11 +24,12 @@ from training.population import KIND
 
 COLUMNS = (
     "expected_gain", "brings", "size", "held_share", "expected_openings", "most_likely", "least_likely",
-    "all_independently", "all_together", "tie_to_held", "lines", "line", "kind", "products_held",
+    "all_independently", "all_together", "tie_to_held", "lines", "line", "kind", "products_held", "chosen",
 )  # fmt: skip
 CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
 GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
 AT = 5
+SHARES = (0.25, 0.5, 1.0, 2.0)  # that the order tries
 LIKELIEST = 6  # products of a client, of whose sets `Completion` learns where the catalog has too few bundles
 
 
@@ -52,10 +53,13 @@ class BundleRows:
         return np.stack([self.column(name) for name in COLUMNS], axis=1)
 
 
-def bundle_rows(candidates: Candidates, values: np.ndarray, slate: Slate, probability: np.ndarray) -> BundleRows:
+def bundle_rows(
+    candidates: Candidates, values: np.ndarray, slate: Slate, probability: np.ndarray, share: np.ndarray | None = None
+) -> BundleRows:
     """The ranking rows of every candidate bundle of the slate.
 
-    `probability` is (clients, products): calibrated, of opening each product within the horizon.
+    `probability` is (clients, products): calibrated, of opening each product within the horizon. `share` is of the
+    client's next opening, as the choice model has it; where that says nothing, that of the probabilities.
     """
     held, missing = slate.held, ~slate.held
     client, item = slate.pairs.client, slate.pairs.item
@@ -73,6 +77,11 @@ def bundle_rows(candidates: Candidates, values: np.ndarray, slate: Slate, probab
         tie = np.where(missing, held.astype(float) @ candidates.population.affinity, 0.0)
         return (tie @ parts)[client, item] / brings
 
+    def chosen() -> np.ndarray:
+        told = chance / np.maximum(chance.sum(axis=1, keepdims=True), TINY)
+        told = told if share is None else np.where(np.isnan(share) | held, told, share)
+        return np.log(np.maximum((told @ parts)[client, item], TINY))
+
     columns: dict[str, Callable[[], np.ndarray]] = {
         "expected_gain": lambda: np.log(expected_gain(expected, (chance**2 @ parts)[client, item], brings)),
         "brings": lambda: brings,
@@ -88,6 +97,7 @@ def bundle_rows(candidates: Candidates, values: np.ndarray, slate: Slate, probab
         "line": lambda: candidates.line_numbers[item, 1],
         "kind": lambda: values[:, candidates.encoding.columns.index(KIND)][client],
         "products_held": lambda: held.sum(axis=1)[client],
+        "chosen": chosen,
     }
     return BundleRows(slate.pairs, columns)
 
@@ -198,12 +208,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Order:
-    """The ranking model, or None where it orders held-out clients no better than its start, `expected_gain`."""
+    """The ranking model, or None where it orders held-out clients no better than its start.
+
+    The start is `expected_gain + share·chosen`: what the probabilities promise, and how much of the client's next
+    opening the choice model puts on it, which orders better than it calibrates.
+    """
 
     booster: lgb.Booster | None
+    share: float = 0.0
 
     def score(self, rows: BundleRows, threads: int) -> np.ndarray:
         start = rows.column("expected_gain").astype(float)
+        if self.share:
+            start = start + self.share * rows.column("chosen").astype(float)
         if self.booster is None or not len(start):
             return start
         return start + np.asarray(self.booster.predict(rows.x, raw_score=True, num_threads=threads))
@@ -214,43 +231,63 @@ def fit_order(sample: Sample, parameters: Parameters) -> tuple[Order, dict[str, 
     wanted = np.isin(sample.client, np.unique(sample.client[sample.gain > 0]))
     held_out = wanted & (sample.part == sample.part.max(initial=0))
     inside = wanted & ~held_out
-    if parameters.ranking_rounds == 0 or not inside.any() or not held_out.any():
+    if not wanted.any():
         return Order(None), {}
+    share = _share(sample, wanted)
+    if parameters.ranking_rounds == 0 or not inside.any() or not held_out.any():
+        return Order(None, share), {"share": share}
     settings = {
         **parameters.lightgbm("lambdarank"),
         "label_gain": [step / GAIN_STEPS for step in range(int(_labels(sample.gain).max()) + 1)],
         "metric": "ndcg",
         "eval_at": [AT],
     }
-    train = _dataset(sample, inside)
-    valid = _dataset(sample, held_out, train)
+    train = _dataset(sample, inside, share)
+    valid = _dataset(sample, held_out, share, train)
     booster = lgb.train(
         settings, train, parameters.ranking_rounds, valid_sets=[valid],
         callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
     )  # fmt: skip
     rounds = booster.best_iteration or parameters.ranking_rounds
-    start = sample.x[held_out, COLUMNS.index("expected_gain")].astype(float)
+    start = _start(sample, held_out, share)
     before = _ndcg(sample, held_out, start)
     after = _ndcg(sample, held_out, start + np.asarray(booster.predict(sample.x[held_out], raw_score=True)))
     better = after - before
-    told = {"before": float(before.mean()), "after": float(after.mean()), "rounds": float(rounds)}
+    told = {"before": float(before.mean()), "after": float(after.mean()), "rounds": float(rounds), "share": share}
     # The rounds were chosen on these very clients, so a gain within one standard error is taken for luck.
     if better.mean() <= better.std() / np.sqrt(len(better)):
-        return Order(None), told
-    return Order(lgb.train(settings, _dataset(sample, wanted), rounds)), told
+        return Order(None, share), told
+    return Order(lgb.train(settings, _dataset(sample, wanted, share), rounds), share), told
+
+
+def _share(sample: Sample, rows: np.ndarray) -> float:
+    """How much `chosen` counts in the start: the best of `SHARES`, if it orders better by more than a standard error.
+
+    All is cross-fitted, so these are clients that no model behind it saw.
+    """
+    by_share = {share: _ndcg(sample, rows, _start(sample, rows, share)) for share in (0.0, *SHARES)}
+    best = max(SHARES, key=lambda share: float(by_share[share].mean()))
+    better = by_share[best] - by_share[0.0]
+    return best if better.mean() > better.std() / np.sqrt(len(better)) else 0.0
+
+
+def _start(sample: Sample, rows: np.ndarray, share: float) -> np.ndarray:
+    gain, chosen = (sample.x[rows, COLUMNS.index(name)].astype(float) for name in ("expected_gain", "chosen"))
+    start: np.ndarray = gain + share * chosen
+    return start
 
 
 def _labels(gains: np.ndarray) -> np.ndarray:
     return np.rint(gains * GAIN_STEPS).astype(int)
 
 
-def _dataset(sample: Sample, rows: np.ndarray, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+def _dataset(sample: Sample, rows: np.ndarray, share: float, reference: lgb.Dataset | None = None) -> lgb.Dataset:
     _, groups = np.unique(sample.client[rows], return_counts=True)
     return lgb.Dataset(
         sample.x[rows],
         _labels(sample.gain[rows]),
         group=groups,
-        init_score=sample.x[rows, COLUMNS.index("expected_gain")].astype(float),
+        init_score=_start(sample, rows, share),
         categorical_feature=list(CATEGORIES),
         reference=reference,
     )

@@ -34,9 +34,9 @@ def best(model: Model, view: View, threads: int) -> dict[str, np.ndarray]:
         for block in slices(len(values), CLIENTS):
             part = values[block]
             slate, peers = candidates.slate(part), candidates.peer_groups(part)
-            probability = model.adoption.of_clients(candidates, part, slate, peers, threads)
+            probability, share = model.adoption.estimates(candidates, part, slate, peers, threads)
             likely = _likely(slate, probability, sets)
-            rows = bundle_rows(candidates, part, likely, probability)
+            rows = bundle_rows(candidates, part, likely, probability, share)
             for by, score in ((ORDER, model.order.score(rows, threads)), (WHOLE, model.completion(rows))):
                 client, place = _first(likely.pairs, score)
                 chosen[by][block.start + client] = sets[likely.pairs.item[place]]

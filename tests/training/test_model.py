@@ -168,11 +168,11 @@ def test_profiles_in_other_columns_and_texts_are_read_the_same(model: Model, sam
 
 
 def test_a_model_without_a_second_stage_is_kept_too(model: Model, sample: TrainingSample, tmp_path: Path) -> None:
-    plain = replace(model, order=Order(None))
+    plain = replace(model, order=Order(None, share=0.5))
     plain.save(tmp_path / "plain")
     assert not (tmp_path / "plain" / "ranking.txt").exists()
     loaded = Model.load(tmp_path / "plain")
-    assert loaded.order.booster is None
+    assert loaded.order == Order(None, share=0.5)
     assert ranked(loaded, sample) == ranked(plain, sample)
     assert plain.version != model.version
 

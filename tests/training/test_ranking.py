@@ -136,6 +136,36 @@ def test_the_trained_model_keeps_to_that_as_well(model: Model, sample: TrainingS
     assert ((whole > 0) & (whole <= least + 1e-9)).all()
 
 
+def test_a_bundle_is_chosen_as_often_as_the_products_it_brings(model: Model, sample: TrainingSample) -> None:
+    """Shares of 0.3 each: 0.6 for a bundle that brings two. Where nothing is told, a product's part of the sum of
+    probabilities."""
+    candidates, values = model.candidates(), model.align(sample.days[-1].profiles).values
+    slate = candidates.slate(values)
+    flat = np.where(slate.reached, 0.2, 0.0)
+    told = bundle_rows(candidates, values, slate, flat, np.where(slate.reached, 0.3, np.nan))
+    assert np.exp(told.column("chosen")) == pytest.approx(0.3 * told.column("brings"), rel=1e-5)
+    untold = bundle_rows(candidates, values, slate, flat)
+    reached = slate.reached.sum(axis=1)[untold.pairs.client]
+    assert np.exp(untold.column("chosen")) == pytest.approx(untold.column("brings") / reached, rel=1e-4)
+
+
+def test_the_order_goes_by_the_choice_only_where_that_orders_better() -> None:
+    sample = bundles_wanted()
+    parameters = QUICK.model_copy(update={"ranking_rounds": 0})
+    chosen = COLUMNS.index("chosen")
+    sample.x[:, chosen] = np.random.default_rng(1).normal(size=len(sample.x)) / 10
+    assert fit_order(sample, parameters)[0].share == 0.0
+    sample.x[:, chosen] = np.where(sample.gain > 0, 3.0, -3.0)
+    order, told = fit_order(sample, parameters)
+    assert order.booster is None
+    assert order.share == told["share"] > 0
+    rows = of_matrix(Pairs(sample.client, np.tile([0, 1, 2], 300)), sample.x)
+    by_choice, without = (
+        ndcg(Ranked.of(sample.client, of.score(rows, 1), sample.gain), 5).mean() for of in (order, Order(None))
+    )
+    assert by_choice > without + 0.1
+
+
 def test_the_ranking_model_learns_what_the_start_misses() -> None:
     sample = bundles_wanted()
     order, told = fit_order(sample, QUICK)
