@@ -59,7 +59,7 @@ def bundle_rows(
     """The ranking rows of every candidate bundle of the slate.
 
     `probability` is (clients, products): calibrated, of opening each product within the horizon. `share` is of the
-    client's next opening, as the choice model has it; where that says nothing, that of the probabilities.
+    client's next opening, as the choice model has it; where that says nothing, probabilities stand in.
     """
     held, missing = slate.held, ~slate.held
     client, item = slate.pairs.client, slate.pairs.item
@@ -78,8 +78,11 @@ def bundle_rows(
         return (tie @ parts)[client, item] / brings
 
     def chosen() -> np.ndarray:
-        told = chance / np.maximum(chance.sum(axis=1, keepdims=True), TINY)
-        told = told if share is None else np.where(np.isnan(share) | held, told, share)
+        told = chance
+        if share is not None:  # a product that the choice model does not know: its probability beside those it knows
+            known = missing & ~np.isnan(share)
+            among = np.where(known, chance, 0.0).sum(axis=1, keepdims=True)
+            told = np.where(known, share, chance / np.where(among > 0, among, 1.0))
         return np.log(np.maximum((told @ parts)[client, item], TINY))
 
     columns: dict[str, Callable[[], np.ndarray]] = {
