@@ -59,7 +59,7 @@ def bundle_rows(
     """The ranking rows of every candidate bundle of the slate.
 
     `probability` is (clients, products): calibrated, of opening each product within the horizon. `share` is of the
-    client's next opening, as the choice model has it; where that says nothing, probabilities stand in.
+    client's next opening, as the choice model has it; `chosen` is 0 for a client of whom that says nothing.
     """
     held, missing = slate.held, ~slate.held
     client, item = slate.pairs.client, slate.pairs.item
@@ -78,12 +78,13 @@ def bundle_rows(
         return (tie @ parts)[client, item] / brings
 
     def chosen() -> np.ndarray:
-        told = chance
-        if share is not None:  # a product that the choice model does not know: its probability beside those it knows
-            known = missing & ~np.isnan(share)
-            among = np.where(known, chance, 0.0).sum(axis=1, keepdims=True)
-            told = np.where(known, share, chance / np.where(among > 0, among, 1.0))
-        return np.log(np.maximum((told @ parts)[client, item], TINY))
+        if share is None:
+            return np.zeros(len(client))
+        known = missing & ~np.isnan(share)
+        among = np.where(known, chance, 0.0).sum(axis=1)
+        # a product that the choice model does not know has its probability beside those that it knows
+        told = np.where(known, share, chance / np.where(among > 0, among, 1.0)[:, None])
+        return np.where(among[client] > 0, np.log(np.maximum((told @ parts)[client, item], TINY)), 0.0)
 
     columns: dict[str, Callable[[], np.ndarray]] = {
         "expected_gain": lambda: np.log(expected_gain(expected, (chance**2 @ parts)[client, item], brings)),

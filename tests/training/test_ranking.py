@@ -137,22 +137,22 @@ def test_the_trained_model_keeps_to_that_as_well(model: Model, sample: TrainingS
 
 
 def test_a_bundle_is_chosen_as_often_as_the_products_it_brings(model: Model, sample: TrainingSample) -> None:
-    """Shares of 0.3 each: 0.6 for a bundle that brings two. Where nothing is told, the probabilities; of a product that
-    the choice model does not know, its probability over the sum of those of products that it knows."""
+    """Shares of 0.3 each: 0.6 for a bundle that brings two. A product that the choice model does not know has its
+    probability over the sum of those of products that it knows; 0 where it knows none."""
     candidates, values = model.candidates(), model.align(sample.days[-1].profiles).values
     slate = candidates.slate(values)
     flat = np.where(slate.reached, 0.2, 0.0)
     told = bundle_rows(candidates, values, slate, flat, np.where(slate.reached, 0.3, np.nan))
     assert np.exp(told.column("chosen")) == pytest.approx(0.3 * told.column("brings"), rel=1e-5)
     untold = bundle_rows(candidates, values, slate, flat)
-    assert np.exp(untold.column("chosen")) == pytest.approx(0.2 * untold.column("brings"), rel=1e-5)
+    assert not untold.column("chosen").any()
     share = np.where(slate.reached, 0.3, np.nan)
     share[:, candidates.positions["card"]] = np.nan
     partly = bundle_rows(candidates, values, slate, flat, share)
     card = partly.pairs.item == OFFERS.index("card")
     known = (~np.isnan(share)).sum(axis=1)[partly.pairs.client[card]]
     assert card.any()
-    expected = np.where(known > 0, 1 / np.maximum(known, 1), 0.2)
+    expected = 1 / np.maximum(known, 1)
     assert np.exp(partly.column("chosen")[card]) == pytest.approx(expected, rel=1e-5)
 
 

@@ -34,8 +34,14 @@ adoption.learning_rate: {type: float, low: 0.001, high: 0.5, log: true}
 ranking_rounds: {type: categorical, choices: [0, 6]}
 """
 START = QUICK.model_copy(
-    update={"rounds": 3, "threads": 1, "holdout_share": 0.1, "adoption": {**QUICK.adoption, "learning_rate": 0.001}}
-)  # which is easy to beat
+    update={
+        "rounds": 3,
+        "choice_rounds": 0,
+        "threads": 1,
+        "holdout_share": 0.1,
+        "adoption": {**QUICK.adoption, "learning_rate": 0.001},
+    }
+)  # fmt: skip; which is easy to beat
 TRIALS = 6  # enough for one to be pruned
 
 
