@@ -11,7 +11,7 @@ import numpy as np
 from catalog import Kind
 from pricing.book import Book
 from pricing.economics import Economics
-from pricing.worth import BOUNDS, Held, Own, refuse, worth
+from pricing.worth import BOUNDS, Held, refuse, worth
 
 NAN = float("nan")
 
@@ -67,8 +67,3 @@ class Client:
         for name in BOUNDS:
             refuse(name, numbers[name], lambda at: f"{keys[at]} of client {self.client_id}")
         return worth(book, Held(product, cell, **numbers), balance_alone).grouped(product, len(book.products))
-
-    def own(self, book: Book) -> Own:
-        """(1, products): what is held as it stands."""
-        whole, alone = self.worth(book), self.worth(book, balance_alone=True)
-        return Own(whole.eva[None], alone.eva[None], whole.balance[None])

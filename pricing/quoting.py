@@ -19,6 +19,7 @@ from pricing.offering import Clients, Pricer, Prices, granted
 from pricing.response import Offers, Response
 from pricing.rules import Check, checks
 from pricing.spreading import spread
+from pricing.worth import Own
 
 CURVE_POINTS = 41
 
@@ -108,7 +109,7 @@ def quote(
     pricer = Pricer(book, (bundle,), response)
     asks = pricer.authority(authority)
     cell, worth, of_balance = client.cell(book), client.worth(book), client.worth(book, balance_alone=True)
-    whom = Clients(np.array([cell]), client.flags(book)[None], client.own(book))
+    whom = Clients(np.array([cell]), client.flags(book)[None], Own.of(worth, of_balance))
     zero = np.zeros(1, dtype=int)
     at_list = None if acceptance is None else np.array([acceptance])
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)

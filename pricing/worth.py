@@ -54,6 +54,11 @@ class Own:
     of_balance: np.ndarray
     balance: np.ndarray
 
+    @classmethod
+    def of(cls, whole: Economics, alone: Economics) -> Own:
+        """Of one client, (1, products), by what `worth` gives of all that is held and of the balance alone."""
+        return cls(whole.eva[None], alone.eva[None], whole.balance[None])
+
 
 def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
     """A year's economics of every position, at the client's own rate and fees.

@@ -21,6 +21,7 @@ from pricing.offering import CHUNK, Clients, Pricer
 from pricing.response import Logit
 from pricing.rules import CROSS_SELLING, ELIGIBLE, MORTGAGES, SUITABILITY, TYING
 from pricing.spreading import spread
+from pricing.worth import Own
 from tests.pricing.books import BUNDLES, catalog, with_sheet
 
 DAY = dt.date(2025, 12, 31)
@@ -76,7 +77,8 @@ def test_many_at_once_are_priced_as_one_is(client: Client, bundle: str) -> None:
     book = Book(CATALOG)
     of = next(one for one in CATALOG.offers if one.bundle_id == bundle)
     alone = quote(client, bundle)
-    whom = Clients(np.array([client.cell(book)]), client.flags(book)[None], client.own(book))
+    own = Own.of(client.worth(book), client.worth(book, balance_alone=True))
+    whom = Clients(np.array([client.cell(book)]), client.flags(book)[None], own)
     where = np.array([CATALOG.offers.index(of)])
     prices = Pricer(book, CATALOG.offers).price(whom, np.zeros(1, dtype=int), where)
     assert prices.concession[0] == pytest.approx(float(alone.concession), abs=0.05)
