@@ -8,13 +8,13 @@ no pair is calibrated, and no ranking trained, on what a model says of a client 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from training.boosting import cross_fit
+from training.boosting import Boosters, cross_fit
 from training.candidates import Candidates, Slate
 from training.choice import Choice
 from training.parameters import Parameters
@@ -28,15 +28,13 @@ LEAVES = (31, 127)  # of the adoption model's trees
 class Rows:
     """Candidate rows of one or more days: `x` float32 (pairs, columns), `opened` 0 or 1.
 
-    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client; `chosen` are the
-    log-odds that a choice model which never saw the client gives the product, NaN without one.
+    `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client.
     """
 
     x: np.ndarray
     opened: np.ndarray
     weight: np.ndarray
     part: np.ndarray
-    chosen: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,15 @@ def leaves(openings: int) -> int:
 
 
 @dataclass(frozen=True)
+class Odds:
+    """(clients, products) each, of models that never saw the client: log-odds of opening, NaN where the product is no
+    candidate, and log-odds of being what is opened next, NaN where the choice model does not say."""
+
+    adoption: np.ndarray
+    choice: np.ndarray
+
+
+@dataclass(frozen=True)
 class Adoption:
     """The model with its own calibration; and the choice model, where there is one, with that of both."""
 
@@ -99,22 +106,45 @@ class Adoption:
     choice: Choice | None = None
     together: Calibration = Calibration()
 
+    @classmethod
+    def calibrated(
+        cls, booster: lgb.Booster, choice: Choice | None, odds: Odds, opened: np.ndarray, weight: np.ndarray
+    ) -> Adoption:
+        """These models, calibrated by what was opened of what models told that never saw the clients.
+
+        Arrays are (clients, products), but for `weight`, which is how many clients each of them stands for. The choice
+        model is left out where it does not help to tell what is opened.
+        """
+        weight = np.broadcast_to(weight[:, None], opened.shape)
+        told = ~np.isnan(odds.adoption)
+        calibration = Calibration.fit(odds.adoption[told], opened[told], weight[told])
+        told &= ~np.isnan(odds.choice)
+        if choice is None or not told.any():
+            return cls(booster, calibration)
+        together = Calibration.fit(odds.adoption[told], opened[told], weight[told], odds.choice[told])
+        return cls(booster, calibration, choice, together) if together.share > 0 else cls(booster, calibration)
+
+    def of_odds(self, log_odds: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The calibrated probability of opening, and the share of the client's next opening that the choice model
+        gives, from the log-odds of both models; NaN where these are, and a share of NaN without a choice model."""
+        if self.choice is None:
+            return self.calibration(log_odds), np.full(log_odds.shape, np.nan)
+        told = np.where(np.isnan(chosen), self.calibration(log_odds), self.together(log_odds, chosen))
+        return told, sigmoid(chosen)
+
     def of_rows(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, log_odds: np.ndarray, threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Of each of the slate's products the calibrated probability, from the model's log-odds of their rows; and the
-        share of the client's next opening that the choice model gives it, NaN where there is none."""
-        products = slate.products
+        """`of_odds` of each of the slate's products, from the adoption model's log-odds of their rows."""
         if self.choice is None:
-            return self.calibration(log_odds), np.full(len(log_odds), np.nan)
-        chosen = self.choice.log_odds(candidates, values, slate.reached, threads)[products.client, products.item]
-        told = np.where(np.isnan(chosen), self.calibration(log_odds), self.together(log_odds, chosen))
-        return told, sigmoid(chosen)
+            return self.of_odds(log_odds, log_odds)
+        chosen = self.choice.log_odds(candidates, values, slate.reached, threads)
+        return self.of_odds(log_odds, chosen[slate.products.client, slate.products.item])
 
     def estimates(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(clients, products) each: `of_clients`, and the shares of `of_rows`, NaN where there is none."""
+        """(clients, products) each: `of_clients`, and the shares of `of_odds`, NaN where there is none."""
         probability, share = np.zeros(slate.reached.shape), np.full(slate.reached.shape, np.nan)
         rows = candidates.product_rows(values, slate.products, peers)
         if len(rows):
@@ -131,31 +161,8 @@ class Adoption:
         return self.estimates(candidates, values, slate, peers, threads)[0]
 
 
-@dataclass(frozen=True)
-class CrossFitted:
-    """The model of all clients, and those that each saw all but one fold of them."""
-
-    final: Adoption
-    folds: dict[int | None, Adoption]
-    rounds: float
-
-    def estimates(
-        self, candidates: Candidates, values: np.ndarray, peers: np.ndarray, part: np.ndarray, threads: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `Adoption.estimates`, each client's by the model that never saw it; `part` is the fold of each."""
-        shape = len(values), candidates.parts.shape[1]
-        probability, share = np.zeros(shape), np.full(shape, np.nan)
-        for number, model in self.folds.items():
-            of = part == number
-            slate = candidates.slate(values[of])
-            probability[of], share[of] = model.estimates(candidates, values[of], slate, peers[of], threads)
-        return probability, share
-
-
-def fit(
-    rows: Rows, categorical: list[int], parameters: Parameters, choices: dict[int | None, Choice] | None = None
-) -> CrossFitted:
-    """The adoption models; `choices` are the choice models by fold, that of all clients under None.
+def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[Boosters, float]:
+    """The adoption model's boosters, and the rounds they took: `training.boosting.cross_fit`.
 
     Raises ValueError where there is no row, and where none, or every one, is an opening.
     """
@@ -172,9 +179,7 @@ def fit(
             "horizon, or more clients"
         )
     settings = {"num_leaves": leaves(openings), **parameters.lightgbm("binary")}
-    data = lgb.Dataset(
-        rows.x, rows.opened, weight=rows.weight, categorical_feature=categorical, params=settings, free_raw_data=False
-    ).construct()
+    data = lgb.Dataset(rows.x, rows.opened, weight=rows.weight, categorical_feature=categorical, params=settings)
     for part in range(parameters.folds):
         inside = rows.part != part
         if inside.all() or not 0 < rows.opened[inside].mean() < 1:
@@ -182,18 +187,4 @@ def fit(
                 f"fold {part + 1} of {parameters.folds} has no client, or the other folds no openings or nothing else; "
                 "train on more clients or days, or on fewer folds"
             )
-    boosters, rounds = cross_fit(settings, data, rows.part, parameters.rounds, parameters)
-    log_odds = np.empty(pairs)
-    for part in range(parameters.folds):
-        outside = np.flatnonzero(rows.part == part)
-        log_odds[outside] = boosters[part].predict(rows.x[outside], raw_score=True, num_threads=parameters.threads)
-    choices = choices or {}
-    calibration = Calibration.fit(log_odds, rows.opened, rows.weight)
-    told = np.flatnonzero(~np.isnan(rows.chosen))
-    together = Calibration()
-    if choices and len(told):
-        together = Calibration.fit(log_odds[told], rows.opened[told], rows.weight[told], rows.chosen[told])
-    made = {part: Adoption(booster, calibration) for part, booster in boosters.items()}
-    if together.share > 0:
-        made = {part: replace(of, choice=choices[part], together=together) for part, of in made.items()}
-    return CrossFitted(made.pop(None), made, rounds)
+    return cross_fit(settings, data, rows.part, parameters.rounds, parameters)

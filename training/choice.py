@@ -71,8 +71,7 @@ def fit(openings: Openings, products: int, categorical: list[int], parameters: P
         return {}
     settings = {**parameters.lightgbm("multiclass"), "num_class": products}
     data = lgb.Dataset(
-        openings.x, openings.product, weight=openings.weight, categorical_feature=categorical, params=settings,
-        free_raw_data=False,
-    ).construct()  # fmt: skip
+        openings.x, openings.product, weight=openings.weight, categorical_feature=categorical, params=settings
+    )
     boosters, _ = cross_fit(settings, data, openings.part, parameters.choice_rounds, parameters)
     return {part: Choice(booster) for part, booster in boosters.items()}

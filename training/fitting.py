@@ -12,7 +12,8 @@ import numpy as np
 from catalog import Bundle, Catalog, Product
 from features import ProfileMatrix
 from training import adoption, choice, ranking
-from training.adoption import Rows, keep_share, logit
+from training.adoption import Adoption, Odds, Rows, keep_share, logit
+from training.boosting import Boosters
 from training.candidates import Candidates, Encoding, Pairs
 from training.choice import Choice, Openings
 from training.co_openings import CoOpenings
@@ -21,8 +22,6 @@ from training.parameters import Parameters
 from training.population import Population
 from training.ranking import Completion, Sample, slices
 from training.sample import Day, TrainingSample, fold
-
-PAIRS = 100_000  # whose shares are worked out at a time
 
 
 def fit(
@@ -44,10 +43,14 @@ def fit(
     openings = Openings.join([day.openings() for day in days])
     choices = choice.fit(openings, len(encoding.products), categorical, parameters)
     progress("adoption model")
-    rows = _product_rows(days, parameters, choices)
-    stage_one = adoption.fit(rows, encoding.product_categories, parameters, choices)
+    boosters, rounds = adoption.fit(_product_rows(days, parameters), encoding.product_categories, parameters)
+    progress("calibration")
+    judged = list(_judged(days, boosters, choices, parameters))
+    odds = Odds(*(np.concatenate([getattr(block.odds, name) for block in judged]) for name in ("adoption", "choice")))
+    opened, weight = (np.concatenate([getattr(block, name) for block in judged]) for name in ("opened", "weight"))
+    stage_one = Adoption.calibrated(boosters[None], choices.get(None), odds, opened, weight)
     progress("ranking model")
-    crossed = list(_crossed(days, stage_one, parameters))
+    crossed = [_Crossed.of(block, stage_one) for block in judged]
     co_openings = _co_openings(crossed, parameters)
     joined = Sample.join([block.sample(co_openings) for block in crossed])
     order, told = ranking.fit_order(joined, parameters)
@@ -57,13 +60,13 @@ def fit(
         catalog=catalog,
         population=days[-1].candidates.population,
         co_openings=co_openings,
-        adoption=stage_one.final,
+        adoption=stage_one,
         order=order,
         completion=completion,
         features=sample.features,
         about=dict(about),
     )
-    return model, {f"ranking_{name}": value for name, value in told.items()} | {"adoption_rounds": stage_one.rounds}
+    return model, {f"ranking_{name}": value for name, value in told.items()} | {"adoption_rounds": rounds}
 
 
 def _need_clients_and_columns(sample: TrainingSample, parameters: Parameters) -> None:
@@ -101,19 +104,6 @@ class Prepared:
         weight = 1.0 / np.bincount(client, minlength=len(self.part))[client]
         return Openings(self.profiles.values[client], self.pairs.item[opened], self.part[client], weight)
 
-    def chosen(self, pairs: Pairs, choices: Mapping[int | None, Choice], threads: int) -> np.ndarray:
-        """Of each of these pairs, by the choice model that never saw the client; NaN where there is none."""
-        odds = np.full(len(pairs.client), np.nan)
-        for part, model in choices.items():
-            of_part = np.flatnonzero(self.part[pairs.client] == part)
-            for block in slices(len(of_part), PAIRS):
-                at = of_part[block]
-                clients, row = np.unique(pairs.client[at], return_inverse=True)
-                values = self.profiles.values[clients]
-                all_odds = model.log_odds(self.candidates, values, self.candidates.products(values), threads)
-                odds[at] = all_odds[row, pairs.item[at]]
-        return odds
-
     def labels(self) -> np.ndarray:
         return self.opened[self.pairs.client, self.pairs.item]
 
@@ -134,7 +124,7 @@ def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(seen) for name, seen in texts.items()}
 
 
-def _product_rows(days: Sequence[Prepared], parameters: Parameters, choices: Mapping[int | None, Choice]) -> Rows:
+def _product_rows(days: Sequence[Prepared], parameters: Parameters) -> Rows:
     """Sampled candidate rows of all days, in one block that is allocated once."""
     rng = np.random.default_rng(parameters.seed)
     labels = [day.labels() for day in days]
@@ -142,7 +132,7 @@ def _product_rows(days: Sequence[Prepared], parameters: Parameters, choices: Map
     kept = [(label > 0) | (rng.random(len(label)) < share) for label in labels]
     total = sum(int(keep.sum()) for keep in kept)
     x = np.empty((total, len(days[0].candidates.encoding.product_columns)), dtype=np.float32)
-    opened, weight, part, chosen, start = [], [], [], [], 0
+    opened, weight, part, start = [], [], [], 0
     for day, label, keep in zip(days, labels, kept, strict=True):
         client, item, label = day.pairs.client[keep], day.pairs.item[keep], label[keep]
         values = day.profiles.values
@@ -155,31 +145,42 @@ def _product_rows(days: Sequence[Prepared], parameters: Parameters, choices: Map
         opened.append(label)
         weight.append(np.where(label > 0, 1.0, 1.0 / share))
         part.append(day.part[client])
-        chosen.append(day.chosen(Pairs(client, item), choices, parameters.threads))
-    labelled = np.concatenate(opened).astype(np.float32)
-    return Rows(x, labelled, np.concatenate(weight), np.concatenate(part), np.concatenate(chosen))
+    return Rows(x, np.concatenate(opened).astype(np.float32), np.concatenate(weight), np.concatenate(part))
 
 
 @dataclass(frozen=True)
-class _Crossed:
-    """Some clients of a day with what models that never saw them say: `chosen` are rows of the day's profiles, `weight`
-    how many clients each stands for; `probability`, `share`, `opened`, `reached` are (clients, products)."""
+class _Judged:
+    """Some clients of a day with the odds that models give which never saw them: `clients` are rows of the day's
+    profiles, `weight` is how many clients each stands for, `reached` (clients, products) what they might be offered."""
 
     day: Prepared
-    chosen: np.ndarray
+    clients: np.ndarray
     weight: np.ndarray
-    probability: np.ndarray
-    share: np.ndarray
+    odds: Odds
     reached: np.ndarray
 
     @property
     def opened(self) -> np.ndarray:
-        return self.day.opened[self.chosen]
+        return self.day.opened[self.clients]
+
+
+@dataclass(frozen=True)
+class _Crossed(_Judged):
+    """The same, with what the calibrated first stage makes of the odds: `probability` and `share`, (clients, products);
+    the probability of what is no candidate is 0."""
+
+    probability: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, judged: _Judged, stage_one: Adoption) -> _Crossed:
+        probability, share = stage_one.of_odds(judged.odds.adoption, judged.odds.choice)
+        return cls(**vars(judged), probability=np.nan_to_num(probability), share=share)
 
     def sample(self, co_openings: CoOpenings) -> Sample:
         """The rows of the clients' candidate bundles."""
         candidates = replace(self.day.candidates, co_openings=co_openings)
-        values = self.day.profiles.values[self.chosen]
+        values = self.day.profiles.values[self.clients]
         slate = candidates.slate(values)
         rows = ranking.bundle_rows(candidates, values, slate, self.probability, self.share)
         client, brings = rows.pairs.client, rows.column("brings").astype(float)
@@ -190,27 +191,38 @@ class _Crossed:
             gain=ranking.gain(counts, brings),
             whole=counts >= brings,
             weight=self.weight[client],
-            part=self.day.part[self.chosen][client],
+            part=self.day.part[self.clients][client],
         )
 
 
-def _crossed(days: Sequence[Prepared], stage_one: adoption.CrossFitted, parameters: Parameters) -> Iterator[_Crossed]:
-    """Every client who opened something and a share of the others."""
+def _judged(
+    days: Sequence[Prepared], boosters: Boosters, choices: Mapping[int | None, Choice], parameters: Parameters
+) -> Iterator[_Judged]:
+    """Clients who opened something, up to a third of `judged`, and about two others for each of them."""
     rng = np.random.default_rng(parameters.seed + 1)
     clients = sum(len(day.opened) for day in days)
     active = sum(int(day.opened.any(axis=1).sum()) for day in days)
-    share = min(1.0, max(parameters.least_rows / 10, 2.0 * active) / max(clients - active, 1))
+    of_openers = min(1.0, parameters.judged / 3 / active)
+    of_others = max(parameters.least_rows / 10, 2.0 * active * of_openers) / max(clients - active, 1)
     for day in days:
-        opener = np.asarray(day.opened.any(axis=1))
-        kept = np.flatnonzero(opener | (rng.random(len(opener)) < share))
+        share = np.where(day.opened.any(axis=1), of_openers, min(1.0, of_others))
+        kept = np.flatnonzero(rng.random(len(share)) < share)
         for block in slices(len(kept), CLIENTS):
-            chosen = kept[block]
-            values = day.profiles.values[chosen]
-            probability, share_of = stage_one.estimates(
-                day.candidates, values, day.peers[chosen], day.part[chosen], parameters.threads
-            )
-            weight = np.where(opener[chosen], 1.0, 1.0 / share)
-            yield _Crossed(day, chosen, weight, probability, share_of, day.candidates.slate(values).reached)
+            of = kept[block]
+            values, reached = day.profiles.values[of], np.zeros((len(of), day.opened.shape[1]), dtype=bool)
+            odds = Odds(*(np.full(reached.shape, np.nan) for _ in range(2)))
+            for part in set(boosters) - {None}:
+                mine = np.flatnonzero(day.part[of] == part)
+                slate = day.candidates.slate(values[mine])
+                reached[mine] = slate.reached
+                rows = day.candidates.product_rows(values[mine], slate.products, day.peers[of][mine])
+                if len(rows):
+                    told = boosters[part].predict(rows, raw_score=True, num_threads=parameters.threads)
+                    odds.adoption[mine[slate.products.client], slate.products.item] = told
+                if part in choices:
+                    of_choice = choices[part].log_odds(day.candidates, values[mine], slate.reached, parameters.threads)
+                    odds.choice[mine] = of_choice
+            yield _Judged(day, of, 1.0 / share[of], odds, reached)
 
 
 def _co_openings(crossed: Sequence[_Crossed], parameters: Parameters) -> CoOpenings:

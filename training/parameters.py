@@ -34,6 +34,9 @@ class Parameters(BaseModel):
     holdout_share: float = Field(0.1, gt=0, lt=1, description="clients kept from every training, for validation")
     negatives: float = Field(15.0, gt=0, description="pairs without an opening kept for every pair with one")
     least_rows: int = Field(200_000, ge=1, description="pairs are only left out beyond this many")
+    judged: int = Field(
+        100_000, ge=1, description="clients, once for each day, that calibration and second stage learn from, about"
+    )
     rounds: int = Field(800, ge=1, description="most boosting rounds of the adoption model")
     patience: int = Field(30, ge=1, description="rounds without a better validation loss after which boosting stops")
     adoption: dict[str, Any] = {

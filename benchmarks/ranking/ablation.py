@@ -17,12 +17,11 @@ from unittest import mock
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from benchmarks.measure import console
 from benchmarks.ranking import tasks
 from benchmarks.ranking.ours import Ours
-from benchmarks.ranking.tables import Quality, difference
+from benchmarks.ranking.tables import Quality, against_first
 from benchmarks.ranking.tasks import Answers, Task, View
 from benchmarks.santander import folds as santander
 from features import ProfileMatrix
@@ -89,21 +88,14 @@ def main(
     folded = santander.Folds(data)
     with console.status("Profiles and openings"):
         given = [tasks.santander(folded, number) for number in range(folds)]
-    table = Table(title=f"Santander, {folds} of {santander.FOLDS} folds, left out")
-    for name in ("", "MAP@7", "difference, 95 % interval", "seconds"):
-        table.add_column(name, justify="right" if name else "left")
-    whole: np.ndarray | None = None
+    found: dict[str, tuple[np.ndarray, float]] = {}
     for idea in IDEAS:
         started = time.monotonic()
         with console.status(f"without {idea.name}"):
-            found = np.concatenate([_precision(idea, *of_fold) for of_fold in given])
-        whole = found if whole is None else whole
-        mean, (low, high) = difference(found, whole)
-        told = "" if found is whole else f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
-        row = (idea.name, f"{found.mean():.4f}", told, f"{time.monotonic() - started:.0f}")
-        console.print(" | ".join(row), highlight=False)
-        table.add_row(*row)
-    console.print(table)
+            precision = np.concatenate([_precision(idea, *of_fold) for of_fold in given])
+        found[idea.name] = precision, time.monotonic() - started
+        console.print(f"without {idea.name}: {precision.mean():.4f}", highlight=False)
+    console.print(against_first(f"Santander, {folds} of {santander.FOLDS} folds, left out", found))
 
 
 def _precision(idea: Idea, task: Task, answers: Answers) -> np.ndarray:

@@ -17,11 +17,10 @@ from typing import Annotated
 import lightgbm as lgb
 import numpy as np
 import typer
-from rich.table import Table
 
 from benchmarks.measure import console
 from benchmarks.ranking import tasks
-from benchmarks.ranking.tables import Quality, difference
+from benchmarks.ranking.tables import Quality, against_first
 from benchmarks.ranking.tasks import Task
 from benchmarks.santander import folds as santander
 from training import Parameters
@@ -115,17 +114,8 @@ def main(
             with console.status(f"fold {number + 1}: {name}"):
                 found[name].append(Quality.of([answers], [model(task)], []).ap)
             seconds[name] += time.monotonic() - started
-    table = Table(title=f"Santander, {folds} of {santander.FOLDS} folds")
-    for name in ("", "MAP@7", "difference, 95 % interval", "seconds a fold"):
-        table.add_column(name, justify="right" if name else "left")
-    first: np.ndarray | None = None
-    for name, parts in found.items():
-        precision = np.concatenate(parts)
-        first = precision if first is None else first
-        mean, (low, high) = difference(precision, first)
-        told = "" if precision is first else f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
-        table.add_row(name, f"{precision.mean():.4f}", told, f"{seconds[name] / folds:.0f}")
-    console.print(table)
+    joined = {name: (np.concatenate(parts), seconds[name]) for name, parts in found.items()}
+    console.print(against_first(f"Santander, {folds} of {santander.FOLDS} folds", joined))
 
 
 if __name__ == "__main__":

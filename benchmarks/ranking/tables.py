@@ -99,6 +99,17 @@ def difference(theirs: np.ndarray, ours: np.ndarray) -> tuple[float, tuple[float
     return float((theirs - ours).mean()), metrics.bootstrap_interval(theirs - ours, draws=DRAWS)
 
 
+def against_first(title: str, found: Mapping[str, tuple[np.ndarray, float]]) -> Table:
+    """MAP of every line's AP@7 by client, its difference to the first line's, and the seconds that it took."""
+    sheet = Sheet(title, ("", f"MAP@{MAP_AT}", "difference, 95 % interval", "seconds"))
+    first = next(iter(found.values()))[0]
+    for name, (precision, seconds) in found.items():
+        mean, (low, high) = difference(precision, first)
+        told = "" if precision is first else f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+        sheet.rows.append([name, f"{precision.mean():.4f}", told, f"{seconds:.0f}"])
+    return sheet.rich()
+
+
 def calibration_difference(theirs: np.ndarray, ours: np.ndarray) -> tuple[float, tuple[float, float]]:
     """The difference of calibration errors, both over the same draws of clients, each in bins fixed beforehand."""
     clients = len(ours)

@@ -32,9 +32,10 @@ def test_how_many_pairs_without_an_opening_are_kept(
 
 
 def test_leaving_pairs_out_does_not_move_the_base_rate(sample: TrainingSample) -> None:
-    """What is promised in sum is what was opened in sum, whether all pairs were kept or a tenth of them."""
+    """What is promised in sum is what was opened in sum, whether all pairs and clients were kept or a tenth of them."""
     day = sample.days[-1]
-    for parameters in (QUICK, QUICK.model_copy(update={"negatives": 3.0, "least_rows": 1})):
+    for fewer in ({}, {"negatives": 3.0, "least_rows": 1}, {"least_rows": 1, "judged": 300}):
+        parameters = QUICK.model_copy(update=fewer)
         model, _ = fit(sample, CATALOG, parameters, {})
         candidates, aligned = model.candidates(), model.align(day.profiles)
         slate = candidates.slate(aligned.values)
@@ -94,15 +95,15 @@ def rows(clients: int = 400, seed: int = 0) -> Rows:
     x = rng.normal(size=(clients, 3)).astype(np.float32)
     opened = (rng.random(clients) < sigmoid(2 * x[:, 0])).astype(np.float32)
     part = fold(np.arange(clients).astype(str), QUICK.folds)
-    return Rows(x, opened, np.ones(clients), part, np.full(clients, np.nan))
+    return Rows(x, opened, np.ones(clients), part)
 
 
 def test_the_trees_of_a_fold_never_saw_what_its_clients_opened() -> None:
     told = rows()
     otherwise = replace(told, opened=np.where(told.part == 0, 1 - told.opened, told.opened))
     one, other = (
-        [fitted.folds[part].booster.dump_model()["tree_info"] for part in (0, 1)]
-        for fitted in (adoption.fit(told, [], QUICK), adoption.fit(otherwise, [], QUICK))
+        [fitted[part].dump_model()["tree_info"] for part in (0, 1)]
+        for fitted, _ in (adoption.fit(told, [], QUICK), adoption.fit(otherwise, [], QUICK))
     )
     shared = min(len(one[0]), len(other[0]))  # the fold's own clients do say how many trees are enough
     assert shared > 0
