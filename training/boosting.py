@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import lightgbm as lgb
@@ -17,7 +19,8 @@ Boosters = dict[int | None, lgb.Booster]
 def cross_fit(
     settings: dict[str, Any], data: lgb.Dataset, part: np.ndarray, rounds: int, parameters: Parameters
 ) -> tuple[Boosters, float]:
-    """By fold a booster without the fold's rows, which tell it when to stop; under None one of all rows.
+    """By fold a booster without the fold's rows, which tell it when to stop; under None one of all rows, or with
+    `averaged` the mean of that and of the folds' boosters.
 
     `part` is the fold of each row of `data`. Beside them stands how many rounds the folds' boosters took on average.
     """
@@ -29,5 +32,24 @@ def cross_fit(
             callbacks=[lgb.early_stopping(parameters.patience, verbose=False)],
         )  # fmt: skip
     taken = float(np.mean([booster.best_iteration or rounds for booster in boosters.values()]))
-    boosters[None] = lgb.train(settings, data, max(1, round(taken * MORE_ROUNDS)))
-    return boosters, taken
+    whole = lgb.train(settings, data, max(1, round(taken * MORE_ROUNDS)))
+    return boosters | {None: mean([whole, *boosters.values()]) if parameters.averaged else whole}, taken
+
+
+def mean(boosters: Sequence[lgb.Booster]) -> lgb.Booster:
+    """One booster whose raw score is the mean of theirs, which have the same columns and classes.
+
+    It has all their trees, each answering with its share. LightGBM joins models in its own continued training only, so
+    the trees are joined in its text format, where the sizes of trees may be left out.
+    """
+    texts = [booster.model_to_string() for booster in boosters]
+    head, end = (texts[0].index(mark) for mark in ("Tree=", "end of trees"))
+    trees = "".join(text[text.index("Tree=") : text.index("end of trees")] for text in texts)
+
+    def shared(line: re.Match[str]) -> str:
+        return f"{line[1]}={' '.join(repr(float(value) / len(boosters)) for value in line[2].split())}"
+
+    trees = re.sub(r"^(leaf_value|internal_value)=(.*)$", shared, trees, flags=re.MULTILINE)
+    return lgb.Booster(
+        model_str=re.sub(r"^tree_sizes=.*\n", "", texts[0][:head], flags=re.MULTILINE) + trees + texts[0][end:]
+    )

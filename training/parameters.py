@@ -31,6 +31,9 @@ class Parameters(BaseModel):
     seed: int = 0
     threads: int = Field(2, ge=1)
     folds: int = Field(2, ge=2, description="parts, by client, of the cross-fit that calibrates and feeds the ranking")
+    averaged: bool = Field(
+        False, description="the models of the cross-fit answer too: steadier, folds + 1 times the trees"
+    )
     holdout_share: float = Field(0.1, gt=0, lt=1, description="clients kept from every training, for validation")
     negatives: float = Field(15.0, gt=0, description="pairs without an opening kept for every pair with one")
     least_rows: int = Field(200_000, ge=1, description="pairs are only left out beyond this many")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from training import Parameters
+from training.boosting import cross_fit, mean
+
+
+def trained(objective: str, seed: int, rounds: int) -> lgb.Booster:
+    rng = np.random.default_rng(seed)
+    x = np.stack([rng.normal(size=300), rng.integers(0, 6, 300).astype(float)], axis=1)
+    x[::7, 0] = np.nan
+    y = (np.nan_to_num(x[:, 0]) + x[:, 1] % 3 + rng.normal(size=300) > 1) * 1 + (x[:, 1] > 4) * (objective != "binary")
+    settings = {"objective": objective, "verbose": -1, "num_leaves": 5, "min_data_in_leaf": 5, "num_threads": 1}
+    if objective == "multiclass":
+        settings["num_class"] = 3
+    return lgb.train(settings, lgb.Dataset(x, y, categorical_feature=[1]), rounds)
+
+
+@pytest.mark.parametrize("objective", ["binary", "multiclass"])
+def test_the_mean_of_boosters_answers_with_the_mean_of_their_raw_scores(objective: str) -> None:
+    boosters = [trained(objective, 0, 7), trained(objective, 1, 3), trained(objective, 2, 12)]
+    x = np.random.default_rng(9).normal(size=(50, 2)).round(1)
+    x[:, 1] = np.arange(50) % 7
+    x[::5, 0] = np.nan
+    apart = np.mean([booster.predict(x, raw_score=True) for booster in boosters], axis=0)
+    joined = mean(boosters)
+    assert np.ptp(apart) > 0.1
+    assert joined.predict(x, raw_score=True) == pytest.approx(apart, abs=1e-12)
+    assert joined.num_trees() == sum(booster.num_trees() for booster in boosters)
+
+
+def test_only_where_it_is_asked_for_do_the_folds_answer_too() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    y, part = (x[:, 0] + rng.normal(size=400) > 0).astype(float), np.arange(400) % 2
+    fitted = {}
+    for averaged in (False, True):
+        parameters = Parameters(averaged=averaged, adoption={"num_leaves": 4})
+        data = lgb.Dataset(x, y, params=parameters.lightgbm("binary"))
+        fitted[averaged] = cross_fit(parameters.lightgbm("binary"), data, part, 20, parameters)[0]
+    alone, together = ({k: b.predict(x, raw_score=True) for k, b in of.items()} for of in fitted.values())
+    assert (alone[0] == together[0]).all()
+    assert together[None] == pytest.approx(np.mean([alone[None], alone[0], alone[1]], axis=0))
