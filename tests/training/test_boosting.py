@@ -42,5 +42,5 @@ def test_only_where_it_is_asked_for_do_the_folds_answer_too() -> None:
         data = lgb.Dataset(x, y, params=parameters.lightgbm("binary"))
         fitted[averaged] = cross_fit(parameters.lightgbm("binary"), data, part, 20, parameters)[0]
     alone, together = ({k: b.predict(x, raw_score=True) for k, b in of.items()} for of in fitted.values())
-    assert (alone[0] == together[0]).all()
+    assert np.array_equal(alone[0], together[0])
     assert together[None] == pytest.approx(np.mean([alone[None], alone[0], alone[1]], axis=0))
