@@ -13,6 +13,7 @@ from functools import cached_property
 
 import lightgbm as lgb
 import numpy as np
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from training.adoption import TINY, logit, sigmoid
@@ -29,7 +30,6 @@ COLUMNS = (
 CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
 GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
 AT = 5
-SHARES = (0.25, 0.5, 1.0, 2.0)  # that the order tries
 LIKELIEST = 6  # products of a client, of whose sets `Completion` learns where the catalog has too few bundles
 
 
@@ -265,14 +265,29 @@ def fit_order(sample: Sample, parameters: Parameters) -> tuple[Order, dict[str, 
 
 
 def _share(sample: Sample, rows: np.ndarray) -> float:
-    """How much `chosen` counts in the start: the best of `SHARES`, if it orders better by more than a standard error.
+    """How much `chosen` counts in the start, for each unit of `expected_gain`.
 
-    All is cross-fitted, so these are clients that no model behind it saw.
+    Both are weighed so that the softmax over a client's bundles is nearest to what these were worth, every client
+    counting once (ListNet's loss: Cao et al. 2007, Learning to rank: from pairwise approach to listwise approach).
+    0 where clients, none of whom the models behind it saw, are ordered no better by it.
     """
-    by_share = {share: _ndcg(sample, rows, _start(sample, rows, share)) for share in (0.0, *SHARES)}
-    best = max(SHARES, key=lambda share: float(by_share[share].mean()))
-    better = by_share[best] - by_share[0.0]
-    return best if better.mean() > better.std() / np.sqrt(len(better)) else 0.0
+    x = np.stack([sample.x[rows, COLUMNS.index(name)] for name in ("expected_gain", "chosen")], axis=1).astype(float)
+    _, starts, client = np.unique(sample.client[rows], return_index=True, return_inverse=True)
+    worth = sample.gain[rows] / np.add.reduceat(sample.gain[rows], starts)[client]
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        score = x @ weights
+        most = np.maximum.reduceat(score, starts)
+        odds = np.exp(score - most[client])
+        total = np.add.reduceat(odds, starts)
+        missed = (np.log(total) + most).sum() - worth @ score
+        return float(missed / len(starts)), (odds / total[client] - worth) @ x / len(starts)
+
+    # bounds for where one of the two orders every client rightly, or wrongly
+    of_gain, of_chosen = minimize(loss, np.array([1.0, 0.0]), jac=True, bounds=[(0.1, 10), (0, 10)]).x
+    share = float(of_chosen / of_gain)
+    better = _ndcg(sample, rows, _start(sample, rows, share)) - _ndcg(sample, rows, _start(sample, rows, 0.0))
+    return share if better.mean() > 0 else 0.0
 
 
 def _start(sample: Sample, rows: np.ndarray, share: float) -> np.ndarray:

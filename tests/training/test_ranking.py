@@ -173,6 +173,21 @@ def test_the_order_goes_by_the_choice_only_where_that_orders_better() -> None:
     assert by_choice > without + 0.1
 
 
+def test_the_choice_counts_as_much_as_it_tells() -> None:
+    """Clients choose one of five by a softmax in which the choice model's word counts for 1.5 of the probability's."""
+    rng = np.random.default_rng(2)
+    clients, bundles = 4_000, 5
+    x = np.zeros((clients * bundles, len(COLUMNS)), dtype=np.float32)
+    gain, chosen = rng.normal(size=(2, clients, bundles))
+    x[:, COLUMNS.index("expected_gain")], x[:, COLUMNS.index("chosen")] = gain.ravel(), chosen.ravel()
+    wants = 0.8 * gain + 1.2 * chosen + rng.gumbel(size=gain.shape)
+    opened = np.eye(bundles)[wants.argmax(axis=1)].ravel()
+    client, ones = np.repeat(np.arange(clients), bundles), np.ones(len(opened))
+    sample = Sample(x, client, opened, opened > 0, ones, client % 2)
+    order, _ = fit_order(sample, QUICK.model_copy(update={"ranking_rounds": 0}))
+    assert order.share == pytest.approx(1.5, rel=0.1)
+
+
 def test_the_ranking_model_learns_what_the_start_misses() -> None:
     sample = bundles_wanted()
     order, told = fit_order(sample, QUICK)
