@@ -19,8 +19,9 @@ def of_prices(
 ) -> Found:
     """Everything wrong, each as (keys below `pricing` that lead to the place, what is wrong and what to do)."""
     known = {product.product_id: product for product in products}
-    if pricing.turnover in policy.protected:
-        yield ("turnover",), f"{pricing.turnover} is protected by policy and may not move a price; name another"
+    for field in ("turnover", "suitable_until", "country"):
+        if (named := getattr(pricing, field)) in policy.protected:
+            yield (field,), f"{named} is protected by policy and may not move a price; name another"
     if currency not in pricing.curves:
         yield ("curves",), f"there is no curve for {currency}, the catalog's currency; add its points"
     for other in pricing.curves:
