@@ -354,12 +354,16 @@ def price_response(
     and is used from then on if it tells later offers better than the policy's assumption and one share for all do.
     """
     from features import Bank
+    from training import registry
     from training.parameters import Parameters
     from training.price_response import learn, register
 
+    present = registry.price_response()
     chosen = Parameters.read(parameters) if parameters else Parameters()
     with _steps("Learning") as step:
-        found = learn(Bank.open(data), read_catalog(catalog), _day(as_of), chosen, progress=step)
+        found = learn(
+            Bank.open(data), read_catalog(catalog), _day(as_of), chosen, True, step, present.model if present else None
+        )
         step("registry")
         version, alias = register(found)
     table = Table(title="Log loss on later offers to other clients")
@@ -400,7 +404,8 @@ def rank(
     from training.registry import need_champion, price_response
     from training.scoring import rank as run
 
-    champion, learned = need_champion(), price_response(as_of.date()) if objective == "value" else None
+    champion = need_champion()
+    learned = price_response(as_of.date(), champion.model) if objective == "value" else None
     with _steps(f"Ranking with version {champion.version}") as step:
         clients, rows = run(
             champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
@@ -558,7 +563,8 @@ def quote(
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
     response, inputs = None, None
-    learned, champion = registry.price_response(day), registry.champion()
+    champion = registry.champion()
+    learned = registry.price_response(day, champion.model if champion else None)
     if learned is not None and champion is not None:
         inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
         response = None if inputs is None else learned.model.response

@@ -41,7 +41,7 @@ def prepare(
     shutil.rmtree(FOLDER / "model", ignore_errors=True)
     made.rename(FOLDER / "model")
     shutil.rmtree(FOLDER / "price_response", ignore_errors=True)
-    if (learned := price_response(day)) is not None:
+    if (learned := price_response(day, champion.model)) is not None:
         learned.model.save(FOLDER / "price_response")
     sold = FOLDER / ".catalog.json"
     sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
@@ -69,7 +69,7 @@ def profile_one(
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
-    learned = price_response(day)
+    learned = price_response(day, model)
     return Recommender(model, Snapshot(day, profiles), catalog, learned.model if learned else None, authority)
 
 

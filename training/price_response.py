@@ -251,8 +251,8 @@ class Found:
     """The response that is to answer, the losses that it was chosen by, and the slope with its 95 % interval.
 
     `slope` is the mean over the offers: what log-odds of acceptance a concession of the whole list price would add.
-    `losses` are log losses on later offers to other clients: of logit, trees, the policy's assumption, and one share
-    for all.
+    `losses` are log losses on later offers to other clients: of logit, trees, the policy's assumption, one share for
+    all, and of the present champion, where there are offers later than it learned from.
     """
 
     response: ShareLogit | Trees
@@ -266,10 +266,10 @@ class Found:
 
     @property
     def answers(self) -> bool:
-        """Whether it tells later offers better than the policy's assumption, and than one share for all: what does no
-        better than that has learned nothing of prices."""
+        """Whether it tells later offers better than the policy's assumption, than one share for all (what does no
+        better than that has learned nothing of prices), and than the present champion."""
         mine = self.losses["trees" if isinstance(self.response, Trees) else "logit"]
-        return mine < min(self.losses["assumed"], self.losses["one share"])
+        return all(mine < loss for name, loss in self.losses.items() if name not in ("trees", "logit"))
 
 
 def learn(
@@ -279,17 +279,21 @@ def learn(
     parameters: Parameters | None = None,
     propensities: bool = True,
     progress: Callable[[str], None] = lambda step: None,
+    present: Artifact | None = None,
 ) -> Found:
     """The response learned from what was offered and answered by `as_of` (default: the bank's last day).
 
     The earlier half of the months with offers teaches how readily clients open products, the later half how they
-    answer. Without `propensities` all offers count alike, as if their prices had been drawn by chance.
-    Raises ResponseError where there are too few offers, and NoPriceSheetError where the catalog has no prices.
+    answer. Without `propensities` all offers count alike, as if their prices had been drawn by chance. `present` is the
+    champion to compare with. Raises ResponseError where there are too few offers, and NoPriceSheetError where the
+    catalog has no prices.
     """
     day = as_of or last_day(bank)
     made = offers_made(bank, catalog, day, parameters or Parameters(), progress)
     progress("price response")
-    return choose(made, catalog, propensities, {"as_of": str(day), "catalog_version": catalog.version})
+    about = {"as_of": str(day), "catalog": catalog.name, "catalog_version": catalog.version,
+             "horizon_days": HORIZON_DAYS}  # fmt: skip
+    return choose(made, catalog, propensities, about, present)
 
 
 def offers_made(
@@ -319,7 +323,9 @@ def offers_made(
     return Made.join(parts)
 
 
-def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str, Any]) -> Found:
+def choose(
+    made: Made, catalog: Catalog, propensities: bool, about: Mapping[str, Any], present: Artifact | None = None
+) -> Found:
     """The better of both responses to these offers. Raises ResponseError where they are too few."""
     logged = made[np.isfinite(made.propensity)]
     by_chance = propensities and logged.enough()
@@ -331,7 +337,7 @@ def choose(made: Made, catalog: Catalog, propensities: bool, about: Mapping[str,
             f"accepted, at {len(np.unique(made.share.round(4))):,} prices; a response takes {LEAST} accepted and "
             f"{LEAST} not, at different concessions. Until then quotes go by the policy's assumption"
         )
-    losses, better = _losses(made, catalog)
+    losses, better = _losses(made, catalog, present)
     part = fold(made.client_id, FOLDS, "price response")
     logit = ShareLogit.fit(made.x, made.share, made.accepted, made.weight)
     response: ShareLogit | Trees = Trees.fit(made.x, made.share, made.accepted, made.weight, part) if better else logit
@@ -430,8 +436,9 @@ def list_prices(
     return np.nan_to_num(price)
 
 
-def _losses(made: Made, catalog: Catalog) -> tuple[dict[str, float], bool]:
-    """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients; and
+def _losses(made: Made, catalog: Catalog, present: Artifact | None) -> tuple[dict[str, float], bool]:
+    """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients, and of
+    the `present` champion; of these months those that it did not learn from, if there are any. And
     whether the 95 % interval of trees less logit, by bootstrap over offers, lies below 0."""
     months = sorted(set(made.as_of))
     late = made.as_of >= months[-max(len(months) // 4, 1)]
@@ -455,6 +462,11 @@ def _losses(made: Made, catalog: Catalog) -> tuple[dict[str, float], bool]:
         told["one share"][asked] = np.average(before.accepted, weights=before.weight)
         assumed: Response = Assumed(catalog.pricing.response) if catalog.pricing else ShareLogit.fit(*args)
         told["assumed"][asked] = assumed.accepts(then.offers, s)
+    if present is not None:
+        unseen = late & (made.as_of >= dt.date.fromisoformat(present.about["as_of"]))
+        if unseen.any():
+            late = unseen
+            told["present champion"] = present.response.accepts(made.offers, made.share * made.list_price)
     accepted, weight = made.accepted[late] > 0, made.weight[late]
     each = {
         name: -np.log(np.clip(np.where(accepted, q[late], 1 - q[late]), 1e-9, 1.0)) * weight / weight.mean()
@@ -496,6 +508,17 @@ class Artifact:
 
     response: ShareLogit | Trees
     about: dict[str, Any]
+
+    def differs(self, model: Model) -> str:
+        """How the model that now tells what clients open differs from the one that this was learned with, in words;
+        empty where it does not."""
+        names = {"horizon_days": "a horizon of {} days", "catalog": "the catalog {}"}
+        both = [(words, self.about.get(key), model.about.get(key)) for key, words in names.items()]
+        return " and ".join(
+            f"{words.format(mine)}, the champion with {words.format(theirs)}"
+            for words, mine, theirs in both
+            if mine is not None and theirs is not None and mine != theirs
+        )
 
     def save(self, folder: Path) -> str:
         """Writes it and returns its fingerprint (SHA-256 of the file)."""

@@ -131,9 +131,10 @@ def champion() -> Registered[Model] | None:
     return _champion(NAME, Model.load)
 
 
-def price_response(day: dt.date | None = None) -> Registered[Artifact] | None:
+def price_response(day: dt.date | None = None, model: Model | None = None) -> Registered[Artifact] | None:
     """The price response that answers, or None where none was learned yet, or what it learned from was not known on
-    the day, which a warning says. Raises ArtifactError as `champion` does."""
+    the day, which a warning says; one says also how it differs from the `model` that it is to answer beside. Raises
+    ArtifactError as `champion` does."""
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local and not (FOLDER / "mlflow.db").exists():
         return None  # a quote needs no registry, and makes none
@@ -146,6 +147,12 @@ def price_response(day: dt.date | None = None) -> Registered[Artifact] | None:
             stacklevel=2,
         )
         return None
+    if found is not None and model is not None and (differing := found.model.differs(model)):
+        warnings.warn(
+            f"the price response was learned with {differing}: what it takes for readiness to open a bundle is told of "
+            "something else; train a champion like it, or learn it anew with `sheaf price-response`",
+            stacklevel=2,
+        )
     return found
 
 

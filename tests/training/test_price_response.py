@@ -233,6 +233,23 @@ def test_what_tells_no_better_than_one_share_does_not_answer(found: Found) -> No
     assert not replace(found, losses=equal).answers
 
 
+def test_the_present_champion_is_compared_on_offers_that_it_did_not_see(found: Found) -> None:
+    offers = found.offers
+    first, last = min(offers.as_of), max(offers.as_of)
+    for told, answers in ((found.response, False), (replace(found.logit, intercept=found.logit.intercept + 3), True)):
+        again = choose(offers, CATALOG, True, {}, Artifact(told, {"as_of": str(first)}))
+        assert (again.losses["present champion"] > again.losses["logit"]) == answers == again.answers
+    seen_all = Artifact(found.response, {"as_of": str(last + dt.timedelta(days=40))})
+    assert "present champion" not in choose(offers, CATALOG, True, {}, seen_all).losses
+
+
+def test_a_champion_of_another_horizon_is_told(model: Model, found: Found) -> None:
+    theirs = replace(model, about={"horizon_days": 90, "catalog": CATALOG.name})
+    artifact = Artifact(found.response, found.about)
+    assert artifact.differs(theirs) == "a horizon of 31 days, the champion with a horizon of 90 days"
+    assert artifact.differs(replace(theirs, about={"horizon_days": 31, "catalog": CATALOG.name})) == ""
+
+
 def test_a_bank_without_offers_or_outcomes_is_told_so() -> None:
     with pytest.raises(ResponseError, match="table offers is missing"):
         learn(Bank.of(**frames()), CATALOG, LAST, QUICK)
