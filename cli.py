@@ -634,11 +634,21 @@ def demo(
     console.print(f"The whole line in {time.monotonic() - started:.0f} seconds, and the service is stopped again.")
     console.print(
         f"Next:\n  .venv/bin/sheaf recommend C0000001                    offers for any client, before a call\n"
+        f"{_to_quote(answers, folder)}"
         f"  .venv/bin/sheaf serve --data {folder}                  the service, for channel apps\n"
         "  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     runs, plots, registry\n"
         "  .venv/bin/sheaf --help                              everything else",
         highlight=False,
     )
+
+
+def _to_quote(answers: list[tuple[str, dict[str, Any]]], folder: Path) -> str:
+    """The command that prices the first offer of the demo."""
+    for _, answer in answers:
+        for offer in answer["offers"]:
+            command = f".venv/bin/sheaf quote {answer['client_id']} {offer['bundle_id']} --data {folder}"
+            return f"  {command}\n{'':52}  that offer's price, and what it brings\n"
+    return ""
 
 
 if __name__ == "__main__":

@@ -88,6 +88,12 @@ def _prices(sheet: Sheet, product: Product, pricing: Pricing) -> Found:
             f"{sheet.credit.limit:g} is below the product's balance {product.balance:g}, which is drawn of it; "
             "set it to at least that, or leave it out",
         )
+    if sheet.unit_price and sheet.unit_cost > sheet.unit_price:
+        yield (
+            ("unit_cost",),
+            f"{sheet.unit_cost:g} is above the list price, unit_price {sheet.unit_price:g}, so every unit loses money; "
+            "correct whichever of the two is wrong",
+        )
     if product.annual_fee < 0:
         yield (), f"the product's annual_fee {product.annual_fee:g} is below 0, which no client pays; correct it"
     fixed = product.annual_fee if sheet.unit_price is None else sheet.fixed_fee or 0.0

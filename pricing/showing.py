@@ -8,7 +8,6 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from pricing.lines import Amounts, Line
 from pricing.quoting import Quote
 from pricing.spreading import Element
 
@@ -22,8 +21,10 @@ def shown(quote: Quote) -> Group:
 
 def _prices(quote: Quote) -> Table:
     title = f"{quote.bundle.name} for client {quote.client_id}, {quote.currency} a year, as of {quote.as_of}"
-    table = Table(title=escape(title), title_justify="left")
-    for name in ("", "list price", "offered", "benefit", "list", "concession", "price"):
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
+    ends = (f"{line.name} ends: {line.cancellation or 'not stated'}" for line in quote.lines)
+    table.caption = escape("\n".join(ends))
+    for name in ("", "list price", "offered", "benefit", "list", "conceded", "price"):
         table.add_column(name, justify="left" if name in ("", "benefit") else "right")
     for line in quote.lines:
         alone = "" if line.alone else " [dim](not alone)[/]"
@@ -34,7 +35,6 @@ def _prices(quote: Quote) -> Table:
                 (part.benefit or "").replace("_", " "),
                 f"{part.list_amount:,.2f}", f"{part.concession:,.2f}", f"{part.amount:,.2f}",
             )  # fmt: skip
-        table.add_row("", "", "", f"[dim]ends: {escape(line.cancellation) or 'not stated'}[/]")
     table.add_section()
     a = quote.total
     table.add_row("total", "", "", "", f"{a.list_price:,.2f}", f"{a.concession:,.2f}", f"[bold]{a.price:,.2f}[/]")
@@ -48,23 +48,25 @@ def _price(part: Element, price: float) -> str:
 
 
 def _economics(quote: Quote) -> Table:
+    """A column a product: money has the same digits however narrow the terminal is."""
     table = Table(title="What it brings the bank, a year", title_justify="left", caption_justify="left")
     table.caption = "loss: expected; net: after tax; even at: the margin at which RAROC is the hurdle"
-    names = ("", "balance", "margin", "fees", "cost", "loss", "tax", "net", "capital", "EVA", "RAROC", "even at")
-    for name in names:
-        table.add_column(name, justify="left" if not name else "right")
-    for line in quote.lines:
-        even = "–" if line.break_even_margin != line.break_even_margin else f"{line.break_even_margin:.2%}"
-        table.add_row(*_amounts(escape(line.name), line.amounts, line.raroc, line), even)
-    table.add_section()
-    table.add_row(*_amounts("total", quote.total, quote.raroc, None))
+    table.add_column("")
+    for name in (*(escape(line.name) for line in quote.lines), "total"):
+        table.add_column(name, justify="right", min_width=10)
+    balances = [f"{line.balance:,.0f}" if line.balance else "" for line in quote.lines]
+    table.add_row("balance", *balances, "", end_section=True)
+    amounts = [*(line.amounts for line in quote.lines), quote.total]
+    money = {"margin": "margin", "fees": "fees", "cost": "-opex", "loss": "-expected_loss", "tax": "-tax",
+             "net": "net_income", "capital": "capital", "EVA": "eva"}  # fmt: skip
+    for name, field in money.items():
+        sign = -1 if field.startswith("-") else 1
+        told = (f"{sign * getattr(of, field.lstrip('-')) + 0:,.2f}" for of in amounts)
+        table.add_row(name, *told, end_section=name == "EVA")
+    table.add_row("RAROC", *(_ratio(line.raroc) for line in quote.lines), _ratio(quote.raroc))
+    evens = (line.break_even_margin for line in quote.lines)
+    table.add_row("even at", *("–" if even != even else f"{even:.2%}" for even in evens), "")
     return table
-
-
-def _amounts(name: str, a: Amounts, raroc: float, line: Line | None) -> list[str]:
-    money = (a.margin, a.fees, -a.opex, -a.expected_loss, -a.tax, a.net_income, a.capital, a.eva)
-    balance = f"{line.balance:,.0f}" if line and line.balance else ""
-    return [name, balance, *(f"{amount:,.2f}" for amount in money), _ratio(raroc)]
 
 
 def _ratio(value: float) -> str:

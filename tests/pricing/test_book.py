@@ -141,6 +141,7 @@ def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> No
         ("unrated: A", "unrated: A\n  turnover: sex", "pricing.turnover: sex is protected by policy and may not move"),
         ("unrated: A", "unrated: A\n  suitable_until: sex", "pricing.suitable_until: sex is protected by policy and"),
         ("unrated: A", "unrated: A\n  country: land", "country and home go together; name the attribute, and"),
+        ("opex: 10", "unit_price: 1\n      unit_cost: 2", "unit_cost: 2 is above the list price, unit_price 1"),
         ("opex: 10", "unit_price: 1\n      unit_floor: 2", "unit_floor 2 is above the list price, unit_price 1; set"),
         ("lgd: 0.45", "lgd: 0.45, term_years: 400", "credit.term_years: 400 is not above 0 and below 100; give"),
         ("opex: 10", "opex: -10", "products.loan.opex: -10 is not at least 0; correct it"),

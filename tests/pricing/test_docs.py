@@ -49,6 +49,17 @@ def test_a_quote_is_shown_whole(example: Quote) -> None:
         assert text in said
 
 
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_digit_is_cut_where_the_terminal_is_narrow(example: Quote, width: int) -> None:
+    console = Console(record=True, width=width)
+    console.print(shown(example))
+    said = console.export_text()
+    assert "…" not in said
+    for line in example.lines:
+        for amount in (line.amounts.list_price, line.amounts.capital, line.amounts.eva):
+            assert f"{amount:,.2f}" in said
+
+
 def test_the_curve_is_a_picture(example: Quote, tmp_path: Path) -> None:
     draw(example, tmp_path / "new" / "curve.png")
     assert (tmp_path / "new" / "curve.png").read_bytes().startswith(b"\x89PNG")
