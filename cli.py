@@ -559,7 +559,7 @@ def quote(
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     whom = client_on(bank, sold, day, client)
-    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until) or whom.suitable_until)
+    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until))
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
     response, inputs = None, None

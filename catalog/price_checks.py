@@ -19,9 +19,8 @@ def of_prices(
 ) -> Found:
     """Everything wrong, each as (keys below `pricing` that lead to the place, what is wrong and what to do)."""
     known = {product.product_id: product for product in products}
-    for field in ("turnover", "suitable_until", "country"):
-        if (named := getattr(pricing, field)) in policy.protected:
-            yield (field,), f"{named} is protected by policy and may not move a price; name another"
+    if pricing.turnover in policy.protected:
+        yield ("turnover",), f"{pricing.turnover} is protected by policy and may not move a price; name another"
     if currency not in pricing.curves:
         yield ("curves",), f"there is no curve for {currency}, the catalog's currency; add its points"
     for other in pricing.curves:
@@ -87,12 +86,6 @@ def _prices(sheet: Sheet, product: Product, pricing: Pricing) -> Found:
             ("credit", "limit"),
             f"{sheet.credit.limit:g} is below the product's balance {product.balance:g}, which is drawn of it; "
             "set it to at least that, or leave it out",
-        )
-    if sheet.unit_price and sheet.unit_cost > sheet.unit_price:
-        yield (
-            ("unit_cost",),
-            f"{sheet.unit_cost:g} is above the list price, unit_price {sheet.unit_price:g}, so every unit loses money; "
-            "correct whichever of the two is wrong",
         )
     if product.annual_fee < 0:
         yield (), f"the product's annual_fee {product.annual_fee:g} is below 0, which no client pays; correct it"

@@ -176,8 +176,6 @@ class Pricing(Model):
     `curves`: price of funds by currency. `rates`: reporting currency for one unit of another. `unrated`: the grade of
     who has none. `turnover`: the clients' attribute with a firm's yearly sales; `firm_sizes`: upper ends of bands of it
     (millions, 5 to 50), within which a firm counts as of the upper end in the firm-size adjustment of capital.
-    `suitable_until`: the attribute with the last day of a client's suitability profile. `country`: the one with the
-    client's country, who is foreign where that is known and not `home`.
     """
 
     curves: Annotated[dict[Currency, Curve], Field(min_length=1)]
@@ -185,9 +183,6 @@ class Pricing(Model):
     grades: Annotated[dict[Name, Grade], Field(min_length=1)]
     unrated: Name
     turnover: Id | None = None
-    suitable_until: Id | None = None
-    country: Id | None = None
-    home: Name | None = None
     firm_sizes: tuple[Annotated[float, Strict(), Field(allow_inf_nan=False, ge=5, le=50)], ...] = ()
     tax: Part = 0.25
     hurdle: Part = 0.10
@@ -212,8 +207,4 @@ class Pricing(Model):
             raise ValueError("firm_sizes do not rise; list the upper ends from small to large")
         if self.firm_sizes and self.turnover is None:
             raise ValueError("has firm_sizes and no turnover; name the attribute that holds sales, or remove them")
-        if (self.country is None) != (self.home is None):
-            raise ValueError(
-                "country and home go together; name the attribute, and its value for the bank's own country"
-            )
         return self

@@ -48,8 +48,6 @@ def client_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> C
         None if math.isnan(sales) else sales,
         positions,
         {name: _value(row[name]) for name in sorted(bank.attributes) if name not in catalog.policy.protected},
-        _day(row, pricing.suitable_until, client_id),
-        pricing.country is not None and not _missing(of := row.get(pricing.country)) and str(of) != pricing.home,
     )
 
 
@@ -64,18 +62,6 @@ def _last(known: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> list
     rows = positions_back(positions, last_month(positions, day), catalog, day)
     mine = rows.filter(nw.col(C.CLIENT) == client_id, nw.col("back") == 0)
     return mine.select(C.PRODUCT, C.BALANCE, C.RATE, C.FEES, C.LIMIT).collect().rows(named=True)
-
-
-def _day(row: dict[str, Any], name: str | None, client_id: str) -> dt.date | None:
-    value = row.get(name) if name else None
-    if _missing(value):
-        return None
-    try:
-        return dt.date.fromisoformat(str(value)[:10])
-    except ValueError as error:
-        raise ValueError(
-            f"table clients, column {name}: {value!r} of client {client_id} is no day; write it like 2024-12-31"
-        ) from error
 
 
 def _missing(value: Any) -> bool:

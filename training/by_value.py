@@ -4,10 +4,9 @@
 
 with `s` the concession that is best within an authority and `q` the chance of acceptance: as learned from the bank's
 own offers (`training.price_response`), or until there is that, by the policy's elasticity around the model's calibrated
-probability of the whole bundle. A product that no price sheet covers cannot be valued. A bundle that a rule of the
-catalog's jurisdiction forbids is not offered, for one an investment to a client whose suitability profile has ended;
-one that may not be tied to a concession is offered at list price. What is held counts as typical contracts of the
-client's grade and size; `pricing.quote` takes the client's own.
+probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
+a rule of the catalog's jurisdiction forbids is not offered; one that may not be tied to a concession is offered at list
+price. What is held counts as typical contracts of the client's grade and size; `pricing.quote` takes the client's own.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from enum import StrEnum
 import numpy as np
 
 from catalog import Bundle, Kind
-from features import UNSEEN
 from pricing import Client, Clients, Pricer
 from pricing.book import Book
 from pricing.rules import checks
@@ -67,17 +65,6 @@ class Valuer:
             np.array([self._broken(offer, conceded) for offer in candidates.offers], dtype=bool)
             for conceded in (False, True)
         )
-        # where a suitability profile is asked for at all
-        self._invests = np.array(
-            [
-                self.book.pricing.jurisdiction == "EU"
-                and any(
-                    (sheet := self.book.sheets[self.book.positions[key]]) and sheet.investment for key in offer.products
-                )
-                for offer in candidates.offers
-            ],
-            dtype=bool,
-        )
 
     def _broken(self, offer: Bundle, conceded: bool) -> bool:
         """Whether a rule forbids the bundle whoever the client is, or it has a product without a price sheet; what is
@@ -96,28 +83,12 @@ class Valuer:
         whom = Clients(cells(self.book, self.candidates, values), held)
         given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
-        at_list = self._at_list[item] & ~self._abroad(values)[client]
+        at_list = self._at_list[item]
         concession = np.where(at_list, 0.0, priced.concession)
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
         eva = priced.eva + priced.change - self._keep * concession
-        ended = self._ended(values)[client] & self._invests[item]
-        sold = ~self._forbidden[item] & ~ended & np.isfinite(eva)
+        sold = ~self._forbidden[item] & np.isfinite(eva)
         return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
-
-    def _abroad(self, values: np.ndarray) -> np.ndarray:
-        """(clients,): whose country is not the bank's own, as far as is known."""
-        country, encoding = self.book.pricing.country, self.candidates.encoding
-        if country is None or country not in encoding.categories:
-            return np.zeros(len(values), dtype=bool)
-        own = (self.book.pricing.home, UNSEEN)
-        codes = [code for code, text in enumerate(encoding.categories[country]) if text not in own]
-        return np.isin(values[:, encoding.columns.index(country)], codes)
-
-    def _ended(self, values: np.ndarray) -> np.ndarray:
-        """(clients,): whose suitability profile has ended; a profile tells of a past day how long ago it was."""
-        name = f"{self.book.pricing.suitable_until}_months"
-        columns = self.candidates.encoding.columns
-        return values[:, columns.index(name)] > 0 if name in columns else np.zeros(len(values), dtype=bool)
 
     def rank(self, values: np.ndarray, held: np.ndarray, ranking: Ranking) -> tuple[Ranking, Worth]:
         """The ranking anew, by value, without what may not be offered; its scores are the values."""

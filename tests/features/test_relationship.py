@@ -75,19 +75,3 @@ def test_files_and_frames_give_the_same_client(tmp_path: Any) -> None:
         table: pd.DataFrame = some[name].collect().to_native()
         table.to_parquet(tmp_path / f"{name}.parquet")
     assert repr(client_on(Bank.open(tmp_path), CATALOG, DAY, "a")) == repr(client_on(some, CATALOG, DAY, "a"))
-
-
-def test_suitability_and_country_come_from_the_attributes_that_the_catalog_names() -> None:
-    clients = [
-        client("a", kind="corporate", land="CH", profile_ends="2024-12-31", valid_from="2024-05-31"),
-        client("a", kind="corporate", land="DE", profile_ends="2025-12-31", valid_from="2024-07-31"),
-        client("b", land="DE"),
-        client("c", profile_ends="soon"),
-    ]
-    made = {"clients": frame("clients", clients, land="str", profile_ends="str"), "holdings": frame("holdings", [])}
-    sold = catalog(suitable_until="profile_ends", country="land", home="DE")
-    found, other = (client_on(Bank.of(**made), sold, DAY, name) for name in ("a", "b"))
-    assert (found.suitable_until, found.abroad) == (dt.date(2024, 12, 31), True)
-    assert (other.suitable_until, other.abroad) == (None, False)
-    with pytest.raises(ValueError, match="table clients, column profile_ends: 'soon' of client c is no day; write it"):
-        client_on(Bank.of(**made), sold, DAY, "c")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,34 +118,6 @@ def test_where_tying_is_forbidden_a_mixed_bundle_goes_at_list_price(model: Model
     assert (worth.concession[names == "trader"] == 0).all()
     assert worth.acceptance[names == "trader"] == pytest.approx(again.probability[names == "trader"])
     assert (worth.concession[names == "till"] > 0).any()
-
-
-def test_a_foreign_client_may_be_tied(model: Model, profiles: ProfileMatrix) -> None:
-    """The attribute `need` stands for the country: a text that training saw, and that clients differ in."""
-    at = profiles.columns.index("need")
-    home = profiles.categories["need"].index("of_till")
-    sold = priced(jurisdiction="US", country="need", home="of_till")
-    candidates, _, again, worth = by_value(model, profiles, sold, "head_office")
-    names = np.array([offer.bundle_id for offer in candidates.offers])[again.item]
-    foreign = (profiles.values[:, at] != home)[again.client]
-    assert (worth.concession[(names == "trader") & ~foreign] == 0).all()
-    assert (worth.concession[(names == "trader") & foreign] > 0).any()
-
-
-def test_an_investment_is_not_offered_after_the_suitability_profile_has_ended(
-    model: Model, profiles: ProfileMatrix
-) -> None:
-    """`tenure`'s column stands for that of the profile's end: months since, null while that lies ahead."""
-    sheets = {**SHEETS, "insurance": {**SHEETS["insurance"], "investment": True}}
-    sold = priced(products=sheets, jurisdiction="EU", suitable_until="tenure")
-    at, values = profiles.columns.index("tenure_months"), profiles.values.copy()
-    values[::2, at] = np.nan
-    candidates, ranking, again, _ = by_value(model, replace(profiles, values=values), sold)
-    invests = np.array(["insurance" in offer.products for offer in candidates.offers])
-    ended = ~np.isnan(values[:, at])
-    assert (invests[ranking.item] & ended[ranking.client]).any()
-    assert not (invests[again.item] & ended[again.client]).any()
-    assert (invests[again.item] & ~ended[again.client]).any()
 
 
 def test_what_has_no_price_sheet_cannot_be_valued(model: Model, profiles: ProfileMatrix) -> None:
