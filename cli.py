@@ -540,7 +540,8 @@ def quote(
     ] = None,
     rating: Annotated[str | None, typer.Option(help="As if the client had this rating.")] = None,
     suitable_until: Annotated[
-        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of the client's suitability profile.")
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day of a suitability profile, for the table's."),
     ] = None,
     curve: Annotated[Path | None, typer.Option(help="A picture of acceptance and expected EVA, such as q.png.")] = None,
 ) -> None:
@@ -548,7 +549,7 @@ def quote(
     from dataclasses import replace
 
     from features import Bank
-    from features.relationship import client_on
+    from features.relationship import client_on, group_on
     from pricing import quote as price
     from pricing import what_if as changed
     from pricing.showing import draw, shown
@@ -559,7 +560,7 @@ def quote(
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     whom = client_on(bank, sold, day, client)
-    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until))
+    whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until) or whom.suitable_until)
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
     response, inputs = None, None
@@ -568,7 +569,8 @@ def quote(
     if learned is not None and champion is not None:
         inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
         response = None if inputs is None else learned.model.response
-    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs)
+    group = group_on(bank, sold, day, client)
+    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, group=group)
     console.print(shown(quoted), highlight=False)
     if curve is not None:
         draw(quoted, curve)

@@ -19,8 +19,12 @@ def of_prices(
 ) -> Found:
     """Everything wrong, each as (keys below `pricing` that lead to the place, what is wrong and what to do)."""
     known = {product.product_id: product for product in products}
-    if pricing.turnover in policy.protected:
-        yield ("turnover",), f"{pricing.turnover} is protected by policy and may not move a price; name another"
+    for name in ("turnover", "suitable_until", "abroad"):
+        attribute = getattr(pricing, name)
+        if attribute in policy.protected:
+            yield (name,), f"{attribute} is protected by policy and may not move a price; name another"
+        if attribute is not None and [pricing.turnover, pricing.suitable_until, pricing.abroad].count(attribute) > 1:
+            yield (name,), f"{attribute} is named for more than one of turnover, suitable_until, abroad; name another"
     if currency not in pricing.curves:
         yield ("curves",), f"there is no curve for {currency}, the catalog's currency; add its points"
     for other in pricing.curves:

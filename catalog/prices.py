@@ -120,6 +120,11 @@ class Sheet(Model):
                     raise ValueError(f"has {name} and no unit_price; add the price, or remove {name}")
             if self.unit_cost:
                 raise ValueError("has unit_cost and no unit_price; add the price, or write the cost into opex")
+        elif self.unit_cost > self.unit_price:
+            raise ValueError(
+                f"unit_cost {self.unit_cost:g} is above the list price, unit_price {self.unit_price:g}, so every unit "
+                f"loses money; set it between 0 and {self.unit_price:g}"
+            )
         elif self.unit_floor is not None and self.unit_floor > self.unit_price:
             raise ValueError(
                 f"unit_floor {self.unit_floor:g} is above the list price, unit_price {self.unit_price:g}; "
@@ -176,6 +181,8 @@ class Pricing(Model):
     `curves`: price of funds by currency. `rates`: reporting currency for one unit of another. `unrated`: the grade of
     who has none. `turnover`: the clients' attribute with a firm's yearly sales; `firm_sizes`: upper ends of bands of it
     (millions, 5 to 50), within which a firm counts as of the upper end in the firm-size adjustment of capital.
+    `suitable_until` and `abroad`: the clients' attributes with the last day of a suitability profile, and 1 or true for
+    a foreign client.
     """
 
     curves: Annotated[dict[Currency, Curve], Field(min_length=1)]
@@ -183,6 +190,8 @@ class Pricing(Model):
     grades: Annotated[dict[Name, Grade], Field(min_length=1)]
     unrated: Name
     turnover: Id | None = None
+    suitable_until: Id | None = None
+    abroad: Id | None = None
     firm_sizes: tuple[Annotated[float, Strict(), Field(allow_inf_nan=False, ge=5, le=50)], ...] = ()
     tax: Part = 0.25
     hurdle: Part = 0.10

@@ -11,7 +11,7 @@ that fail, texts that cannot be read as a number or a day, duplicates counted wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
@@ -77,7 +77,8 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
     backend = ibis.duckdb.from_connection(connection)
     findings: list[Finding] = []
     clients: ir.Value | None = None  # the ids that other tables may speak of, once they are read
-    for name, table in TABLES.items():
+    for name, of_contract in TABLES.items():
+        table = _with_attributes(of_contract, catalog)
         try:
             found = relation(Path(folder), name, connection)
             if found is None:
@@ -119,6 +120,17 @@ def render(findings: Sequence[Finding]) -> Grid:
     return grid
 
 
+def _with_attributes(table: Table, catalog: Catalog) -> Table:
+    """The table with those of the clients' attributes that the catalog's rules go by."""
+    pricing = catalog.pricing
+    if pricing is None or not table.open_ended:
+        return table
+    until, abroad = pricing.suitable_until, pricing.abroad
+    further = [Column(until, Type.DAY)] if until else []
+    further += [Column(abroad, Type.NUMBER, between=(0, 1))] if abroad else []
+    return replace(table, columns=(*table.columns, *further))
+
+
 def _missing(table: Table, columns: Sequence[str]) -> list[Finding]:
     remedy = f"add it; the table has {', '.join(columns)}"
     missing = [column.name for column in table.columns if column.required and column.name not in columns]
@@ -153,7 +165,7 @@ def _typed(frame: ir.Table, table: Table) -> ir.Table:
         written = value.cast("string")
         if column.type in (Type.ID, Type.TEXT):
             columns[column.name] = written.re_replace(r"\.0$", "") if kind.is_floating() else written
-        elif column.type is Type.NUMBER and kind.is_numeric():
+        elif column.type is Type.NUMBER and (kind.is_numeric() or kind.is_boolean()):
             columns[column.name] = value.cast("float64")
         elif column.type is Type.DAY and (kind.is_date() or kind.is_timestamp()):
             columns[column.name] = value.cast("date")

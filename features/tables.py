@@ -63,6 +63,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         missing = [t.name for t in TABLES.values() if t.required and t.name not in tables]
         if missing:
             raise TableError(f"required tables are missing: {missing}; hand them over with the others")
+        self._given = {name: frozenset(frame.collect_schema()) for name, frame in tables.items()}
         self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
         self._connection = connection
 
@@ -95,6 +96,10 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     def __len__(self) -> int:
         return len(self._tables)
 
+    def has(self, table: str, column: str) -> bool:
+        """Whether the bank handed the table over with that column; one of the contract's that it left out is null."""
+        return column in self._given.get(table, ())
+
     @cached_property
     def attributes(self) -> dict[str, nw.dtypes.DType]:
         """The clients' columns beyond the contract's, with their types."""
@@ -108,7 +113,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         """
         known = Bank.__new__(Bank)
         known._tables = {name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()}
-        known._connection = self._connection
+        known._given, known._connection = self._given, self._connection
         return known
 
     def clients_on(self, as_of: dt.date) -> nw.LazyFrame[Any]:
@@ -135,7 +140,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
             return named.filter(nw.col(C.CLIENT).is_in([str(client) for client in cohort]))
         if cohort is None and "cohorts" not in self:
             return there.filter(joined)
-        rows = self["cohorts"] if cohort is None else _normalised(self._beside(cohort), TABLES["cohorts"])
+        rows = self["cohorts"] if cohort is None else _normalised(self.beside(cohort), TABLES["cohorts"])
         listed = rows.filter(nw.col(C.AS_OF) == day_number(as_of)).select(C.CLIENT)
         if not listed.head(1).collect().is_empty():
             return named.join(listed, on=C.CLIENT, how="semi")
@@ -143,7 +148,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
             return there.filter(joined)
         raise TableError(f"the cohort has no row with {C.AS_OF} {as_of:{ISO_DAY}}; add rows or choose another day")
 
-    def _beside(self, frame: Any) -> nw.LazyFrame[Any]:
+    def beside(self, frame: Any) -> nw.LazyFrame[Any]:
         """The caller's frame, in the library that holds the bank's tables: frames of two libraries do not join."""
         mine, theirs = self["clients"].implementation, nw.from_native(frame).lazy()
         if mine == nw.Implementation.DUCKDB and self._connection is not None:  # nor do relations of two connections
@@ -151,9 +156,10 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         if mine == theirs.implementation:
             return theirs
         if mine == nw.Implementation.DUCKDB:
-            raise TableError(
-                "these tables are DuckDB relations; hand over the cohort as a relation of their connection"
-            )
+            handed_over = theirs.collect("pyarrow").to_native()
+            found = nw.to_native(self["clients"]).query("clients", "select * from handed_over")  # found by its name
+            del handed_over
+            return nw.from_native(found)
         return theirs.collect(mine).lazy()
 
 

@@ -2,7 +2,8 @@
 
 Contribution is margin by funds-transfer pricing plus fees, before cost, risk and capital. Where the catalog has a price
 sheet, net income, expected loss, capital, RAROC and EVA follow by the economics of `pricing`, over the same twelve
-month-ends. Places and shares are among all clients active on the day, whichever of them are profiled.
+month-ends. Places and shares are among all clients active on the day, whichever of them are profiled. A group's figures
+are sums over its active clients, each once (`features.groups`), and its RAROC is the ratio of sums.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from catalog import Catalog, Kind
 from features.contract import C
 from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
 from features.feature import Feature, category, number
+from features.groups import GROUP, members, told
 from features.positions import last_month, positions_back, year_margin
 from features.tables import Bank, day_number
 from features.worth import cells, economics_of, of_holdings, of_positions
@@ -56,6 +58,8 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     ]
     if catalog.pricing is not None:
         stated += _of_price_sheet(money)
+    if told(bank):
+        stated += _of_group(money, catalog)
     if "transactions" in bank:
         stated.append(
             category(
@@ -92,10 +96,48 @@ def _of_price_sheet(money: str) -> list[Feature]:
     ]
 
 
+def _of_group(money: str, catalog: Catalog) -> list[Feature]:
+    whose = "of the client's group; null where the client is of none"
+    stated = [
+        number("group_clients", "clients", "Active clients of the client's group, itself too; null without."),
+        number("group_contribution", money, f"Contribution {whose}."),
+    ]
+    if catalog.pricing is not None:
+        stated += [
+            number("group_net_income", money, f"Net income {whose}."),
+            number("group_capital", money, f"Economic capital {whose}."),
+            number("group_eva", money, f"EVA {whose}."),
+            number(
+                "group_raroc", "fraction a year", "Net income over capital, each summed over the group; null without."
+            ),
+        ]
+    return stated
+
+
+def of_groups(bank: Bank, catalog: Catalog, as_of: dt.date) -> Frame:
+    """One row a group of linked clients as of a day: `group` (the least id of its clients), `clients`, and a year's
+    `contribution`, with a price sheet also `net_income`, `expected_loss`, `capital`, `eva` and `raroc`.
+
+    Money is in the catalog's currency, RAROC the ratio of sums, null without capital. Every active client counts once;
+    who is of no group is not there.
+    """
+    known = bank.known_on(as_of)
+    return _sums(_of_active(known, catalog, as_of), members(known, as_of), catalog)
+
+
+def _sums(ranked: Frame, of: Frame, catalog: Catalog) -> Frame:
+    amounts = ["contribution"]
+    if catalog.pricing is not None:
+        amounts += ["net_income", "expected_loss", "capital", "eva"]
+    each = of.join(ranked, on=C.CLIENT, how="inner").with_columns(nw.lit(1.0).alias("clients"))
+    found = each.group_by(GROUP).agg(*(nw.col(name).sum() for name in ("clients", *amounts)))
+    if catalog.pricing is None:
+        return found
+    return found.with_columns(ratio(nw.col("net_income"), nw.col("capital")).alias("raroc"))
+
+
 def build(known: Bank, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
-    active = _active(known, as_of)
-    worth = _worth(known, catalog, as_of, active)
-    ranked = _ranked(active.select(C.CLIENT).join(worth, on=C.CLIENT, how="left"), catalog)
+    ranked = _of_active(known, catalog, as_of)
     frame = clients.select(C.CLIENT, C.KIND, months_since(C.JOINED_ON, as_of).alias("_tenure"))
     frame = frame.join(ranked, on=C.CLIENT, how="left").join(_breadth(known, catalog), on=C.CLIENT, how="left")
     near = catalog.policy.closeness
@@ -114,10 +156,24 @@ def build(known: Bank, catalog: Catalog, as_of: dt.date, clients: Frame) -> Fram
     ]
     if catalog.pricing is not None:
         columns += [feature.name for feature in _of_price_sheet("")]
+    if told(known):
+        of, stated = members(known, as_of), [feature.name for feature in _of_group("", catalog)]
+        whose = {name: nw.col(name.removeprefix("group_")).alias(name) for name in stated}
+        theirs = _sums(ranked, of, catalog).select(GROUP, *whose.values())
+        theirs = of.join(theirs, on=GROUP, how="inner").select(C.CLIENT, *stated)
+        frame = frame.join(theirs, on=C.CLIENT, how="left")
+        columns += stated
     if "transactions" in known:
         frame = frame.join(_flow_margin(known, as_of), on=C.CLIENT, how="left")
         columns.append(_performance(catalog).alias("performance"))
     return frame.select(C.CLIENT, *columns)
+
+
+def _of_active(known: Bank, catalog: Catalog, as_of: dt.date) -> Frame:
+    """What every client active on the day is worth, and its place."""
+    active = _active(known, as_of)
+    worth = _worth(known, catalog, as_of, active)
+    return _ranked(active.select(C.CLIENT).join(worth, on=C.CLIENT, how="left"), catalog)
 
 
 def _active(known: Bank, as_of: dt.date) -> Frame:

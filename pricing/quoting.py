@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -53,6 +54,7 @@ class Quote:
     concession whoever asks, `authority` the one who asks, `limit` what that one may grant; what is conceded above it
     (`above`) goes to `goes_to`. `break_even` is the concession that leaves the bundle no EVA. `kept` and `moved` are
     what acceptance keeps of the relationship and takes from products held. `remedy` says what would meet the hurdle.
+    `group`: what the client's group of linked clients is worth today, None where it is of none.
     """
 
     client_id: str
@@ -78,6 +80,7 @@ class Quote:
     kept: float
     moved: float
     relationship: tuple[Standing, ...]
+    group: Standing | None
     curve: Curve
     checks: tuple[Check, ...]
     assumption: bool
@@ -95,11 +98,13 @@ def quote(
     inputs: np.ndarray | None = None,
     acceptance: float | None = None,
     book: Book | None = None,
+    group: Sequence[Client] = (),
 ) -> Quote:
     """The bundle quoted for the client, at the best concession of the one who asks, or at the `concession` given.
 
     `response` stands for the policy's assumption where none is given, `inputs` (1, columns) and `acceptance` at list
-    price are what it takes of this client and bundle. Raises ValueError where the bundle or the authority is not
+    price are what it takes of this client and bundle; `group` are the clients of its
+    group, itself too. Raises ValueError where the bundle or the authority is not
     known, is not for this kind of client, brings nothing new, has a product without a price sheet, where the rating is
     not in the catalog's grades, or the concession is negative or above the list price; one above what floors and caps
     or the hurdle leave is capped, and a note says so.
@@ -160,7 +165,7 @@ def quote(
         acceptance_at_list=float(prices.acceptance_at_list[0]), acceptance=q,
         expected_eva=q * (float(value[0]) - keep * s),
         kept=float(prices.change[0] + moved.eva), moved=float(moved.eva),
-        relationship=relationship,
+        relationship=relationship, group=_of_group(book, client, today, group),
         curve=_curve(pricer, offers, float(value[0]), keep, max(float(prices.room[0]), s)),
         checks=tuple(checks(bundle, parts, book.pricing, client, s > 0, as_of)),
         assumption=pricer.answer.assumption, notes=tuple(notes),
@@ -240,6 +245,17 @@ def _standing(state: str, of: Economics) -> Standing:
     return Standing(
         state, float(of.contribution), float(of.net_income), float(of.capital), float(of.eva), float(of.raroc)
     )
+
+
+def _of_group(book: Book, client: Client, today: Economics, group: Sequence[Client]) -> Standing | None:
+    """The group's worth today: the client's own and that of each other member, once."""
+    others = {one.client_id: one for one in group if one.client_id != client.client_id}
+    if not others:
+        return None
+    of = today
+    for other in others.values():
+        of = of.plus(other.worth(book).sum())
+    return _standing(f"group of {len(others) + 1}, today", of)
 
 
 def _goes_to(authorities: tuple[Authority, ...], list_price: np.ndarray, concession: float) -> str | None:

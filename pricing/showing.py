@@ -77,7 +77,9 @@ def _relationship(quote: Quote) -> Table:
     table = Table(title="The relationship, a year", title_justify="left")
     for name in ("", "contribution", "net income", "capital", "EVA", "RAROC"):
         table.add_column(name, justify="left" if not name else "right")
-    for one in quote.relationship:
+    for one in (*quote.relationship, *([quote.group] if quote.group else [])):
+        if one is quote.group:
+            table.add_section()
         money = (one.contribution, one.net_income, one.capital, one.eva)
         table.add_row(one.state, *(f"{amount:,.2f}" for amount in money), _ratio(one.raroc))
     return table

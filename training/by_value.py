@@ -5,7 +5,8 @@
 with `s` the concession that is best within an authority and `q` the chance of acceptance: as learned from the bank's
 own offers (`training.price_response`), or until there is that, by the policy's elasticity around the model's calibrated
 probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
-a rule of the catalog's jurisdiction forbids is not offered; one that may not be tied to a concession is offered at list
+a rule of the catalog's jurisdiction forbids is not offered, nor an investment to a client whose suitability profile
+has ended; one that may not be tied to a concession is offered at list
 price. What is held counts as typical contracts of the client's grade and size; `pricing.quote` takes the client's own.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -61,20 +63,26 @@ class Valuer:
         self.pricer = Pricer(self.book, tuple(candidates.offers), learned.response if learned else None)
         self.authority = self.pricer.authority(authority).name
         self._keep = 1.0 - self.book.pricing.tax
-        self._forbidden, self._at_list = (
-            np.array([self._broken(offer, conceded) for offer in candidates.offers], dtype=bool)
-            for conceded in (False, True)
+        lapsed = {"suitable_until": dt.date.min}
+        self._forbidden, self._unsuitable, self._at_list, self._at_list_abroad = (
+            np.array([self._broken(offer, conceded, of_client) for offer in candidates.offers], dtype=bool)
+            for conceded, of_client in ((False, {}), (False, lapsed), (True, {}), (True, {"abroad": True}))
         )
 
-    def _broken(self, offer: Bundle, conceded: bool) -> bool:
-        """Whether a rule forbids the bundle whoever the client is, or it has a product without a price sheet; what is
-        open is for a person to see to."""
+    def _broken(self, offer: Bundle, conceded: bool, of_client: dict[str, Any]) -> bool:
+        """Whether a rule forbids the bundle to a client of whom no more than `of_client` is known, or it has a product
+        without a price sheet; what is open is for a person to see to."""
         if any(self.book.sheets[self.book.positions[key]] is None for key in offer.products):
             return True
         parts = [self.book.catalog.product(key) for key in offer.products]
-        anybody = Client("", Kind(offer.kinds[0]))
+        anybody = Client("", Kind(offer.kinds[0]), **of_client)
         found = checks(offer, parts, self.book.pricing, anybody, conceded, dt.date.max)
         return any(check.status == "broken" for check in found)
+
+    def _column(self, values: np.ndarray, name: str | None) -> np.ndarray:
+        """(clients,): that column of their profiles; NaN where profiles have none."""
+        columns = list(self.candidates.encoding.columns)
+        return values[:, columns.index(name)] if name in columns else np.full(len(values), np.nan)
 
     def __call__(
         self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray
@@ -83,11 +91,15 @@ class Valuer:
         whom = Clients(cells(self.book, self.candidates, values), held)
         given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
-        at_list = self._at_list[item]
+        pricing = self.book.pricing
+        abroad = self._column(values, pricing.abroad)[client] == 1
+        # months since the profile's last day are null where that is still to come, or not known
+        lapsed = self._column(values, f"{pricing.suitable_until}_months")[client] > 0
+        at_list = np.where(abroad, self._at_list_abroad[item], self._at_list[item])
         concession = np.where(at_list, 0.0, priced.concession)
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
         eva = priced.eva + priced.change - self._keep * concession
-        sold = ~self._forbidden[item] & np.isfinite(eva)
+        sold = ~self._forbidden[item] & ~(lapsed & self._unsuitable[item]) & np.isfinite(eva)
         return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
 
     def rank(self, values: np.ndarray, held: np.ndarray, ranking: Ranking) -> tuple[Ranking, Worth]:

@@ -16,6 +16,7 @@ from rich.console import Console
 from catalog import Bundle, Catalog, Kind, Line, Product
 from features.check import Finding, check, render
 from features.tables import AGAIN, connect
+from tests.pricing.books import catalog
 
 CATALOG = Catalog(
     name="Test bank",
@@ -453,3 +454,18 @@ def test_findings_are_shown_as_they_are(tmp_path):
     Console(file=shown, width=160).print(render(found))
     for part in ("clients", "kind", "unknown kind: '[red]firm'", "1", "c1", "use one of retail"):
         assert part in shown.getvalue()
+
+
+def test_attributes_that_the_rules_go_by_are_checked(tmp_path):
+    sold = catalog(suitable_until="suitable", abroad="foreign")
+    clients = {"client_id": ["a", "b", "c"], "kind": ["retail"] * 3, "joined_on": [D(2020, 1, 1)] * 3,
+               "suitable": ["soon", "2024-12-31", None], "foreign": [0.0, 2.0, None]}  # fmt: skip
+    holdings = {"client_id": ["a"], "product_id": ["account"], "opened_on": [D(2021, 1, 1)]}
+    found = check(write(tmp_path, {"clients": clients, "holdings": holdings}), sold)
+    assert [(one.column, one.problem, one.rows, one.keys) for one in found] == [
+        ("suitable", "not a day: 'soon'", 1, ("a",)),
+        ("foreign", "outside of 0 to 1: 2.0", 1, ("b",)),
+    ]
+    good = {**clients, "suitable": [D(2024, 1, 1)] * 3, "foreign": [True, False, None]}
+    (tmp_path / "good").mkdir()
+    assert check(write(tmp_path / "good", {"clients": good, "holdings": holdings}), sold) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from catalog import Kind
 from features import Bank
 from features.relationship import client_on
 from pricing import Position, quote
+from pricing.rules import SUITABILITY, TYING
 from tests.features.banks import DAY, client, frame
 from tests.pricing.books import catalog
 
@@ -75,3 +77,53 @@ def test_files_and_frames_give_the_same_client(tmp_path: Any) -> None:
         table: pd.DataFrame = some[name].collect().to_native()
         table.to_parquet(tmp_path / f"{name}.parquet")
     assert repr(client_on(Bank.open(tmp_path), CATALOG, DAY, "a")) == repr(client_on(some, CATALOG, DAY, "a"))
+
+
+def test_suitability_and_abroad_are_what_the_table_told_on_the_day() -> None:
+    sold = catalog(suitable_until="suitable", abroad="foreign")
+    rows = [
+        client("a", suitable="2024-06-29", foreign=0.0, valid_from="2021-01-31"),
+        client("a", suitable="2025-12-31", foreign=1.0, valid_from="2024-07-31"),
+        client("b"),
+    ]
+    made = Bank.of(
+        clients=frame("clients", rows, suitable="datetime64[s]", foreign="float64"), holdings=frame("holdings", [])
+    )
+    then, later = (client_on(made, sold, day, "a") for day in (DAY, dt.date(2024, 7, 31)))
+    assert (then.suitable_until, then.abroad) == (dt.date(2024, 6, 29), False)
+    assert (later.suitable_until, later.abroad) == (dt.date(2025, 12, 31), True)
+    unknown = client_on(made, sold, DAY, "b")
+    assert (unknown.suitable_until, unknown.abroad) == (None, False)
+    status = {check.rule: check.status for check in quote(sold, then, "saver", DAY).checks}
+    assert status[SUITABILITY] == "broken"
+    american = catalog(jurisdiction="US", suitable_until="suitable", abroad="foreign")
+    tying = [
+        next(check.status for check in quote(american, whom, "saver", DAY).checks if check.rule == TYING)
+        for whom in (then, later)
+    ]
+    assert tying == ["broken", "kept"]
+
+
+def test_values_of_such_attributes_that_cannot_be_are_told() -> None:
+    sold = catalog(suitable_until="suitable", abroad="foreign")
+    wrong = {
+        "foreign 'yes' of client a is neither true nor false; write 1 or 0": {"foreign": "yes"},
+        "suitable 'soon' of client a is not a day; write it like 2024-12-31": {"suitable": "soon"},
+    }
+    for told, of in wrong.items():
+        clients = frame("clients", [client("a", **of)], **dict.fromkeys(of, "str"))
+        with pytest.raises(ValueError, match=told):
+            client_on(Bank.of(clients=clients, holdings=frame("holdings", [])), sold, DAY, "a")
+
+
+def test_equal_rows_of_other_ids_and_protected_attributes_get_equal_quotes() -> None:
+    protected = CATALOG.policy.protected
+    assert {"sex", "nationality"} <= set(protected)
+    rows = [client(name, kind="corporate", rating="C", turnover=3e6, **dict.fromkeys(protected, name)) for name in "xy"]
+    held = [row | {"client_id": name} for name in "xy" for row in HOLDINGS]
+    positions = [row | {"client_id": name} for name in "xy" for row in POSITIONS]
+    clients = frame("clients", rows, turnover="float64", **dict.fromkeys(protected, "str"))
+    made = Bank.of(clients=clients, holdings=frame("holdings", held), positions=frame("positions", positions))
+    one, other = (quote(CATALOG, client_on(made, CATALOG, DAY, name), "firm", DAY) for name in "xy")
+    assert one.concession > 0
+    assert repr(replace(one, client_id="")) == repr(replace(other, client_id=""))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from catalog import Catalog, CatalogError, read_catalog
 from pricing.basel import capital_share
@@ -174,3 +175,17 @@ def test_a_floor_above_the_list_price_of_some_grade_is_named() -> None:
     grades = {"A": {"pd": 0.002, "margin": -0.02}, "B": {"pd": 0.01}}
     with pytest.raises(ValueError, match=r"0.015 is above the list price of grade A, a margin of 0.01"):
         catalog(grades=grades)
+
+
+def test_a_unit_that_costs_more_than_its_price_is_refused() -> None:
+    with pytest.raises(
+        ValidationError, match=r"unit_cost 0\.6 is above the list price, unit_price 0\.5, so every unit"
+    ):
+        catalog(products=with_sheet("payroll", unit_cost=0.6))
+
+
+def test_an_attribute_that_a_price_goes_by_is_not_protected_and_named_once() -> None:
+    with pytest.raises(ValidationError, match="nationality is protected by policy and may not move a price"):
+        catalog(abroad="nationality")
+    with pytest.raises(ValidationError, match="ends is named for more than one of turnover, suitable_until, abroad"):
+        catalog(abroad="ends", suitable_until="ends")

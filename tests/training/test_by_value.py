@@ -172,3 +172,32 @@ def test_an_answer_by_value_shows_each_factor(model: Model, sample: TrainingSamp
     firm = recommender.recommend_new({"kind": "corporate"}, 5, [Line.INTERMEDIARY], Aim.VALUE)
     assert {offer.line for offer in firm.offers} == {Line.INTERMEDIARY}
     assert dt.date.fromisoformat(firm.profile_day) == DAYS[-1]
+
+
+def valued_with(model: Model, profiles: ProfileMatrix, sold: Catalog, column: str, told: float) -> tuple[Any, Any, Any]:
+    """By value, where profiles have one column more, with one value for everybody."""
+    encoding = model.encoding.model_copy(update={"columns": (*model.encoding.columns, column)})
+    candidates = type(model.candidates(sold))(encoding, sold, model.population, model.co_openings)
+    own, values = profiles.values, np.column_stack([profiles.values, np.full(len(profiles.values), told)])
+    before = model.candidates(sold)
+    ranking = model.rank(before, own, before.peer_groups(own))
+    again, worth = Valuer(candidates, "head_office").rank(values, before.held(own), ranking)
+    return np.array([offer.bundle_id for offer in candidates.offers]), again, worth
+
+
+@pytest.mark.parametrize(("months", "offered"), [(0.5, False), (0.0, True), (np.nan, True)])
+def test_an_investment_is_not_offered_once_the_suitability_profile_has_ended(
+    model: Model, profiles: ProfileMatrix, months: float, offered: bool
+) -> None:
+    sheets = {**SHEETS, "insurance": {**SHEETS["insurance"], "investment": True}}
+    sold = priced(products=sheets, jurisdiction="EU", suitable_until="suitable_until")
+    names, again, _ = valued_with(model, profiles, sold, "suitable_until_months", months)
+    assert ({"home", "insurance"} <= set(names[again.item])) == offered
+    assert bool({"home", "insurance"} & set(names[again.item])) == offered
+    assert "mortgage" in set(names[again.item])
+
+
+@pytest.mark.parametrize("abroad", [0.0, 1.0])
+def test_a_foreign_client_is_conceded_on_a_mixed_bundle(model: Model, profiles: ProfileMatrix, abroad: float) -> None:
+    names, again, worth = valued_with(model, profiles, priced(jurisdiction="US", abroad="foreign"), "foreign", abroad)
+    assert (worth.concession[names[again.item] == "trader"] > 0).any() == bool(abroad)
