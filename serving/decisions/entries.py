@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from serving.decisions.tables import Outcome, decisions, feedback
 from serving.decisions.writer import RefusedError, Work
 
 LEEWAY = dt.timedelta(seconds=5)  # by which callers' clocks may differ from ours
+# Nothing else is looked up: there are texts that PostgreSQL does not compare.
+_ID = re.compile("[0-9a-f-]{36}").fullmatch
 _ADD_DECISION, _ADD_FEEDBACK = sa.insert(decisions), sa.insert(feedback)
 _DECISION = sa.select(decisions).where(decisions.c.decision_id == sa.bindparam("decision_id"))
 _FOR_FEEDBACK = sa.select(decisions.c.asked_at, decisions.c.answer).where(
@@ -73,16 +76,18 @@ def add_feedback(told: Told, now: dt.datetime, caller: str | None = None) -> Wor
         if before is not None:
             _check_same(told, dict(before))
             return dict(before)
-        decision = connection.execute(_FOR_FEEDBACK, {"decision_id": told.decision_id}).first()
+        which = {"decision_id": told.decision_id}
+        decision = connection.execute(_FOR_FEEDBACK, which).first() if _ID(told.decision_id) else None
         if decision is None:
             raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
                                "of an answer")  # fmt: skip
         _check_bundle(told, decision.answer)
         _check_time(told, decision.asked_at, now)
-        which = {"decision_id": told.decision_id, "bundle_id": told.bundle_id}
+        which["bundle_id"] = told.bundle_id
         _check_history(told, [dict(row) for row in connection.execute(_OF_BUNDLE, which).mappings()])
         row = {
-            "idempotency_key": told.idempotency_key, **which, "outcome": told.outcome.value, "at": told.at,
+            "idempotency_key": told.idempotency_key, **which, "outcome": told.outcome.value,
+            "at": told.at.astimezone(dt.UTC),
             "recorded_at": now, "caller": caller,
         }  # fmt: skip
         connection.execute(_ADD_FEEDBACK, row)
@@ -95,11 +100,12 @@ def read_decision(decision_id: str) -> Work[tuple[dict[str, Any], list[dict[str,
     """The row of a decision and its feedback, oldest first. Refuses an unknown one."""
 
     def work(connection: sa.Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        row = connection.execute(_DECISION, {"decision_id": decision_id}).mappings().first()
+        which = {"decision_id": decision_id}
+        row = connection.execute(_DECISION, which).mappings().first() if _ID(decision_id) else None
         if row is None:
             raise RefusedError(404, "decision_id", f"no decision {decision_id!r} is logged; give the decision_id of an "
                                "answer")  # fmt: skip
-        of_it = connection.execute(_OF_DECISION, {"decision_id": decision_id}).mappings()
+        of_it = connection.execute(_OF_DECISION, which).mappings()
         return dict(row), [dict(told) for told in of_it]
 
     return work
