@@ -51,8 +51,11 @@ class Postgres:
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate` is what a crash is like; does nothing where it is stopped."""
-        if (self._folder / "data" / "postmaster.pid").exists():
+        if self.runs():
             self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", mode)
+
+    def runs(self) -> bool:
+        return (self._folder / "data" / "postmaster.pid").exists()
 
     def _run(self, program: str, *arguments: str) -> None:
         """PostgreSQL refuses to be run by root: then it is the user that its package made, or nobody."""
