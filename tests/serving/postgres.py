@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ class Postgres:
         """`immediate` is what a crash is like; does nothing where it is stopped."""
         if self.runs():
             self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", mode)
+
+    def kill_a_backend(self, url: str) -> None:
+        """Kills (SIGKILL) a process that serves the database of this URL."""
+        engine = sa.create_engine(url.replace("://", "+psycopg://"), poolclass=sa.NullPool)
+        of_database = "datname = current_database() AND pid <> pg_backend_pid()"
+        with suppress(sa.exc.OperationalError), engine.connect() as connection:  # ends with all others
+            found = connection.scalar(sa.text(f"SELECT pid FROM pg_stat_activity WHERE {of_database} LIMIT 1"))
+            os.kill(int(found), signal.SIGKILL)
 
     def runs(self) -> bool:
         return (self._folder / "data" / "postmaster.pid").exists()
