@@ -31,6 +31,8 @@ app = typer.Typer(
     No bank at hand?  `sheaf simulate bank --clients 5000`  makes one;  `sheaf demo`  shows everything at once.
     """,
 )
+decisions = typer.Typer(no_args_is_help=True, help="The log of what the service answered, and why.")
+app.add_typer(decisions, name="decisions")
 console = Console(width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True)
 
@@ -597,10 +599,12 @@ def serve(
         bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")
     ] = False,
 ) -> None:
-    """Answer over HTTP on this machine: POST /recommend."""
+    """Answer over HTTP on this machine: POST /recommend, POST /feedback, GET /decisions/ID."""
+    from serving.decisions import configured, upgrade
     from serving.preparing import command, load, prepare
 
     starts = [] if prepare_only else command(port, workers)  # first: a port that is taken is soon told
+    place = configured()
     if data is not None:
         with _steps("Preparing") as step:
             prepare(data, read_catalog(catalog), _day(as_of), step)
@@ -608,9 +612,37 @@ def serve(
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return
+    upgrade(*place)
     console.print(f"Starting on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
     sys.stdout.flush()
     os.execv(starts[0], starts)  # in this very process, so that who stops it stops the service
+
+
+@app.command()
+def outcomes(
+    out: Annotated[Path, typer.Option(help="A Parquet file: the table offers of a bank.", callback=_parquet)],
+    shown: Annotated[
+        Literal["answered", "reported"],
+        typer.Option(help="What was offered: all that an answer had, or what its channel reported on."),
+    ] = "answered",
+) -> None:
+    """Turn the decision log into the table offers: what was offered, at which price, and what became of it."""
+    from serving.decisions import configured
+    from serving.outcomes import Shown, write_outcomes
+
+    written = write_outcomes(configured()[0], out, Shown(shown))
+    console.print(f"{written:,} offers are in {out}. In the bank's folder, as offers.parquet, training reads them.")
+
+
+@decisions.command()
+def upgrade() -> None:
+    """Make the decision log, or bring its tables up to date; `sheaf serve` does so by itself."""
+    from serving.decisions import configured
+    from serving.decisions import upgrade as bring
+    from serving.decisions.database import shown as place
+
+    url, seconds = configured()
+    console.print(f"The decision log {place(url)} has schema {bring(url, seconds)}.", highlight=False)
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """How long an answer of the service takes, against a bare FastAPI endpoint that only predicts 40 rows.
 
 The real service (`serving.demonstration.running`, one worker) over a simulated bank with a model trained on it answers
-`POST /recommend` for one client after another: profile, candidates, both models, order, reasons. The peer, uvicorn with
-one worker and no access log, predicts 40 ready rows with the same booster on one thread. A process of its own asks each
-over one connection that stays open, in turns.
+`POST /recommend` for one client after another: profile, candidates, both models, order, reasons, and the decision on
+the disk. The peer, uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one
+thread. A process of its own asks each over one connection that stays open, in turns.
 """
 
 from __future__ import annotations

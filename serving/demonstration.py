@@ -23,27 +23,33 @@ LOOKED_AT = 300  # clients of each kind
 @contextmanager
 def running(port: int | None = None) -> Iterator[str]:
     """The service's address while it runs. Raises RuntimeError with its last words where it does not start."""
-    port = port or _free_port()
-    url = f"http://127.0.0.1:{port}"
-    # Of a session of its own, so that its workers can be ended with it.
-    process = subprocess.Popen(
-        command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    process, url = start(port)
     try:
-        until = time.monotonic() + START_SECONDS
-        while not _ready(url):
-            if process.poll() is not None or time.monotonic() > until:
-                _end(process)
-                said = (process.communicate()[0] or "").strip().splitlines()[-15:]
-                raise RuntimeError("the service did not start; its last words:\n" + "\n".join(said))
-            time.sleep(0.2)
         yield url
     finally:
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            _end(process)
+            end(process)
+
+
+def start(port: int | None = None) -> tuple[subprocess.Popen[str], str]:
+    """The service, ready, and its address. Raises RuntimeError with its last words where it does not start."""
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    # Of a session of its own, so that its workers can be ended with it.
+    process = subprocess.Popen(
+        command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    until = time.monotonic() + START_SECONDS
+    while not _ready(url):
+        if process.poll() is not None or time.monotonic() > until:
+            end(process)
+            said = (process.communicate()[0] or "").strip().splitlines()[-15:]
+            raise RuntimeError("the service did not start; its last words:\n" + "\n".join(said))
+        time.sleep(0.2)
+    return process, url
 
 
 def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[tuple[str, dict[str, Any]]]:
@@ -77,8 +83,8 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends it and its workers at once."""
+def end(process: subprocess.Popen[str]) -> None:
+    """Kills it and its workers, wherever they are (SIGKILL)."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,7 +71,7 @@ class Offer:
 
 @dataclass(slots=True)
 class Answer:
-    """The offers for a client, best first, and what they rest on."""
+    """The offers for a client, best first, and what they rest on; `decision_id` is None until it is logged."""
 
     client_id: str | None
     offers: tuple[Offer, ...]
@@ -79,10 +80,28 @@ class Answer:
     model_version: str
     catalog_version: str
     objective: Aim
+    decision_id: str | None
 
 
 ANSWER = TypeAdapter(Answer)
 """Writes an answer as JSON, and reads one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """An answer with all that it was chosen from.
+
+    `profile` is the client's row, float32 in the columns of the model's encoding. Every candidate is in `bundle_ids`,
+    best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
+    not be sold, of an order by value.
+    """
+
+    answer: Answer
+    profile: np.ndarray
+    bundle_ids: list[str]
+    scores: list[float]
+    probabilities: list[float]
+    forbidden: list[str]
 
 
 class Recommender:
@@ -108,6 +127,7 @@ class Recommender:
         self._values = np.asarray(profiles.values)
         positions = self.candidates.positions
         self._parts = [[positions[product] for product in offer.products] for offer in self.candidates.offers]
+        self._bundle_ids = [offer.bundle_id for offer in self.candidates.offers]
         self._rests_on: dict[str, Any] = {
             "horizon_days": int(model.about["horizon_days"]),
             "profile_day": str(snapshot.as_of),
@@ -123,14 +143,7 @@ class Recommender:
         Raises UnknownClientError for a client without a profile, and NoPriceSheetError where bundles are to be ordered
         by value and the catalog has no prices.
         """
-        row = self.snapshot.row(client_id)
-        if row is None:
-            raise UnknownClientError(
-                f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if "
-                "the client joined later"
-            )
-        values = self._align(self._values[row : row + 1])
-        return self._answer(client_id, values, k, lines, objective)
+        return self.decide(self.profile_of(client_id), client_id, k, lines, objective).answer
 
     def recommend_new(
         self,
@@ -141,8 +154,25 @@ class Recommender:
     ) -> Answer:
         """The same for someone who is not a client yet: `attributes` by profile column, at least `kind`.
 
-        What is not given is not known; nothing is held. Raises ValueError for a column that profiles lack, a
-        text where they hold a number, a number that is not finite, and a kind that is none.
+        Raises ValueError as `profile_of_new` does.
+        """
+        return self.decide(self.profile_of_new(attributes), None, k, lines, objective).answer
+
+    def profile_of(self, client_id: str) -> np.ndarray:
+        """float32 (1, columns of the model's encoding) of a client of the snapshot. Raises UnknownClientError."""
+        row = self.snapshot.row(client_id)
+        if row is None:
+            raise UnknownClientError(
+                f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if "
+                "the client joined later"
+            )
+        return self._align(self._values[row : row + 1])
+
+    def profile_of_new(self, attributes: Mapping[str, float | str | None]) -> np.ndarray:
+        """The same of someone who is not a client yet. What is not given is not known; nothing is held.
+
+        Raises ValueError for a column that profiles lack, a text where they hold a number, a number that is not finite,
+        and a kind that is none.
         """
         profiles = self.snapshot.profiles
         values = np.full((1, len(profiles.columns)), np.nan, dtype=np.float32)
@@ -169,15 +199,35 @@ class Recommender:
             else:
                 values[0, at[name]] = value
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
-        return self._answer(None, self.model.align(new).values, k, lines, objective)
+        return self.model.align(new).values
+
+    def in_words(self, profile: np.ndarray) -> dict[str, float | str | None]:
+        """A profile's row by column: numbers, texts of categories, None for what is not known."""
+        encoding = self.model.encoding
+        told: dict[str, float | str | None] = {}
+        for name, value in zip(encoding.columns, profile.ravel().tolist(), strict=True):
+            known = not math.isnan(value)
+            texts = encoding.categories.get(name)
+            told[name] = None if not known else value if texts is None else texts[int(value)]
+        return told
 
     @cached_property
-    def _valuer(self) -> Valuer:
+    def valuer(self) -> Valuer:
+        """What bundles are worth. Raises NoPriceSheetError where the catalog has no prices."""
         return Valuer(self.candidates, self.authority, self.learned)
 
-    def _answer(
-        self, client_id: str | None, values: np.ndarray, k: int, lines: Sequence[Line], objective: Aim
-    ) -> Answer:
+    def decide(
+        self,
+        values: np.ndarray,
+        client_id: str | None,
+        k: int = 5,
+        lines: Sequence[Line] = (),
+        objective: Aim = Aim.RELEVANCE,
+    ) -> Decided:
+        """The answer for a row as `profile_of` and `profile_of_new` give it, with all that it was chosen from.
+
+        The same row and parameters give the same answer. Raises NoPriceSheetError as `recommend` does.
+        """
         model, candidates = self.model, self.candidates
         slate = candidates.slate(values)
         held, reached = slate.held[0], slate.products.item
@@ -191,12 +241,15 @@ class Recommender:
         bundles = bundle_rows(candidates, values, slate, probability, share)
         whole, worth = model.completion(bundles), None
         if objective is Aim.VALUE:
-            worth = self._valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)
+            worth = self.valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)
         score = model.order.score(bundles, threads=1) if worth is None else worth.value
         order = np.lexsort((bundles.pairs.item, -score))
+        forbidden: list[int] = []
         if worth is not None:
+            forbidden = bundles.pairs.item[~worth.sold].tolist()
             order = order[worth.sold[order]]
-        chosen = self._choose(zip(order.tolist(), bundles.pairs.item[order].tolist(), strict=True), holds, k, lines)
+        items = bundles.pairs.item[order].tolist()
+        chosen = self._choose(zip(order.tolist(), items, strict=True), holds, k, lines)
         brings = sorted({product for _, _, products in chosen for product in products})
         their = np.searchsorted(reached, brings)
         place_of = {product: place for place, product in enumerate(brings)}
@@ -218,7 +271,14 @@ class Recommender:
                     worth=None if worth is None else self._priced(worth, place),
                 )
             )
-        return Answer(client_id=client_id, offers=tuple(offers), objective=objective, **self._rests_on)
+        answer = Answer(
+            client_id=client_id, offers=tuple(offers), objective=objective, decision_id=None, **self._rests_on
+        )
+        ids = self._bundle_ids
+        return Decided(
+            answer, values, [ids[item] for item in items], score[order].tolist(), whole[order].tolist(),
+            [ids[item] for item in forbidden],
+        )  # fmt: skip
 
     def _priced(self, worth: Worth, place: int) -> Priced:
         currency = self.candidates.catalog.currency

@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 
 import cli
 from catalog import read_catalog
+from serving.decisions import Writer, add_decision
+from serving.decisions.database import parsed
 from tests.conftest import ROOT
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
+from tests.serving.logged import decision
 from tests.training.test_by_value import priced
 from tests.training.test_price_response import tables
 from training import Model, registry
@@ -368,6 +371,22 @@ def test_without_offers_no_price_response_is_learned(sheaf: Sheaf, bank: list[st
 def test_profiles_have_to_go_somewhere(sheaf: Sheaf, bank: list[str | Path]) -> None:
     ended = sheaf("profile", *bank)
     assert (ended.code, "say where the profiles shall go: --out" in ended.err) == (1, True)
+
+
+def test_the_decision_log_becomes_offers(sheaf: Sheaf, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHEAF_DECISIONS", str(workplace / "log.db"))
+    none = sheaf("outcomes", "--out", "offers.parquet")
+    assert (none.code, "SHEAF_DECISIONS" in none.err) == (1, True)
+    for _ in range(2):
+        made = sheaf("decisions", "upgrade")
+        assert (made.code, "log.db has schema 0001" in made.out) == (0, True)
+    assert "has no offer to a client of the bank yet" in sheaf("outcomes", "--out", "offers.parquet").err
+    log = Writer(parsed(str(workplace / "log.db")))
+    log.do(add_decision(decision()))
+    log.close()
+    written = sheaf("outcomes", "--out", "offers.parquet")
+    assert (written.code, "3 offers are in offers.parquet" in written.out) == (0, True)
+    assert pq.read_table("offers.parquet").num_rows == 3
 
 
 def test_a_service_without_anything_to_serve_does_not_start(sheaf: Sheaf) -> None:

@@ -13,6 +13,7 @@ from training import Parameters
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 VERBS = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+VERBS |= {str(group.name) for group in app.registered_groups}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

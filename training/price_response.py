@@ -22,6 +22,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -520,13 +521,21 @@ class Artifact:
             if mine is not None and theirs is not None and mine != theirs
         )
 
-    def save(self, folder: Path) -> str:
-        """Writes it and returns its fingerprint (SHA-256 of the file)."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _text(self) -> str:
         which = "trees" if isinstance(self.response, Trees) else "logit"
         content = {"format": FORMAT, "columns": COLUMNS, "told": self.response.told, "about": self.about,
                    which: self.response.to_json()}  # fmt: skip
-        text = json.dumps(content, indent=1)
+        return json.dumps(content, indent=1)
+
+    @cached_property
+    def version(self) -> str:
+        """12 hexadecimal digits of the content's SHA-256."""
+        return hashlib.sha256(self._text().encode()).hexdigest()[:12]
+
+    def save(self, folder: Path) -> str:
+        """Writes it and returns its fingerprint (SHA-256 of the file)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = self._text()
         (folder / FILE).write_text(text, encoding="utf-8")
         return hashlib.sha256(text.encode()).hexdigest()
 

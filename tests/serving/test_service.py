@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,22 @@ import pytest
 from jsonschema import validate
 
 from catalog import Line
-from serving import ANSWER
+from serving import ANSWER, Answer
 from serving.preparing import FOLDER
 from tests.conftest import ROOT, WholeLine
 
 
-def post(service: str, body: Any) -> httpx.Response:
+def post(service: str, body: Any, to: str = "recommend") -> httpx.Response:
     """The answer to a body of JSON, or of bytes as they are."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return httpx.post(f"{service}/recommend", content=content, headers={"content-type": "application/json"}, timeout=30)
+    return httpx.post(f"{service}/{to}", content=content, headers={"content-type": "application/json"}, timeout=30)
+
+
+def unlogged(reply: httpx.Response) -> Answer:
+    """The answer as a recommender gives it that logs nothing."""
+    answer = ANSWER.validate_python(reply.json())
+    assert answer.decision_id
+    return replace(answer, decision_id=None)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +47,10 @@ def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: Who
     reply = post(service, {"client_id": client_id, "k": 3})
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
-    answer = ANSWER.validate_python(reply.json())
+    answer = unlogged(reply)
     assert reply.json().keys() == {
-        "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version", "objective"
+        "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version", "objective",
+        "decision_id"
     }  # fmt: skip
     assert answer == line.recommender.recommend(client_id, k=3)
     assert len(answer.offers) == 3
@@ -106,6 +115,9 @@ BAD = [
     ({"client_id": "a", "lines": ["retail", "space"]}, "lines.1", "'corporate', 'retail', 'intermediary'"),
     ({"client_id": "a", "lines": "retail"}, "lines", "array"),
     ({"client_id": "a", "lines": [*Line, "retail"]}, "lines", "at most 4"),
+    ({"client_id": "a", "channel": ""}, "channel", "at least 1"),
+    ({"client_id": "a", "channel": "a\x00"}, "channel", "pattern"),
+    ({"client_id": "a", "channel": "x" * 101}, "channel", "at most 100"),
     ({"client_id": "a", "customer": "b"}, "customer", "not permitted"),
     ({"client_id": "a", "new_client": {"kind": "retail"}}, "body", "give either client_id or new_client"),
     ({"new_client": {}}, "body", "new_client needs its kind"),
@@ -182,7 +194,7 @@ def test_the_api_describes_itself(service: str) -> None:
     told = httpx.get(f"{service}/openapi.json").json()
     ask = told["paths"]["/recommend"]["post"]
     assert ask["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Ask"}
-    assert {"client_id", "new_client", "k", "lines", "objective"} == told["components"]["schemas"]["Ask"][
+    assert {"client_id", "new_client", "k", "lines", "objective", "channel"} == told["components"]["schemas"]["Ask"][
         "properties"
     ].keys()
     assert httpx.get(f"{service}/docs").status_code == 404  # its scripts would come from the internet
@@ -202,8 +214,13 @@ def test_the_api_describes_itself(service: str) -> None:
 def test_every_answer_is_as_the_description_says(service: str, status: int, body: Any, kind: str) -> None:
     reply = httpx.post(f"{service}/recommend", content=json.dumps(body), headers={"content-type": kind})
     assert reply.status_code == status
+    is_as_described(service, reply, "/recommend")
+
+
+def is_as_described(service: str, reply: httpx.Response, path: str) -> None:
     described = httpx.get(f"{service}/openapi.json").json()
-    schema = described["paths"]["/recommend"]["post"]["responses"][str(status)]["content"]["application/json"]["schema"]
+    of_method = described["paths"][path][reply.request.method.lower()]["responses"]
+    schema = of_method[str(reply.status_code)]["content"]["application/json"]["schema"]
     validate(reply.json(), {**schema, "components": closed(described["components"])})
 
 
@@ -218,9 +235,9 @@ def closed(components: Any) -> Any:
 def test_callers_at_the_same_time_get_their_own_answers(service: str, line: WholeLine) -> None:
     clients = [str(client) for client in line.recommender.snapshot.profiles.client_ids[:40]]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda client: post(service, {"client_id": client}).json(), clients))
+        answers = list(pool.map(lambda client: unlogged(post(service, {"client_id": client})), clients))
     for client, answer in zip(clients, answers, strict=True):
-        assert ANSWER.validate_python(answer) == line.recommender.recommend(client)
+        assert answer == line.recommender.recommend(client)
 
 
 def test_a_built_bento_serves_away_from_its_source(line: WholeLine, tmp_path: Path, client_id: str) -> None:
@@ -253,7 +270,8 @@ def test_a_built_bento_serves_away_from_its_source(line: WholeLine, tmp_path: Pa
             reply = _once_it_answers(f"http://127.0.0.1:{port}", {"client_id": client_id, "k": 3})
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-    assert ANSWER.validate_python(reply.json()) == line.recommender.recommend(client_id, k=3)
+    assert unlogged(reply) == line.recommender.recommend(client_id, k=3)
+    assert (elsewhere / "mlruns" / "decisions.db").exists()
 
 
 def _once_it_answers(service: str, body: Any, seconds: float = 60) -> httpx.Response:

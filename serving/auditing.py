@@ -1,0 +1,200 @@
+"""What of an answer goes into the decision log, and what an auditor is told of it later: inputs, outcomes, a replay."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from catalog import Line
+from serving.decisions import Outcome, new_id
+from serving.recommender import ANSWER, Answer, Decided, Recommender
+from training.by_value import Aim
+
+ALWAYS = 1.0  # the propensity of a list that is a function of profile and parameters: no other could have been shown
+TOLD = 20  # differences that a replay names
+_FLOAT = np.dtype("<f4")
+
+
+@dataclass(slots=True)
+class Considered:
+    """A candidate as the order had it: its score (money a year in an order by value) and adoption probability."""
+
+    bundle_id: str
+    score: float
+    probability: float
+
+
+@dataclass(slots=True)
+class Happened:
+    """What became of one bundle of a decision: when it happened, and when it was recorded."""
+
+    decision_id: str
+    bundle_id: str
+    outcome: Outcome
+    at: dt.datetime
+    recorded_at: dt.datetime
+    idempotency_key: str
+
+
+@dataclass(slots=True)
+class Difference:
+    """Where an answer that was worked out again is not what was logged."""
+
+    field: str
+    logged: str
+    replayed: str
+
+
+@dataclass(slots=True)
+class Replay:
+    """The answer worked out again from the logged inputs. `same` is None where that cannot be; `why` says so."""
+
+    same: bool | None
+    why: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(slots=True)
+class Audit:
+    """A decision with all that it rests on.
+
+    `candidates` are all, best first, whatever of them was shown; `propensity` is the probability with which just this
+    list was; `profile` is the client's, by column of the model, None where the service now has another model.
+    """
+
+    decision_id: str
+    request_id: str | None
+    caller: str | None
+    asked_at: dt.datetime
+    client_id: str | None
+    new_client: dict[str, float | str | None] | None
+    channel: str | None
+    objective: Aim
+    k: int
+    lines: tuple[Line, ...]
+    authority: str | None
+    propensity: float
+    profile_day: str
+    model_version: str
+    catalog_version: str
+    response_version: str | None
+    candidates: tuple[Considered, ...]
+    forbidden: tuple[str, ...]
+    answer: Answer
+    feedback: tuple[Happened, ...]
+    profile: dict[str, float | str | None] | None
+    replay: Replay
+
+
+AUDIT, HAPPENED = TypeAdapter(Audit), TypeAdapter(Happened)
+
+
+def entry(
+    recommender: Recommender,
+    decided: Decided,
+    k: int,
+    lines: Sequence[Line],
+    new_client: Mapping[str, Any] | None = None,
+    channel: str | None = None,
+    request_id: str | None = None,
+) -> tuple[dict[str, Any], bytes]:
+    """The row of a decision made now, and the answer as JSON, which has its id from here."""
+    answer = decided.answer
+    answer.decision_id = decision_id = new_id()
+    sent = ANSWER.dump_json(answer)
+    by_value = answer.objective is Aim.VALUE
+    row = {
+        "decision_id": decision_id,
+        "request_id": request_id,
+        "caller": None,
+        "asked_at": dt.datetime.now(dt.UTC),
+        "client_id": answer.client_id,
+        "new_client": None if new_client is None else json.dumps(new_client),
+        "channel": channel,
+        "objective": answer.objective.value,
+        "k": k,
+        "lines": json.dumps(lines),
+        "authority": recommender.valuer.authority if by_value else None,
+        "candidates": _candidates(decided),
+        "propensity": ALWAYS,
+        "answer": sent.decode(),
+        "profile": decided.profile.astype(_FLOAT, copy=False).tobytes(),
+        "profile_day": answer.profile_day,
+        "model_version": answer.model_version,
+        "catalog_version": answer.catalog_version,
+        "response_version": recommender.learned.version if by_value and recommender.learned else None,
+    }
+    return row, sent
+
+
+def audit(recommender: Recommender, row: Mapping[str, Any], feedback: Sequence[Mapping[str, Any]]) -> Audit:
+    """A logged decision as an auditor reads it, replayed by this recommender."""
+    of_model = row["model_version"] == recommender.model.version
+    considered = json.loads(row["candidates"])
+    told = zip(*(considered[name] for name in ("bundle_id", "score", "probability")), strict=True)
+    as_they_are = ("decision_id", "request_id", "caller", "asked_at", "client_id", "channel", "k", "authority",
+                   "propensity", "profile_day", "model_version", "catalog_version", "response_version")  # fmt: skip
+    return Audit(
+        **{name: row[name] for name in as_they_are},
+        new_client=row["new_client"] and json.loads(row["new_client"]),
+        objective=Aim(row["objective"]),
+        lines=tuple(map(Line, json.loads(row["lines"]))),
+        candidates=tuple(Considered(*one) for one in told),
+        forbidden=tuple(considered["forbidden"]),
+        answer=ANSWER.validate_json(row["answer"]),
+        feedback=tuple(happened(one) for one in feedback),
+        profile=recommender.in_words(np.frombuffer(row["profile"], _FLOAT)) if of_model else None,
+        replay=replay(recommender, row),
+    )
+
+
+def happened(row: Mapping[str, Any]) -> Happened:
+    """Feedback as a caller reads it."""
+    return HAPPENED.validate_python({name: row[name] for name in Happened.__dataclass_fields__})
+
+
+def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
+    """Works the answer out again from the logged profile and parameters, with the same model, catalog and prices."""
+    objective = Aim(row["objective"])
+    now: dict[str, str | None] = {
+        "model_version": recommender.model.version,
+        "catalog_version": recommender.candidates.catalog.version,
+    }
+    if objective is Aim.VALUE and row["catalog_version"] == now["catalog_version"]:  # else it may have no prices
+        now["response_version"] = recommender.learned.version if recommender.learned else None
+        now["authority"] = recommender.valuer.authority
+    others = [f"{name} was {row[name]} and is {has}" for name, has in now.items() if row[name] != has]
+    if others:
+        return Replay(None, f"{'; '.join(others)}: ask a service that has what the decision rests on", ())
+    values = np.frombuffer(row["profile"], _FLOAT).reshape(1, -1).astype(np.float32)
+    lines = tuple(map(Line, json.loads(row["lines"])))
+    decided = recommender.decide(values, row["client_id"], row["k"], lines, objective)
+    decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
+    logged = {"answer": row["answer"], "candidates": row["candidates"]}
+    again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}
+    if logged == again:
+        return Replay(True, "the logged inputs give the same answer, to the last digit", ())
+    found = tuple(_differences("", *({name: json.loads(text) for name, text in of.items()} for of in (logged, again))))
+    return Replay(False, f"{len(found)} fields differ, of which {min(len(found), TOLD)} are told", found[:TOLD])
+
+
+def _candidates(decided: Decided) -> str:
+    considered = {"bundle_id": decided.bundle_ids, "score": decided.scores, "probability": decided.probabilities}
+    return to_json({**considered, "forbidden": decided.forbidden}).decode()
+
+
+def _differences(field: str, logged: Any, replayed: Any) -> list[Difference]:
+    if isinstance(logged, dict) and isinstance(replayed, dict):
+        pairs = {name: (logged.get(name), replayed.get(name)) for name in {**logged, **replayed}}
+    elif isinstance(logged, list) and isinstance(replayed, list) and len(logged) == len(replayed):
+        pairs = {str(at): pair for at, pair in enumerate(zip(logged, replayed, strict=True))}
+    else:
+        return [] if logged == replayed else [Difference(field, json.dumps(logged), json.dumps(replayed))]
+    return [one for name, pair in pairs.items() for one in _differences(f"{field}.{name}".removeprefix("."), *pair)]

@@ -1,0 +1,164 @@
+"""What is written to the decision log and read from it: decisions, and feedback with the rules that it has to keep."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from serving.decisions.tables import Outcome, decisions, feedback
+from serving.decisions.writer import RefusedError, Work
+
+LEEWAY = dt.timedelta(seconds=5)  # by which callers' clocks may differ from ours
+# Nothing else is looked up: there are texts that PostgreSQL does not compare.
+_ID = re.compile("[0-9a-f-]{36}").fullmatch
+_ADD_DECISION, _ADD_FEEDBACK = sa.insert(decisions), sa.insert(feedback)
+_DECISION = sa.select(decisions).where(decisions.c.decision_id == sa.bindparam("decision_id"))
+_FOR_FEEDBACK = sa.select(decisions.c.asked_at, decisions.c.answer).where(
+    decisions.c.decision_id == sa.bindparam("decision_id")
+)
+_BY_KEY = sa.select(feedback).where(feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
+_OF_BUNDLE = sa.select(feedback).where(
+    feedback.c.decision_id == sa.bindparam("decision_id"), feedback.c.bundle_id == sa.bindparam("bundle_id")
+)
+_OF_DECISION = (
+    sa.select(feedback)
+    .where(feedback.c.decision_id == sa.bindparam("decision_id"))
+    .order_by(feedback.c.recorded_at, feedback.c.idempotency_key)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Feedback as a caller gives it; `at` is when it happened, with a time zone."""
+
+    idempotency_key: str
+    decision_id: str
+    bundle_id: str
+    outcome: Outcome
+    at: dt.datetime
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then chance, so that ids are in order of time."""
+    moment = time.time_ns() // 1_000_000
+    number = (moment << 80) | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | (7 << 76)
+    return str(uuid.UUID(int=number & ~(0x3 << 62) | (2 << 62)))
+
+
+def add_decision(row: Mapping[str, Any]) -> Work[None]:
+    """Writes a decision: `row` is by column of `tables.decisions`."""
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(_ADD_DECISION, row)
+
+    return work
+
+
+def add_feedback(told: Told, now: dt.datetime, caller: str | None = None) -> Work[dict[str, Any]]:
+    """Writes feedback and returns its row; where it was written before, that one.
+
+    Refuses another body under the same key, an unknown decision, a bundle that was not in it, a time before it or in
+    the future, and what contradicts earlier feedback.
+    """
+
+    def work(connection: sa.Connection) -> dict[str, Any]:
+        before = connection.execute(_BY_KEY, {"idempotency_key": told.idempotency_key}).mappings().first()
+        if before is not None:
+            _check_same(told, dict(before))
+            return dict(before)
+        which = {"decision_id": told.decision_id}
+        decision = connection.execute(_FOR_FEEDBACK, which).first() if _ID(told.decision_id) else None
+        if decision is None:
+            raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
+                               "of an answer")  # fmt: skip
+        _check_bundle(told, decision.answer)
+        _check_time(told, decision.asked_at, now)
+        which["bundle_id"] = told.bundle_id
+        _check_history(told, [dict(row) for row in connection.execute(_OF_BUNDLE, which).mappings()])
+        row = {
+            "idempotency_key": told.idempotency_key, **which, "outcome": told.outcome.value,
+            "at": told.at.astimezone(dt.UTC),
+            "recorded_at": now, "caller": caller,
+        }  # fmt: skip
+        connection.execute(_ADD_FEEDBACK, row)
+        return row
+
+    return work
+
+
+def read_decision(decision_id: str) -> Work[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The row of a decision and its feedback, oldest first. Refuses an unknown one."""
+
+    def work(connection: sa.Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        which = {"decision_id": decision_id}
+        row = connection.execute(_DECISION, which).mappings().first() if _ID(decision_id) else None
+        if row is None:
+            raise RefusedError(404, "decision_id", f"no decision {decision_id!r} is logged; give the decision_id of an "
+                               "answer")  # fmt: skip
+        of_it = connection.execute(_OF_DECISION, which).mappings()
+        return dict(row), [dict(told) for told in of_it]
+
+    return work
+
+
+def _check_same(told: Told, before: Mapping[str, Any]) -> None:
+    for field in ("decision_id", "bundle_id", "outcome", "at"):
+        if before[field] != getattr(told, field):
+            raise RefusedError(
+                422, "idempotency_key",
+                f"was used before, with another {field} ({before[field]}); a key is for one piece of feedback: repeat "
+                "it unchanged, or use a new key",
+            )  # fmt: skip
+
+
+def _check_bundle(told: Told, answer: str) -> None:
+    offered = [offer["bundle_id"] for offer in json.loads(answer)["offers"]]
+    if told.bundle_id not in offered:
+        which = f"it offered {', '.join(offered)}" if offered else "it offered none"
+        raise RefusedError(422, "bundle_id", f"{told.bundle_id!r} was not offered in this decision; {which}")
+
+
+def _check_time(told: Told, asked_at: dt.datetime, now: dt.datetime) -> None:
+    if told.at < asked_at - LEEWAY:
+        raise RefusedError(422, "at", f"is before the decision, which was made at {_written(asked_at)}; give the time "
+                           "at which it happened, with its time zone")  # fmt: skip
+    if told.at > now + LEEWAY:
+        raise RefusedError(422, "at", f"is in the future, it is {_written(now)} now; tell what happened once it has, "
+                           "and look at the caller's clock and time zone")  # fmt: skip
+
+
+def _check_history(told: Told, before: list[dict[str, Any]]) -> None:
+    answered = next((row for row in before if row["outcome"] != Outcome.SHOWN), None)
+    if told.outcome is Outcome.SHOWN:
+        if answered is not None and told.at > answered["at"]:
+            when = f"{answered['outcome']}, at {_written(answered['at'])}"
+            raise RefusedError(
+                409, "at", f"is after the bundle was {when}; ask for a new decision before it is shown again"
+            )
+        return
+    if answered is not None:
+        what = "again" if answered["outcome"] == told.outcome else "now"
+        raise RefusedError(
+            409, "outcome",
+            f"the bundle was {answered['outcome']} at {_written(answered['at'])} and cannot be {told.outcome} {what}; "
+            "a bundle of a decision is answered once: repeat feedback with its own idempotency_key, or ask for a new "
+            "decision",
+        )  # fmt: skip
+    last = max((row["at"] for row in before), default=None)
+    if last is not None and told.at < last - LEEWAY:
+        raise RefusedError(409, "at", f"is before the bundle was last shown, at {_written(last)}; give the time at "
+                           "which the client answered")  # fmt: skip
+
+
+def _written(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat(timespec="seconds")

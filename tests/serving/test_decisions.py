@@ -1,0 +1,334 @@
+"""The decision log's own rules, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from serving.decisions import (
+    LogSettingError,
+    LogUnavailableError,
+    RefusedError,
+    Writer,
+    add_decision,
+    add_feedback,
+    configured,
+    new_id,
+    read_decision,
+    upgrade,
+)
+from serving.decisions.database import connect, differences, parsed, shown
+from serving.decisions.tables import decisions, feedback
+from tests.serving.logged import ASKED, NOW, decision, told
+
+
+@pytest.fixture
+def log(place: str) -> Iterator[Writer]:
+    upgrade(parsed(place))
+    writer = Writer(parsed(place))
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def logged(log: Writer) -> str:
+    """The id of a decision in the log."""
+    row = decision()
+    log.do(add_decision(row))
+    return str(row["decision_id"])
+
+
+def test_a_decision_is_read_as_it_was_written(log: Writer) -> None:
+    row = decision(request_id="r-1", answer='{"offers":[],  "name": "Größe 漢字 🏦"}', profile=bytes(range(256)) * 4)
+    log.do(add_decision(row))
+    found, of_it = log.do(read_decision(row["decision_id"]))
+    assert found == row
+    assert of_it == []
+
+
+def test_feedback_is_read_with_its_decision_oldest_first(log: Writer, logged: str) -> None:
+    given = [told(logged, "shown", 5), told(logged, "shown", 9, bundle_id="home"), told(logged, "accepted", 60)]
+    for number, one in enumerate(given):
+        log.do(add_feedback(one, NOW + dt.timedelta(microseconds=number)))
+    _, of_it = log.do(read_decision(logged))
+    assert [(row["bundle_id"], row["outcome"], row["at"]) for row in of_it] == [
+        (one.bundle_id, one.outcome, one.at) for one in given
+    ]
+
+
+def test_times_of_any_zone_are_kept_as_moments(log: Writer, logged: str) -> None:
+    east = dt.timezone(dt.timedelta(hours=9))
+    row = log.do(add_feedback(told(logged, at=ASKED.astimezone(east)), NOW))
+    _, [found] = log.do(read_decision(logged))
+    assert row["at"] == found["at"] == ASKED
+    assert found["at"].utcoffset() == dt.timedelta(0)
+
+
+def test_the_same_key_with_the_same_body_is_written_once_and_answered_alike(log: Writer, logged: str) -> None:
+    given = told(logged)
+    first = log.do(add_feedback(given, NOW))
+    assert log.do(add_feedback(given, NOW + dt.timedelta(hours=1))) == first
+    assert len(log.do(read_decision(logged))[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"bundle_id": "home"}, "bundle_id"),
+        ({"outcome": "rejected"}, "outcome"),
+        ({"at": ASKED}, "at"),
+        ({"decision_id": "other"}, "decision_id"),
+    ],
+)
+def test_the_same_key_with_another_body_is_refused(
+    log: Writer, logged: str, changes: dict[str, Any], field: str
+) -> None:
+    key = "once"
+    log.do(add_feedback(told(logged, idempotency_key=key), NOW))
+    with pytest.raises(RefusedError, match=f"^idempotency_key: was used before, with another {field} .* a new key$"):
+        log.do(add_feedback(told(**{"decision_id": logged, "idempotency_key": key, **changes}), NOW))
+
+
+DAY = 86_400.0
+REFUSED: list[tuple[list[tuple[str, float]], tuple[str, float], dict[str, Any], int, str]] = [
+    ([], ("accepted", 60), {"decision_id": "0190"}, 404, "decision_id: no decision '0190' is logged"),
+    ([], ("shown", 1), {"bundle_id": "till"}, 422,
+     "bundle_id: 'till' was not offered in this decision; it offered home, card, insurance"),
+    ([], ("shown", -60), {}, 422, "at: is before the decision, which was made at 2025-06-02T09:30:00[+]00:00"),
+    ([], ("shown", 31 * DAY), {}, 422, "at: is in the future, it is 2025-07-02T09:30:00[+]00:00 now"),
+    ([("rejected", 60)], ("accepted", 90), {}, 409, "outcome: the bundle was rejected at .* cannot be accepted now"),
+    ([("accepted", 60)], ("rejected", 90), {}, 409, "outcome: the bundle was accepted at .* cannot be rejected now"),
+    ([("accepted", 60)], ("ignored", 90), {}, 409, "outcome: the bundle was accepted at .* cannot be ignored now"),
+    ([("ignored", 60)], ("accepted", 90), {}, 409, "outcome: the bundle was ignored at .* cannot be accepted now"),
+    ([("accepted", 60)], ("accepted", 90), {}, 409, "outcome: the bundle was accepted at .* cannot be accepted again"),
+    ([("shown", 30), ("rejected", 60)], ("shown", 90), {}, 409, "at: is after the bundle was rejected"),
+    ([("shown", 90)], ("accepted", 60), {}, 409, "at: is before the bundle was last shown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "given", "changes", "status", "message"), REFUSED)
+def test_what_cannot_be_is_refused_and_leaves_nothing_behind(
+    log: Writer,
+    logged: str,
+    before: list[tuple[str, float]],
+    given: tuple[str, float],
+    changes: dict[str, Any],
+    status: int,
+    message: str,
+) -> None:
+    for outcome, after in before:
+        log.do(add_feedback(told(logged, outcome, after), NOW))
+    feedback_given: dict[str, Any] = {"decision_id": logged, "outcome": given[0], "after": given[1]} | changes
+    with pytest.raises(RefusedError, match=f"^{message}") as refused:
+        log.do(add_feedback(told(**feedback_given), NOW))
+    assert refused.value.status == status
+    assert len(log.do(read_decision(logged))[1]) == len(before)
+
+
+def test_a_bundle_may_be_shown_often_and_answered_once_and_told_of_late(log: Writer, logged: str) -> None:
+    for outcome, after in (("shown", 1), ("shown", 30), ("accepted", 60), ("shown", 45)):
+        log.do(add_feedback(told(logged, outcome, after), NOW))
+    log.do(add_feedback(told(logged, "rejected", bundle_id="home"), NOW))
+    assert len(log.do(read_decision(logged))[1]) == 5
+
+
+def test_clocks_may_differ_by_seconds(log: Writer, logged: str) -> None:
+    log.do(add_feedback(told(logged, "shown", -3), NOW))
+    log.do(add_feedback(told(logged, "shown", bundle_id="home", at=NOW + dt.timedelta(seconds=3)), NOW))
+
+
+def test_of_two_who_contradict_each_other_at_once_one_is_written(place: str) -> None:
+    upgrade(parsed(place))
+    logs = [Writer(parsed(place)) for _ in range(4)]  # as if of four processes
+    try:
+        for _ in range(10):
+            row = decision()
+            logs[0].do(add_decision(row))
+            start = threading.Barrier(len(logs))
+
+            def tell(log: Writer, decision_id: str = row["decision_id"], start: threading.Barrier = start) -> str:
+                start.wait()
+                try:
+                    log.do(add_feedback(told(decision_id, "accepted"), NOW))
+                except RefusedError as refused:
+                    return refused.field
+                return "written"
+
+            with ThreadPoolExecutor(len(logs)) as pool:
+                ended = list(pool.map(tell, logs))
+            assert sorted(ended) == ["outcome"] * 3 + ["written"]
+            assert len(logs[0].do(read_decision(row["decision_id"]))[1]) == 1
+    finally:
+        for log in logs:
+            log.close()
+
+
+def test_callers_at_the_same_time_share_a_transaction_and_keep_their_own_results(log: Writer) -> None:
+    rows = [decision() for _ in range(200)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda row: log.do(add_decision(row)), rows))
+        asked = [row["decision_id"] if number % 3 else "unknown" for number, row in enumerate(rows)]
+
+        def tell(decision_id: str) -> str:
+            try:
+                return str(log.do(add_feedback(told(decision_id), NOW))["decision_id"])
+            except RefusedError as refused:
+                return refused.field
+
+        ended = list(pool.map(tell, asked))
+    assert ended == [decision_id if decision_id != "unknown" else "decision_id" for decision_id in asked]
+
+
+def test_one_entry_that_the_database_refuses_does_not_take_others_with_it(log: Writer) -> None:
+    hold, go_on = threading.Event(), threading.Event()
+
+    def wait(connection: sa.Connection) -> None:
+        hold.set()
+        go_on.wait(5)
+
+    first = log.submit(wait)
+    hold.wait(5)
+    twice = decision()
+    together = [log.submit(add_decision(row)) for row in (decision(), twice, twice, decision())]
+    go_on.set()
+    first.result(5)
+    assert [future.exception(5) is None for future in together] == [True, True, False, True]
+    assert isinstance(together[2].exception(), LogUnavailableError)
+
+
+def test_what_was_given_up_in_time_is_not_written(log: Writer) -> None:
+    hold, go_on = threading.Event(), threading.Event()
+
+    def wait(connection: sa.Connection) -> None:
+        hold.set()
+        go_on.wait(5)
+
+    first, row = log.submit(wait), decision()
+    hold.wait(5)
+    given_up = log.submit(add_decision(row))
+    assert given_up.cancel()
+    go_on.set()
+    first.result(5)
+    with pytest.raises(RefusedError, match="no decision"):
+        log.do(read_decision(row["decision_id"]))
+
+
+def test_ids_are_version_7_in_order_of_time() -> None:
+    ids = [new_id() for _ in range(2_000)]
+    assert len(set(ids)) == len(ids)
+    assert {(one[14], one[19] in "89ab") for one in ids} == {("7", True)}
+    moments = [uuid.UUID(one).int >> 80 for one in ids]
+    assert moments == sorted(moments)
+
+
+def test_the_migrations_make_the_tables_that_the_code_has(place: str) -> None:
+    newest = upgrade(parsed(place))
+    assert upgrade(parsed(place)) == newest  # a second time changes nothing
+    with connect(parsed(place), 2.0).begin() as connection:
+        assert differences(connection) == []
+        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version", "decisions", "feedback"}
+
+
+def test_many_may_start_at_once(place: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: upgrade(parsed(place), 9.0), range(4)))) == 1
+
+
+def test_a_newer_schema_is_refused_and_left_alone(place: str) -> None:
+    upgrade(parsed(place))
+    with connect(parsed(place), 2.0).begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0001\); run the Sheaf"):
+        upgrade(parsed(place))
+    with connect(parsed(place), 2.0).begin() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_a_migration_that_fails_leaves_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(op, "create_index", full)
+    with pytest.raises(LogSettingError, match="cannot be opened: no space left; see that"):
+        upgrade(parsed(place))
+    with connect(parsed(place), 2.0).begin() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+
+
+def test_sqlite_is_durable_as_configured(tmp_path: Path) -> None:
+    url = parsed(str(tmp_path / "a folder" / "log?#%41.db"))
+    upgrade(url)
+    with connect(url, 2.0).connect() as connection:
+        modes = [connection.exec_driver_sql(f"PRAGMA {of}").scalar() for of in ("journal_mode", "synchronous")]
+    assert modes == ["wal", 2]
+    assert [path.name for path in (tmp_path / "a folder").iterdir() if not path.name.endswith(("-wal", "-shm"))] == [
+        "log?#%41.db"
+    ]
+
+
+def test_the_environment_names_place_and_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SHEAF_DECISIONS", "SHEAF_DECISIONS_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+    url, seconds = configured()
+    assert (shown(url), seconds) == (str(tmp_path / "mlruns" / "decisions.db"), 2.0)
+    monkeypatch.setenv("SHEAF_DECISIONS", "postgresql://sheaf:geheim@db.bank/log")
+    monkeypatch.setenv("SHEAF_DECISIONS_SECONDS", "0.5")
+    url, seconds = configured()
+    assert (shown(url), seconds) == ("postgresql+psycopg://sheaf:***@db.bank/log", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SHEAF_DECISIONS", "mysql://host/log", "of the kind mysql; the decision log is kept in a file"),
+        ("SHEAF_DECISIONS", "://", "SHEAF_DECISIONS is no URL such as postgresql://"),
+        ("SHEAF_DECISIONS_SECONDS", "soon", "SHEAF_DECISIONS_SECONDS is 'soon'; give seconds between 0.1 and 9"),
+        ("SHEAF_DECISIONS_SECONDS", "60", "SHEAF_DECISIONS_SECONDS is '60'"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(LogSettingError, match=re.escape(message)):
+        configured()
+
+
+def test_a_log_that_cannot_be_opened_says_so_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no database, and too long to be an empty one" * 100)
+    with pytest.raises(LogSettingError, match=r"decision log .*file cannot be opened: .*SHEAF_DECISIONS"):
+        upgrade(parsed(str(tmp_path / "file")))
+    with pytest.raises(LogSettingError, match="cannot be opened") as told_so:
+        upgrade(parsed("postgresql://sheaf:geheim@127.0.0.1:1/log"))
+    assert "geheim" not in str(told_so.value)
+
+
+def test_rows_are_there_for_any_client_of_the_database(tmp_path: Path) -> None:
+    """An auditor's own tool, and a backup, see plain tables."""
+    url = parsed(str(tmp_path / "decisions.db"))
+    upgrade(url)
+    log = Writer(url)
+    row = decision()
+    log.do(add_decision(row))
+    log.do(add_feedback(told(row["decision_id"]), NOW))
+    with sqlite3.connect(tmp_path / "decisions.db") as other, sqlite3.connect(tmp_path / "backup.db") as backup:
+        other.backup(backup)
+        for connection in (other, backup):
+            assert connection.execute(f"SELECT asked_at FROM {decisions}").fetchall() == [
+                ("2025-06-02 09:30:00.000000",)
+            ]
+            assert connection.execute(f"SELECT outcome FROM {feedback}").fetchall() == [("accepted",)]
+    log.close()
