@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -135,6 +135,15 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, parent, args in rows if int(parent) == process.pid and "service" in args]
 
 
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """The service's workers are of sessions of their own, and would outlive it."""
+    left = workers(process)
+    end(process)
+    for worker in left:
+        with suppress(ProcessLookupError):
+            os.kill(worker, 9)
+
+
 def test_the_service_keeps_what_it_answered_when_it_is_killed_and_says_503_when_it_cannot(
     line: WholeLine, own: Path
 ) -> None:
@@ -151,9 +160,9 @@ def test_the_service_keeps_what_it_answered_when_it_is_killed_and_says_503_when_
         _locked_is_a_503(url, own, clients[0])
         with asking(url, clients) as (more, also):
             until(lambda: len(also) > 20)
-            end(process)
+            kill_all(process)
     finally:
-        end(process)
+        kill_all(process)
     with sqlite3.connect(own) as log:
         there = [row[0] for row in log.execute("SELECT decision_id FROM decisions")]
         keys = [row[0] for row in log.execute("SELECT idempotency_key FROM feedback")]
