@@ -83,6 +83,7 @@ class Journal:
 
 def main(
     rounds: Annotated[int, typer.Option(help="How many kills.", min=1)] = 1_000,
+    seconds: Annotated[float, typer.Option(help="No kill after so many, whatever the rounds.")] = float("inf"),
     place: Annotated[str | None, typer.Option(help="SHEAF_DECISIONS of a new log. Default: a SQLite file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the moments of the kills.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="For a program that reads it.")] = False,
@@ -94,13 +95,15 @@ def main(
         log = place or str(Path(folder) / "decisions.db")
         upgrade(parsed(log))
         journal, drawn = Journal(Path(folder) / "journal"), random.Random(seed)
-        for _ in range(rounds):
+        done, until = 0, time.monotonic() + seconds
+        while done < rounds and time.monotonic() < until:
+            done += 1
             _kill_one(log, journal, drawn.uniform(SHORTEST, LONGEST))
         writer = Writer(parsed(log), 9.0)
         for told in journal.open.values():
             writer.do(add_feedback(told, dt.datetime.now(dt.UTC)))
         writer.close()
-        counted = _count(log, journal, rounds)
+        counted = _count(log, journal, done)
     if as_json:
         hand_back(**asdict(counted))
         return
