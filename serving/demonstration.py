@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import time
@@ -12,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
+import psutil
 
 from serving.preparing import command, load
 from serving.recommender import Answer
@@ -38,10 +37,7 @@ def start(port: int | None = None) -> tuple[subprocess.Popen[str], str]:
     """The service, ready, and its address. Raises RuntimeError with its last words where it does not start."""
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
-    # Of a session of its own, so that its workers can be ended with it.
-    process = subprocess.Popen(
-        command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + START_SECONDS
     while not _ready(url):
         if process.poll() is not None or time.monotonic() > until:
@@ -84,10 +80,19 @@ def _ready(url: str) -> bool:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Kills it and its workers, wherever they are (SIGKILL)."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kills it and its workers (SIGKILL), which are of sessions of their own and would outlive it."""
+    for one in family(process):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
     process.wait()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The process and all that it started, as far as they run."""
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(process.pid)
+        return [first, *first.children(recursive=True)]
+    return []
 
 
 def _free_port() -> int:

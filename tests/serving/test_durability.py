@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import random
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,7 +19,7 @@ from benchmarks.measure import child
 from serving.decisions import LogUnavailableError, Writer, add_decision, new_id, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions
-from serving.demonstration import end, start
+from serving.demonstration import end, family, start
 from tests.conftest import ROOT, WholeLine
 from tests.serving.logged import decision
 from tests.serving.postgres import Postgres
@@ -128,22 +126,6 @@ def until(true: object, seconds: float = 40.0) -> None:
         time.sleep(0.05)
 
 
-def workers(process: subprocess.Popen[str]) -> list[int]:
-    """Whoever was started by the process and answers requests."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()]
-    return [int(pid) for pid, parent, args in rows if int(parent) == process.pid and "service" in args]
-
-
-def kill_all(process: subprocess.Popen[str]) -> None:
-    """The service's workers are of sessions of their own, and would outlive it."""
-    left = workers(process)
-    end(process)
-    for worker in left:
-        with suppress(ProcessLookupError):
-            os.kill(worker, 9)
-
-
 def test_the_service_keeps_what_it_answered_when_it_is_killed_and_says_503_when_it_cannot(
     line: WholeLine, own: Path
 ) -> None:
@@ -153,16 +135,16 @@ def test_the_service_keeps_what_it_answered_when_it_is_killed_and_says_503_when_
     try:
         with asking(url, clients) as (answered, recorded):
             until(lambda: len(recorded) > 20)
-            [worker] = workers(process)
-            os.kill(worker, 9)  # BentoML starts another
+            [worker] = [one for one in family(process) if "_bentoml_impl.worker.service" in one.cmdline()]
+            worker.kill()  # BentoML starts another
             before = len(recorded)
             until(lambda: len(recorded) > before + 20)
         _locked_is_a_503(url, own, clients[0])
         with asking(url, clients) as (more, also):
             until(lambda: len(also) > 20)
-            kill_all(process)
+            end(process)
     finally:
-        kill_all(process)
+        end(process)
     with sqlite3.connect(own) as log:
         there = [row[0] for row in log.execute("SELECT decision_id FROM decisions")]
         keys = [row[0] for row in log.execute("SELECT idempotency_key FROM feedback")]
