@@ -78,4 +78,5 @@ def spread(
     wide = {f"{column}__{text}": where(nw.col(over) == text, nw.col(column)) for text in texts for column in columns}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "DataFrame is highly fragmented")  # pandas, of what Narwhals does within
-        return frame.with_columns(**wide).group_by(C.CLIENT).agg(*(nw.col(name).max() for name in wide), *totals)
+        spread_out = frame.with_columns(**wide) if wide else frame
+        return spread_out.group_by(C.CLIENT).agg(*(nw.col(name).max() for name in wide), *totals)

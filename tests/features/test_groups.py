@@ -74,7 +74,8 @@ def priced(rows: Rows) -> Bank:
 def test_a_group_is_the_sum_over_its_distinct_members_and_nothing_later_moves_it(data: Any) -> None:
     names = data.draw(st.lists(st.none() | st.sampled_from(["g", "h"]), min_size=len(IDS), max_size=len(IDS)))
     past = data.draw(pasts())
-    past["links"] += [link(*data.draw(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS))))]
+    tied = link(*data.draw(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS))))
+    past["links"].append({**tied, "until": None})
     one, other = (priced(with_ids(data.draw(futures(past)), names)) for _ in range(2))
     found = profiles(one, CATALOG)
     pd.testing.assert_frame_equal(found, profiles(other, CATALOG), check_exact=True)
