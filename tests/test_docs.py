@@ -33,5 +33,5 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
 def test_every_training_parameter_is_explained_with_its_default() -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     for name, value in Parameters().model_dump().items():
-        told = "see" if isinstance(value, dict) else f"{value:g}"
+        told = "see" if isinstance(value, dict) else str(value).lower() if isinstance(value, bool) else f"{value:g}"
         assert re.search(rf"\| `{name}` \| {re.escape(told)}", text), name

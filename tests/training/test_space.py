@@ -8,7 +8,7 @@ from training import ParameterError, Parameters
 from training.parameters import LIGHTGBM, refused
 from training.space import Space, replaced
 
-NO_SUCH = "no such parameter; wanted is one of folds, negatives"
+NO_SUCH = "no such parameter; wanted is one of folds, averaged"
 
 
 def read(tmp_path: Path, content: str) -> Space:
