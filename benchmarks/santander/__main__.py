@@ -55,6 +55,7 @@ def main(
             precisions[name].append(average_precision(order, mine.opened))
         figures = [f"{of_fold[-1].mean():.4f}" for of_fold in precisions.values()]
         table.add_row(str(number + 1), f"{len(mine.held):,}", *figures, f"{seconds:.0f}")
+        console.print(f"fold {number + 1}: {', '.join(map(' '.join, zip(precisions, figures, strict=True)))}")
     total = {name: np.concatenate(of_folds) for name, of_folds in precisions.items()}
     table.add_section()
     table.add_row("all", f"{len(total['sheaf']):,}", *(f"{of_clients.mean():.4f}" for of_clients in total.values()), "")
