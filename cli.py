@@ -353,7 +353,8 @@ def price_response(
     """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.
 
     Table offers says at which concession each was made and what became of it. What is learned is registered in MLflow,
-    and is used from then on if it tells later offers better than the policy's assumption and one share for all do.
+    and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
+    response that is used now.
     """
     from features import Bank
     from training import registry

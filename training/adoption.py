@@ -136,10 +136,11 @@ class Adoption:
         self, candidates: Candidates, values: np.ndarray, slate: Slate, log_odds: np.ndarray, threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """`of_odds` of each of the slate's products, from the adoption model's log-odds of their rows."""
-        if self.choice is None:
-            return self.of_odds(log_odds, log_odds)
-        chosen = self.choice.log_odds(candidates, values, slate.reached, threads)
-        return self.of_odds(log_odds, chosen[slate.products.client, slate.products.item])
+        chosen = np.full(log_odds.shape, np.nan)
+        if self.choice is not None:
+            of_all = self.choice.log_odds(candidates, values, slate.reached, threads)
+            chosen = of_all[slate.products.client, slate.products.item]
+        return self.of_odds(log_odds, chosen)
 
     def estimates(
         self, candidates: Candidates, values: np.ndarray, slate: Slate, peers: np.ndarray, threads: int
