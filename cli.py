@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 decisions = typer.Typer(no_args_is_help=True, help="The log of what the service answered, and why.")
 app.add_typer(decisions, name="decisions")
+keys = typer.Typer(no_args_is_help=True, help="Keys of the channels that may ask the service.")
+app.add_typer(keys, name="keys")
 console = Console(width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True)
 
@@ -43,6 +45,7 @@ CatalogPath = Annotated[
     Path,
     typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
 ]
+AccessFile = Annotated[Path | None, typer.Option(help="Who may ask, as YAML. Default: the file SHEAF_ACCESS names.")]
 AuthorityOption = Annotated[
     str | None,
     typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
@@ -551,8 +554,8 @@ def quote(
     """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
     from dataclasses import replace
 
-    from features import Bank
-    from features.relationship import client_on, group_on
+    from features import Bank, ProfileMatrix, profile_matrices
+    from features.relationship import Relationships
     from pricing import quote as price
     from pricing import what_if as changed
     from pricing.showing import draw, shown
@@ -562,7 +565,8 @@ def quote(
 
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
-    whom = client_on(bank, sold, day, client)
+    relationships = Relationships.of(bank, sold, day, client)
+    whom = relationships.client(client, sold)
     whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until) or whom.suitable_until)
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
@@ -570,9 +574,10 @@ def quote(
     champion = registry.champion()
     learned = registry.price_response(day, champion.model if champion else None)
     if learned is not None and champion is not None:
-        inputs = inputs_of(champion.model, sold, bank, day, client, bundle)
+        profiles = champion.model.align(ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client]))))
+        inputs = inputs_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
         response = None if inputs is None else learned.model.response
-    group = group_on(bank, sold, day, client)
+    group = relationships.group(client, sold)
     quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, group=group)
     console.print(shown(quoted), highlight=False)
     if curve is not None:
@@ -596,15 +601,19 @@ def serve(
     as_of: Day = None,
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 3000,
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than this needs SHEAF_ACCESS.")
+    ] = "127.0.0.1",
     prepare_only: Annotated[
         bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")
     ] = False,
 ) -> None:
-    """Answer over HTTP on this machine: POST /recommend, POST /feedback, GET /decisions/ID."""
+    """Answer over HTTP: POST /v1/recommend, /v1/quote, /v1/feedback and more, as /openapi.json describes."""
+    from serving.access import Gatekeeper
     from serving.decisions import configured, upgrade
     from serving.preparing import command, load, prepare
 
-    starts = [] if prepare_only else command(port, workers)  # first: a port that is taken is soon told
+    starts = [] if prepare_only else command(port, workers, host)  # first: a port that is taken is soon told
     place = configured()
     if data is not None:
         with _steps("Preparing") as step:
@@ -614,7 +623,8 @@ def serve(
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return
     upgrade(*place)
-    console.print(f"Starting on http://127.0.0.1:{port} (this machine only). The API: /openapi.json")
+    who = "callers need a key or a token" if Gatekeeper.configured().guarded else "this machine only, nobody else"
+    console.print(f"Starting on http://{host}:{port} ({who}). The API: /openapi.json")
     sys.stdout.flush()
     os.execv(starts[0], starts)  # in this very process, so that who stops it stops the service
 
@@ -644,6 +654,51 @@ def upgrade() -> None:
 
     url, seconds = configured()
     console.print(f"The decision log {place(url)} has schema {bring(url, seconds)}.", highlight=False)
+
+
+def _access_file(path: Path | None) -> Path:
+    named = path or (Path(found) if (found := os.environ.get("SHEAF_ACCESS")) else None)
+    if named is None:
+        raise ValueError("there is no file of keys: name one with --file, or in SHEAF_ACCESS")
+    return named
+
+
+@keys.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is, such as mobile-app.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do: recommend, quote, feedback, audit. Repeatable.")],
+    rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 50/second;1000/minute.")] = None,
+    file: AccessFile = None,
+) -> None:
+    """Make a key for a channel and show it, once: the file keeps its hash only. A running service soon takes it."""
+    from serving.access import add_key as add
+
+    secret = add(_access_file(file), name, scope, rate)
+    console.print(f"The key of {name}, to be sent in the header X-Api-Key; it is not shown again:")
+    console.print(secret, highlight=False, soft_wrap=True)
+
+
+@keys.command("remove")
+def remove_key(
+    number: Annotated[str, typer.Argument(metavar="ID", help="The key's id, the second part of the key.")],
+    file: AccessFile = None,
+) -> None:
+    """Take a key back. A service that runs refuses it within two seconds."""
+    from serving.access import remove_key as remove
+
+    console.print(f"The key {number} of {remove(_access_file(file), number)} is taken back.", highlight=False)
+
+
+@keys.command("list")
+def list_keys(file: AccessFile = None) -> None:
+    """Show whose keys there are, and what they may do."""
+    from serving.access import RATE, Access
+
+    access = Access.read(_access_file(file))
+    table = Table("id", "name", "scopes", "rate")
+    for key in access.keys:
+        table.add_row(key.id, escape(key.name), ", ".join(key.scopes), key.rate or access.rate or RATE)
+    console.print(table)
 
 
 @app.command()

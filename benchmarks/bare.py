@@ -16,7 +16,7 @@ _rows = np.load(os.environ["BARE_ROWS"])
 app = FastAPI()
 
 
-@app.post("/recommend")
+@app.post("/v1/recommend")
 async def predict() -> JSONResponse:
     """The log-odds of the rows; the request's body is not even read."""
     return JSONResponse(np.asarray(_booster.predict(_rows, raw_score=True, num_threads=1)).tolist())

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 import typer
 
 from benchmarks.measure import console, hand_back
-from serving.decisions import Outcome, Told, Writer, add_decision, add_feedback, new_id, upgrade
+from serving.decisions import Outcome, Told, Writer, add_decisions, add_feedback, new_id, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions, feedback
 
@@ -151,7 +151,7 @@ def _hammer(log: str, journal: Path, again: list[Told]) -> None:
     def work() -> None:
         while True:
             row = _decision()
-            writer.do(add_decision(row))
+            writer.do(add_decisions([row]))
             note(decision=row["decision_id"])
             now = dt.datetime.now(dt.UTC)
             told = Told(new_id(), str(row["decision_id"]), "card", Outcome.ACCEPTED, now)

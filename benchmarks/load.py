@@ -33,7 +33,7 @@ def main(port: int, clients: Path, requests: int) -> None:
 
 def _request(client: str) -> bytes:
     body = json.dumps({"client_id": client, "k": 5}).encode()
-    head = "POST /recommend HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    head = "POST /v1/recommend HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
 
 

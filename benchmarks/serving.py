@@ -1,7 +1,7 @@
 """How long an answer of the service takes, against a bare FastAPI endpoint that only predicts 40 rows.
 
 The real service (`serving.demonstration.running`, one worker) over a simulated bank with a model trained on it answers
-`POST /recommend` for one client after another: profile, candidates, both models, order, reasons, and the decision on
+`POST /v1/recommend` for one client after another: profile, candidates, both models, order, reasons, and the decision on
 the disk. The peer, uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one
 thread. A process of its own asks each over one connection that stays open, in turns.
 """
@@ -45,7 +45,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Where the bank lies, or is made and kept.")] = None,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
 ) -> None:
-    """Median and tail of POST /recommend, as ratios to a bare endpoint and to its own median."""
+    """Median and tail of POST /v1/recommend, as ratios to a bare endpoint and to its own median."""
     folder, sold = simulated(clients, 24, folder=data).resolve(), read_catalog(DEFAULT)
     chosen = Parameters.read(parameters) if parameters else Parameters()
     os.environ["PYTHONPATH"] = str(ROOT)
@@ -74,7 +74,7 @@ def main(
         ),
         Figure("tail", tail, f"median {ours:.2f} ms", median_ratio(tails, medians["ours"]), TAIL),
     ]
-    show(f"POST /recommend, one connection, {rounds} rounds of {requests:,} requests", figures)
+    show(f"POST /v1/recommend, one connection, {rounds} rounds of {requests:,} requests", figures)
 
 
 def _some(snapshot: Snapshot, count: int) -> list[str]:

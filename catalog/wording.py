@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from catalog.checks import Where, did_you_mean
+from catalog.models import Range
 
 WANTED = {
     "string_type": "a text; if it is one, write it in quotes",
@@ -28,6 +29,14 @@ LIMITS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+
+
+def wanted(condition: Range | tuple[str, ...]) -> str:
+    """What an attribute has to be: `from 18 to 30`, `one of trade, crafts`."""
+    if not isinstance(condition, Range):
+        return f"one of {', '.join(condition)}"
+    low, high = ("any" if end is None else f"{end:g}" for end in (condition.min, condition.max))
+    return f"from {low} to {high}"
 
 
 def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from catalog import Catalog
 from features.contract import TABLES, C, Column, Table, Type
+from features.positions import rates_of
 from features.tables import AGAIN, TableError, connect, reason, relation
 
 SHOWN = 5  # keys and values that a finding names
@@ -139,7 +140,7 @@ def _missing(table: Table, columns: Sequence[str]) -> list[Finding]:
 
 def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value | None) -> list[Finding]:
     present = [column for column in table.columns if column.name in typed.columns]
-    rules = [rule for column in present for rule in _rules(column, typed, catalog, clients)]
+    rules = [rule for column in present for rule in _rules(table.name, column, typed, catalog, clients)]
     rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*typed.columns}]
     key = [column for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
     names = [column.name for column in key]
@@ -177,7 +178,7 @@ def _typed(frame: ir.Table, table: Table) -> ir.Table:
     return frame.select(**columns)
 
 
-def _rules(column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value | None) -> Iterable[Rule]:
+def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value | None) -> Iterable[Rule]:
     name, written = column.name, RAW + column.name
     if written in typed.columns:
         what, how = ("day", "2024-12-31") if column.type is Type.DAY else ("number", "1234.5")
@@ -212,6 +213,8 @@ def _rules(column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value 
     if name == C.PRODUCT:
         products = [product.product_id for product in catalog.products]
         yield _unknown(name, products, "add the product to the catalog, or leave its rows out")
+    if name == C.CURRENCY and table == "positions":
+        yield _unknown(name, list(rates_of(catalog)), "add its rate to pricing.rates, or correct the rows")
     if name == C.BUNDLE:
         bundles = [bundle.bundle_id for bundle in catalog.offers]
         yield _unknown(name, bundles, "add the bundle to the catalog, or leave its rows out")

@@ -162,6 +162,7 @@ TABLES: dict[str, Table] = {
                 Column(C.RATE, Type.NUMBER, between=(-0.5, BELOW_ONE)),
                 Column(C.FEES, Type.NUMBER),
                 Column(C.LIMIT, Type.NUMBER, between=(0, inf)),
+                Column(C.CURRENCY, Type.TEXT),
             ),
             key=(C.CLIENT, C.PRODUCT, C.MONTH),
             dated=C.MONTH,

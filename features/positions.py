@@ -7,6 +7,7 @@ import narwhals as nw
 from catalog import Catalog
 from features.contract import C
 from features.expressions import DAYS_A_MONTH, Frame, lookup, where
+from features.tables import Bank, TableError
 
 LAST_MONTH = "last_month"  # among the tables of some clients: `last_month` of the positions of all
 STALE_DAYS = 62  # positions older than two months say nothing about today
@@ -15,9 +16,15 @@ STALE_DAYS = 62  # positions older than two months say nothing about today
 def positions_back(positions: Frame, last: Frame, catalog: Catalog, day: int) -> Frame:
     """The catalog's positions of the last thirteen known month-ends, with `back`: 0 the last one, 1 the one before.
 
+    Money is in the reporting currency, by the catalog's rates in every month, so that what moves is no rate's doing.
     `last` is `last_month` of all the bank's positions. Empty where that lies more than `STALE_DAYS` before `day`.
     """
     positions = positions.filter(nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products]))
+    rates = rates_of(catalog)
+    if len(rates) > 1:
+        rate = lookup(C.CURRENCY, rates | {"": 1.0})
+        positions = positions.with_columns(nw.col(C.CURRENCY).fill_null(""))
+        positions = positions.with_columns(nw.col(name) * rate for name in (C.BALANCE, C.FEES, C.LIMIT))
     back = ((nw.col("_last") - nw.col(C.MONTH)) / DAYS_A_MONTH).round()
     return (
         positions.filter(nw.col(C.MONTH) > day - STALE_DAYS - 14 * DAYS_A_MONTH)
@@ -51,3 +58,22 @@ def year_margin(catalog: Catalog) -> nw.Expr:
 
 def balance_where(condition: nw.Expr) -> nw.Expr:
     return where(condition, nw.col(C.BALANCE)).fill_null(0.0)
+
+
+def rates_of(catalog: Catalog) -> dict[str, float]:
+    """What one unit of a currency is in the catalog's, which is among them."""
+    return {catalog.currency: 1.0, **(catalog.pricing.rates if catalog.pricing else {})}
+
+
+def need_rates(bank: Bank, catalog: Catalog) -> None:
+    """Raises TableError where positions are in a currency that the catalog has no rate for."""
+    if not bank.has("positions", C.CURRENCY):
+        return
+    rates = rates_of(catalog)
+    others = bank["positions"].filter(~nw.col(C.CURRENCY).fill_null("").is_in([*rates, ""]))
+    unknown = sorted(others.select(C.CURRENCY).unique().collect()[C.CURRENCY].to_list())
+    if unknown:
+        raise TableError(
+            f"table positions, column {C.CURRENCY}: the catalog has no rate for {', '.join(map(repr, unknown))}; it "
+            f"has {', '.join(rates)}: add the others to pricing.rates, or correct the rows"
+        )

@@ -21,7 +21,7 @@ from features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
 from features.expressions import Frame, Tables
 from features.feature import Feature
 from features.matrix import ProfileMatrix, assemble, tabulate
-from features.positions import LAST_MONTH, last_month
+from features.positions import LAST_MONTH, last_month, need_rates
 from features.tables import Bank, day_number
 
 PART = 100_000  # clients: about a gigabyte while they are computed
@@ -77,6 +77,7 @@ def _told(
 ) -> Iterator[_Told]:
     """What every group tells of the clients, in parts of so many, or of all at once."""
     stated, known, members = by_group(bank, catalog), bank.known_on(as_of), bank.cohort(as_of, cohort)
+    need_rates(known, catalog)
     ids = members.select(C.CLIENT).sort(C.CLIENT).collect("pyarrow")[C.CLIENT].to_arrow().cast(pa.string())
     features = [feature for of_group in stated.values() for feature in of_group]
     if not len(ids):

@@ -1,90 +1,216 @@
-"""A client as pricing takes one, from the bank's tables as known on a day: kind, grade, sales, and what is held."""
+"""Clients as pricing takes them, from the bank's tables as known on a day: kind, grade, sales, and what is held.
+
+`Relationships` are those of many clients as one table, which a service maps from a file; `client_on` and `group_on`
+read a bank for one.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalog import Catalog, Kind, Pricing
+from catalog import Catalog, Kind
 from features.contract import C
+from features.expressions import Frame
 from features.groups import GROUP, members, told
-from features.positions import STALE_DAYS, last_month, positions_back
+from features.positions import STALE_DAYS, last_month, need_rates, positions_back
+from features.snapshot import SnapshotError
 from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
 from pricing.book import need_pricing
 
+FORMAT = b"1"
+NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
+OWN = (C.CLIENT, C.KIND, C.RATING, C.MANAGER, C.BRANCH)
+_HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
+_FORMAT, _AS_OF, _STALE = b"format", b"as_of", b"stale"
+
+
+@dataclass(frozen=True)
+class Relationships:
+    """The clients active on a day, one row each in `rows`, ids ascending; those of a file stay on the disk until read.
+
+    What is held is what was open on the day, each as its position stood at the last month-end known, with a year's fees
+    at that month's pace. Attributes are those that are not protected.
+    """
+
+    rows: pa.Table
+
+    @classmethod
+    def of(cls, bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str | None = None) -> Relationships:
+        """All clients of the bank; or the one named, if active on the day, and those of its group.
+
+        Raises TableError for positions in a currency without a rate.
+        """
+        known = bank.known_on(as_of)
+        need_rates(known, catalog)
+        groups = _groups(known, as_of)
+        wanted = None
+        if client_id is not None:
+            mine = groups.filter(pc.equal(groups[C.CLIENT], client_id))[GROUP]
+            wanted = [client_id, *groups.filter(pc.is_in(groups[GROUP], mine))[C.CLIENT].to_pylist()]
+        joined = bank.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
+        attributes = [name for name in sorted(bank.attributes) if name not in catalog.policy.protected]
+        clients = _arrow(_those(joined, wanted).select(*OWN, *attributes)).sort_by(C.CLIENT)
+        stale, ids = _stale(known, as_of), _texts(clients, C.CLIENT)
+        clients = clients.append_column(_HELD, _held(known, catalog, as_of, wanted, ids, bool(stale)))
+        group = _texts(groups, GROUP).take(pc.index_in(ids, _texts(groups, C.CLIENT)))
+        about = {_FORMAT: FORMAT, _AS_OF: str(as_of).encode(), _STALE: stale.encode()}
+        return cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
+
+    def write(self, path: Path) -> None:
+        """As an Arrow file, uncompressed so that it can be mapped; replaces one that is there at once."""
+        made = path.with_name(f".{path.name}")
+        with pa.OSFile(str(made), "wb") as file, pa.ipc.new_file(file, self.rows.schema) as writer:
+            writer.write_table(self.rows.combine_chunks())
+        made.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Relationships:
+        """Raises SnapshotError for what is not there, or not whole."""
+        try:
+            rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise SnapshotError(f"{path} holds no relationships ({error}); lay them out anew: sheaf serve") from error
+        if (rows.schema.metadata or {}).get(_FORMAT) != FORMAT:
+            raise SnapshotError(f"{path} was laid out by another version; lay it out anew: sheaf serve")
+        return cls(rows)
+
+    @cached_property
+    def as_of(self) -> dt.date:
+        return dt.date.fromisoformat(self.rows.schema.metadata[_AS_OF].decode())
+
+    def client(self, client_id: str, catalog: Catalog) -> Client:
+        """The client to be priced. Raises ValueError for who is not active on the day, for attributes that are not what
+        the price sheet takes them for, and where the last positions known are older than `STALE_DAYS`."""
+        row = self._row(client_id)
+        if row is None:
+            raise ValueError(
+                f"there is no client {client_id!r} on {self.as_of}; give the id of one who is active on that day"
+            )
+        return self._client(row, catalog)
+
+    def group(self, client_id: str, catalog: Catalog) -> list[Client]:
+        """The active clients of the client's group (`features.groups`), itself too; empty where it is of none. A rating
+        that the catalog's grades lack counts as unrated, as in profiles: it is not theirs that is quoted."""
+        row = self._row(client_id)
+        if row is None or row[_GROUP] is None:
+            return []
+        grades = need_pricing(catalog).grades
+        theirs = self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP])).to_pylist()
+        found = [self._client(one, catalog) for one in theirs]
+        return [one if one.rating in grades else replace(one, rating=None) for one in found]
+
+    def book(self, client_id: str) -> tuple[str | None, str | None] | None:
+        """The client's manager and branch, each None where not known; None for who is not active on the day."""
+        at = self._place(client_id)
+        return None if at is None else (self.rows[C.MANAGER][at].as_py(), self.rows[C.BRANCH][at].as_py())
+
+    def _place(self, client_id: str) -> int | None:
+        ids = self.rows[C.CLIENT]
+        at = bisect_left(range(len(ids)), client_id, key=lambda place: str(ids[place]))
+        return at if at < len(ids) and str(ids[at]) == client_id else None
+
+    def _row(self, client_id: str) -> dict[str, Any] | None:
+        at = self._place(client_id)
+        return None if at is None else dict(self.rows.slice(at, 1).to_pylist()[0])
+
+    def _client(self, row: Mapping[str, Any], catalog: Catalog) -> Client:
+        pricing = need_pricing(catalog)
+        if stale := self.rows.schema.metadata[_STALE].decode():
+            raise ValueError(stale)
+        sales = _number(row.get(pricing.turnover)) if pricing.turnover else math.nan
+        held = {}
+        for one in row[_HELD]:
+            numbers = {name: _number(one[name]) for name in NUMBERS}
+            held[one[C.PRODUCT]] = Position(numbers[C.BALANCE], numbers[C.RATE], 12 * numbers[C.FEES], numbers[C.LIMIT])
+        return Client(
+            row[C.CLIENT],
+            Kind(row[C.KIND]),
+            None if _missing(row[C.RATING]) else str(row[C.RATING]),
+            None if math.isnan(sales) else sales,
+            held,
+            {name: _value(value) for name, value in row.items() if name not in {*OWN, _HELD, _GROUP}},
+            suitable_until=_day(row, pricing.suitable_until),
+            abroad=_flag(row, pricing.abroad),
+        )
+
 
 def client_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> Client:
-    """The client with the products open on the day, each as its position stood at the last month-end known.
-
-    Fees are a year's at that month's pace. Attributes are those that are not protected. Raises ValueError where the
-    client is not known on the day, or has left, and where the last positions known are older than `STALE_DAYS`.
-    """
-    found = _clients(bank, catalog, as_of, [client_id])
-    if not found:
-        raise ValueError(f"there is no client {client_id!r} on {as_of}; give the id of one who is active on that day")
-    return found[0]
+    """The client as `Relationships.client` gives it. Raises as that does."""
+    return Relationships.of(bank, catalog, as_of, client_id).client(client_id, catalog)
 
 
-def group_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> list[Client]:
-    """The active clients of the client's group (`features.groups`), itself too, each as `client_on` gives it; empty
-    where it is of none. A rating that the catalog's grades lack counts as unrated, as in profiles: it is not theirs
-    that is quoted."""
-    if not told(bank):
-        return []
-    of = members(bank.known_on(as_of), as_of)
-    mine = of.filter(nw.col(C.CLIENT) == client_id).select(GROUP)
-    ids = of.join(mine, on=GROUP, how="semi").select(C.CLIENT).collect()[C.CLIENT].to_list()
-    grades = need_pricing(catalog).grades
-    found = _clients(bank, catalog, as_of, ids)
-    return [one if one.rating in grades else replace(one, rating=None) for one in found]
+def _those(frame: Frame, client_ids: Sequence[str] | None) -> Frame:
+    return frame if client_ids is None else frame.filter(nw.col(C.CLIENT).is_in(list(client_ids)))
 
 
-def _clients(bank: Bank, catalog: Catalog, as_of: dt.date, client_ids: Sequence[str]) -> list[Client]:
-    """Those of the clients who are active on the day, by their ids."""
-    pricing = need_pricing(catalog)
-    known = bank.known_on(as_of)
-    mine = nw.col(C.CLIENT).is_in(client_ids)
-    rows = bank.clients_on(as_of).filter(mine, nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
-    clients = rows.sort(C.CLIENT).collect().rows(named=True)
-    if not clients:
-        return []
-    sold = {product.product_id for product in catalog.products}
-    held: dict[str, dict[str, Position]] = {row[C.CLIENT]: {} for row in clients}
-    open_now = known["holdings"].filter(mine, nw.col(C.CLOSED_ON).is_null()).select(C.CLIENT, C.PRODUCT).unique()
-    for client_id, product in open_now.sort(C.CLIENT, C.PRODUCT).collect().rows():
-        if client_id in held and product in sold:
-            held[client_id][product] = Position()
-    if "positions" in known:
-        for position in _last(known, catalog, as_of, mine):
-            theirs = held.get(position[C.CLIENT], {})
-            if position[C.PRODUCT] in theirs:
-                numbers = {name: _number(position[name]) for name in (C.BALANCE, C.RATE, C.FEES, C.LIMIT)}
-                theirs[position[C.PRODUCT]] = Position(
-                    numbers[C.BALANCE], numbers[C.RATE], 12 * numbers[C.FEES], numbers[C.LIMIT]
-                )
-    return [_client(row, bank, catalog, pricing, held[row[C.CLIENT]]) for row in clients]
+def _arrow(frame: Frame) -> pa.Table:
+    table: pa.Table = frame.collect("pyarrow").to_native()
+    return table
 
 
-def _client(
-    row: Mapping[str, Any], bank: Bank, catalog: Catalog, pricing: Pricing, held: Mapping[str, Position]
-) -> Client:
-    sales = _number(row.get(pricing.turnover)) if pricing.turnover else math.nan
-    return Client(
-        row[C.CLIENT],
-        Kind(row[C.KIND]),
-        None if _missing(row[C.RATING]) else str(row[C.RATING]),
-        None if math.isnan(sales) else sales,
-        held,
-        {name: _value(row[name]) for name in sorted(bank.attributes) if name not in catalog.policy.protected},
-        suitable_until=_day(row, pricing.suitable_until),
-        abroad=_flag(row, pricing.abroad),
+def _stale(known: Bank, as_of: dt.date) -> str:
+    """Why positions are too old to price by; empty where they are not, or where there are none."""
+    if "positions" not in known:
+        return ""
+    newest = known["positions"].select(nw.col(C.MONTH).max()).collect().item()
+    if newest is None or day_number(as_of) - newest <= STALE_DAYS:
+        return ""
+    return (
+        f"the last month-end of table positions by {as_of} is {from_day_number(int(newest))}, more than {STALE_DAYS} "
+        "days before: give a day within that time, or newer positions"
     )
+
+
+def _held(
+    known: Bank, catalog: Catalog, as_of: dt.date, wanted: Sequence[str] | None, ids: pa.Array, stale: bool
+) -> pa.ListArray:
+    """Of each of `ids` its products, and their numbers where positions tell them."""
+    sold = nw.col(C.PRODUCT).is_in([product.product_id for product in catalog.products])
+    held = _those(known["holdings"], wanted).filter(nw.col(C.CLOSED_ON).is_null(), sold)
+    held = held.select(C.CLIENT, C.PRODUCT).unique()
+    if "positions" in known and not stale:
+        positions, day = known["positions"], day_number(as_of)
+        back = positions_back(_those(positions, wanted), last_month(positions, day), catalog, day)
+        last = back.filter(nw.col("back") == 0).group_by(C.CLIENT, C.PRODUCT)
+        held = held.join(last.agg(nw.col(name).max() for name in NUMBERS), on=[C.CLIENT, C.PRODUCT], how="left")
+    else:
+        held = held.with_columns(nw.lit(None).cast(nw.Float64).alias(name) for name in NUMBERS)
+    table = _arrow(held.select(C.CLIENT, C.PRODUCT, *NUMBERS))
+    place = pc.index_in(_texts(table, C.CLIENT), ids)
+    table = table.append_column("place", place).filter(place.is_valid())
+    table = table.sort_by([("place", "ascending"), (C.PRODUCT, "ascending")])
+    each = np.bincount(table["place"].to_numpy(), minlength=len(ids))
+    ends = pa.array(np.concatenate([[0], np.cumsum(each)]), pa.int32())
+    columns = [_texts(table, C.PRODUCT), *(_whole(table[name]) for name in NUMBERS)]
+    return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(columns, names=[C.PRODUCT, *NUMBERS]))
+
+
+def _groups(known: Bank, as_of: dt.date) -> pa.Table:
+    """Whose group is which, of the clients who are of one."""
+    if not told(known):
+        return pa.table({name: pa.array([], pa.string()) for name in (C.CLIENT, GROUP)})
+    return _arrow(members(known, as_of).select(C.CLIENT, GROUP))
+
+
+def _texts(table: pa.Table, name: str) -> pa.Array:
+    return _whole(table[name].cast(pa.string()))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _day(row: Mapping[str, Any], name: str | None) -> dt.date | None:
@@ -108,19 +234,6 @@ def _flag(row: Mapping[str, Any], name: str | None) -> bool:
             f"table clients: {name} {value!r} of client {row[C.CLIENT]} is neither true nor false; write 1 or 0"
         )
     return bool(value)
-
-
-def _last(known: Bank, catalog: Catalog, as_of: dt.date, mine: nw.Expr) -> list[dict[str, Any]]:
-    positions, day = known["positions"], day_number(as_of)
-    newest = positions.select(nw.col(C.MONTH).max()).collect().item()
-    if newest is not None and day - newest > STALE_DAYS:
-        raise ValueError(
-            f"the last month-end of table positions by {as_of} is {from_day_number(int(newest))}, more than "
-            f"{STALE_DAYS} days before: give a day within that time, or newer positions"
-        )
-    rows = positions_back(positions, last_month(positions, day), catalog, day)
-    last = rows.filter(mine, nw.col("back") == 0)
-    return last.select(C.CLIENT, C.PRODUCT, C.BALANCE, C.RATE, C.FEES, C.LIMIT).collect().rows(named=True)
 
 
 def _missing(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from catalog import Bundle, Pricing, Product, Range
 from catalog.prices import Sheet
+from catalog.wording import wanted
 from pricing.clients import Client
 
 Status = Literal["kept", "broken", "open"]
@@ -56,11 +57,10 @@ def _eligible(bundle: Bundle, client: Client) -> Iterable[Check]:
         if isinstance(condition, Range):
             low, high = condition.min, condition.max
             fits = isinstance(value, int | float) and (low is None or value >= low) and (high is None or value <= high)
-            wanted = f"from {'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}"
         else:
-            fits, wanted = str(value) in condition, f"one of {', '.join(condition)}"
+            fits = str(value) in condition
         if not fits:
-            yield Check(ELIGIBLE, "broken", f"{name} is {value}, and has to be {wanted}")
+            yield Check(ELIGIBLE, "broken", f"{name} is {value}, and has to be {wanted(condition)}")
 
 
 def _europe(products: Sequence[Product], sheets: dict[str, Sheet], client: Client, as_of: dt.date) -> Iterable[Check]:

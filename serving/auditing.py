@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from catalog import Line
+from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
+from serving.quoting import QUOTED, Quoted
 from serving.recommender import ANSWER, Answer, Decided, Recommender
 from training.by_value import Aim
 
@@ -93,7 +95,25 @@ class Audit:
     replay: Replay
 
 
-AUDIT, HAPPENED = TypeAdapter(Audit), TypeAdapter(Happened)
+@dataclass(slots=True)
+class QuoteAudit:
+    """A quote with all that it rests on: what was asked and supposed, and what of the client it was priced by."""
+
+    quote_id: str
+    request_id: str | None
+    caller: str | None
+    asked_at: dt.datetime
+    client_id: str
+    channel: str | None
+    asked: AskQuote
+    held: dict[str, Any]
+    answer: Quoted
+    model_version: str
+    catalog_version: str
+    response_version: str | None
+
+
+AUDIT, QUOTE_AUDIT, HAPPENED = TypeAdapter(Audit), TypeAdapter(QuoteAudit), TypeAdapter(Happened)
 
 
 def entry(
@@ -104,16 +124,17 @@ def entry(
     new_client: Mapping[str, Any] | None = None,
     channel: str | None = None,
     request_id: str | None = None,
+    caller: str | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a decision made now, and the answer as JSON, which has its id from here."""
     answer = decided.answer
     answer.decision_id = decision_id = new_id()
     sent = ANSWER.dump_json(answer)
-    by_value = answer.objective is Aim.VALUE
+    learned = recommender.learned if recommender.prices else None
     row = {
         "decision_id": decision_id,
         "request_id": request_id,
-        "caller": None,
+        "caller": caller,
         "asked_at": dt.datetime.now(dt.UTC),
         "client_id": answer.client_id,
         "new_client": None if new_client is None else json.dumps(new_client),
@@ -121,7 +142,7 @@ def entry(
         "objective": answer.objective.value,
         "k": k,
         "lines": json.dumps(lines),
-        "authority": recommender.valuer.authority if by_value else None,
+        "authority": recommender.valuer.authority if recommender.prices else None,
         "candidates": _candidates(decided),
         "propensity": ALWAYS,
         "answer": sent.decode(),
@@ -129,9 +150,43 @@ def entry(
         "profile_day": answer.profile_day,
         "model_version": answer.model_version,
         "catalog_version": answer.catalog_version,
-        "response_version": recommender.learned.version if by_value and recommender.learned else None,
+        "response_version": learned.version if learned else None,
     }
     return row, sent
+
+
+def quote_entry(
+    recommender: Recommender, asked: AskQuote, request_id: str | None = None, caller: str | None = None
+) -> tuple[dict[str, Any], bytes]:
+    """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
+    quoted, client = recommender.quote(asked)
+    quoted.quote_id = quote_id = new_id()
+    sent = QUOTED.dump_json(quoted)
+    row = {
+        "quote_id": quote_id,
+        "request_id": request_id,
+        "caller": caller,
+        "asked_at": dt.datetime.now(dt.UTC),
+        "client_id": asked.client_id,
+        "channel": asked.channel,
+        "asked": asked.model_dump_json(),
+        "held": to_json(client, inf_nan_mode="null").decode(),
+        "answer": sent.decode(),
+        "model_version": recommender.model.version,
+        "catalog_version": quoted.catalog_version,
+        "response_version": quoted.response_version,
+    }
+    return row, sent
+
+
+def quote_audit(row: Mapping[str, Any]) -> QuoteAudit:
+    """A logged quote as an auditor reads it."""
+    read = {
+        "asked": AskQuote.model_validate_json(row["asked"]),
+        "held": json.loads(row["held"]),
+        "answer": QUOTED.validate_json(row["answer"]),
+    }
+    return QuoteAudit(**{name: row[name] for name in QuoteAudit.__dataclass_fields__ if name not in read}, **read)
 
 
 def audit(recommender: Recommender, row: Mapping[str, Any], feedback: Sequence[Mapping[str, Any]]) -> Audit:
@@ -167,7 +222,7 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
         "model_version": recommender.model.version,
         "catalog_version": recommender.candidates.catalog.version,
     }
-    if objective is Aim.VALUE and row["catalog_version"] == now["catalog_version"]:  # else it may have no prices
+    if recommender.prices and row["catalog_version"] == now["catalog_version"]:  # else it may have had none
         now["response_version"] = recommender.learned.version if recommender.learned else None
         now["authority"] = recommender.valuer.authority
     others = [f"{name} was {row[name]} and is {has}" for name, has in now.items() if row[name] != has]
@@ -175,7 +230,7 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
         return Replay(None, f"{'; '.join(others)}: ask a service that has what the decision rests on", ())
     values = np.frombuffer(row["profile"], _FLOAT).reshape(1, -1).astype(np.float32)
     lines = tuple(map(Line, json.loads(row["lines"])))
-    decided = recommender.decide(values, row["client_id"], row["k"], lines, objective)
+    [decided] = recommender.decide(values, [row["client_id"]], row["k"], lines, objective)
     decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
     logged = {"answer": row["answer"], "candidates": row["candidates"]}
     again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}

@@ -62,7 +62,7 @@ def ask_each_kind(progress: Callable[[str], None] = lambda step: None) -> list[t
     with running() as url:
         for kind, client in chosen:
             progress(f"asking for {kind} client {client}")
-            reply = httpx.post(f"{url}/recommend", json={"client_id": client, "k": 5}, timeout=30)
+            reply = httpx.post(f"{url}/v1/recommend", json={"client_id": client, "k": 5}, timeout=30)
             reply.raise_for_status()
             answers.append((kind, reply.json()))
     return answers

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from catalog import Catalog
 from features import Bank, profile_matrices
+from features.relationship import Relationships
 from features.snapshot import Snapshot
 from serving.recommender import Recommender
 from training.model import Model
@@ -24,6 +25,7 @@ from training.sample import last_day
 _CODE = Path(__file__).resolve().parents[1]
 # A built bento holds what it serves beside its code; else it is the current folder that has it.
 FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
+_NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow"}
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 
 
@@ -31,27 +33,34 @@ def prepare(
     data: Path, catalog: Catalog, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None
 ) -> None:
     """Lays out, for the service, the champion, the price response if one was learned, the catalog, and the bank's
-    profiles as of a day (default: its last)."""
+    profiles and relationships as of a day (default: its last).
+
+    All is made beside what is there and then put in its place at once; a service that runs takes it up by itself.
+    """
     progress("champion")
     champion, bank = need_champion(), Bank.open(data)
     day = as_of or last_day(bank)
-    made = FOLDER / ".model"
-    shutil.rmtree(made, ignore_errors=True)
-    champion.model.save(made)
-    shutil.rmtree(FOLDER / "model", ignore_errors=True)
-    made.rename(FOLDER / "model")
-    shutil.rmtree(FOLDER / "price_response", ignore_errors=True)
-    if (learned := price_response(day, champion.model)) is not None:
-        learned.model.save(FOLDER / "price_response")
-    sold = FOLDER / ".catalog.json"
-    sold.write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
-    sold.replace(FOLDER / "catalog.json")
-    # In the model's own columns and categories, so that no request has to bring its client's into them.
-    parts = map(champion.model.align, profile_matrices(bank, catalog, day))
-    Snapshot.write(
-        FOLDER / "profiles", parts, day,
-        lambda clients: progress(f"profiles as of {day}, {clients:,} clients"),
-    )  # fmt: skip
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER) as made:
+        new = Path(made)
+        champion.model.save(new / "model")
+        if (learned := price_response(day, champion.model)) is not None:
+            learned.model.save(new / "price_response")
+        (new / "catalog.json").write_text(catalog.model_dump_json(indent=1), encoding="utf-8")
+        progress("what clients hold")
+        Relationships.of(bank, catalog, day).write(new / "relationships.arrow")
+        # In the model's own columns and categories, so that no request has to bring its client's into them.
+        parts = map(champion.model.align, profile_matrices(bank, catalog, day))
+        Snapshot.write(
+            new / "profiles", parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients")
+        )
+        old = new / "old"
+        old.mkdir()
+        for name in ("model", "profiles", "price_response", "catalog.json", "relationships.arrow"):
+            if (FOLDER / name).exists():
+                (FOLDER / name).rename(old / name)
+            if (new / name).exists():
+                (new / name).rename(FOLDER / name)
 
 
 def profile_one(
@@ -75,7 +84,8 @@ def profile_one(
 
 def load(authority: str | None = None) -> Recommender:
     """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name, and
-    the learned price response in the folder that SHEAF_PRICE_RESPONSE names, if there is one.
+    what clients hold, in the file that SHEAF_RELATIONSHIPS names, and the learned price response in the folder that
+    SHEAF_PRICE_RESPONSE names, if there is one.
 
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them.
@@ -86,32 +96,51 @@ def load(authority: str | None = None) -> Recommender:
             "of a model: SHEAF_MODEL"
         )
     model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
+    relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
-        return Recommender(model, snapshot, learned=learned, authority=authority)
+        return Recommender(model, snapshot, None, learned, authority, relationships)
     try:
         catalog = Catalog.model_validate_json(sold.read_bytes())
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
-    return Recommender(model, snapshot, catalog, learned, authority)
+    return Recommender(model, snapshot, catalog, learned, authority, relationships)
+
+
+def stamp() -> tuple[tuple[int, int] | None, ...]:
+    """Changes when anything that `load` reads is laid out anew."""
+    found: list[tuple[int, int] | None] = []
+    for what in ("model", "profiles", "relationships", "catalog", "price_response"):
+        try:
+            told = place(what).stat()
+            found.append((told.st_ino, told.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)
 
 
 def place(what: str) -> Path:
-    """Where the service's `model`, `profiles`, `price_response` or `catalog` lies."""
+    """Where the service's `model`, `profiles`, `relationships`, `price_response` or `catalog` lies."""
     named = os.environ.get(f"SHEAF_{what.upper()}")
-    return Path(named) if named else FOLDER / (f"{what}.json" if what == "catalog" else what)
+    return Path(named) if named else FOLDER / _NAMES.get(what, what)
 
 
-def command(port: int, workers: int = 1) -> list[str]:
-    """The command that serves on this machine's loopback address, with the environment that it needs set in this one.
+def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
+    """The command that serves, with the environment that it needs set in this one.
 
-    Raises ValueError for a port that cannot be listened on.
+    Raises ValueError for a port that cannot be listened on, and for another host than this machine's loopback address
+    where no access is configured.
     """
+    if host != HOST and not os.environ.get("SHEAF_ACCESS"):
+        raise ValueError(
+            f"nobody has to say who asks, so only {HOST} can be listened on; configure who may: SHEAF_ACCESS, "
+            "docs/access.md"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago is free
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise ValueError(
                 f"port {port} cannot be listened on ({error.strerror}); stop what has it, or name another: --port N"
@@ -119,4 +148,4 @@ def command(port: int, workers: int = 1) -> list[str]:
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"
     os.environ["SHEAF_WORKERS"] = str(workers)  # BentoML's own --api-workers does nothing for services of this kind
     serve = [sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService"]
-    return [*serve, "--host", HOST, "--port", str(port)]
+    return [*serve, "--host", host, "--port", str(port)]

@@ -51,9 +51,10 @@ class Reasons:
             return ""
         name = self.columns[column]
         if column < self.clients:
-            return self._in_words(self._features.get(name), value)
+            return self.of_feature(self._features.get(name), value)
         if name in self._own:
-            return self._in_words(self._features.get(f"{self._own[name]}__{self._products[product].product_id}"), value)
+            feature = self._features.get(f"{self._own[name]}__{self._products[product].product_id}")
+            return self.of_feature(feature, value)
         title = self._products[product].name
         if name in COMPARED[:2] and value > 0:
             ties = np.where(held, self._affinity[:, product], -np.inf)
@@ -64,8 +65,9 @@ class Reasons:
             return f"{value:.1%} of similar clients opened {title} in the last three months"
         return ""
 
-    def _in_words(self, feature: Feature | None, value: float) -> str:
-        if feature is None or not feature.reason:
+    def of_feature(self, feature: Feature | None, value: float) -> str:
+        """The feature's sentence of a value; empty where it has none, or says nothing."""
+        if feature is None or not feature.reason or math.isnan(value):
             return ""
         if feature.type is FeatureType.CATEGORY and self._categories[feature.name][int(value)] == UNSEEN:
             return ""

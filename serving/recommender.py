@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from catalog import Catalog, Kind, Line
+from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
+from features.relationship import Relationships
 from features.snapshot import Snapshot
+from pricing import Client, quote, what_if
+from pricing.book import need_pricing
+from serving.asking import AskQuote
+from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
-from training.by_value import Aim, Valuer, Worth
-from training.price_response import Artifact
+from training.by_value import Aim, Valuer
+from training.price_response import Artifact, inputs_of
 
 
 class UnknownClientError(LookupError):
@@ -37,7 +44,7 @@ class Part:
 
 @dataclass(slots=True)
 class Priced:
-    """What a bundle is worth to the bank, money a year in `currency`; an offer by value has it as its score.
+    """A bundle's price, and what it is worth to the bank, money a year in `currency`.
 
     `concession` is what the client would save against list price, `acceptance` the probability with it, and `eva` what
     the bundle then brings, with what changes in products held. `value` is acceptance times EVA.
@@ -51,10 +58,19 @@ class Priced:
 
 
 @dataclass(slots=True)
+class Gate:
+    """One of what an offer has to pass before it is ranked, and why it does; `open` is for a person to see to."""
+
+    gate: Literal["eligible", "applicable", "suitable"]
+    status: Literal["passed", "open"]
+    why: str
+
+
+@dataclass(slots=True)
 class Offer:
     """One bundle for the client. `probability` is that all products it brings are opened within the horizon.
 
-    Ordered by value, `worth` says what the bundle is worth; by relevance it is None.
+    `worth` is None where the catalog has no price of it; in an order by value it has the score.
     """
 
     rank: int
@@ -66,6 +82,7 @@ class Offer:
     products: tuple[Part, ...]
     reasons: tuple[str, ...]
     why: str
+    gates: tuple[Gate, ...]
     worth: Priced | None
 
 
@@ -87,13 +104,39 @@ ANSWER = TypeAdapter(Answer)
 """Writes an answer as JSON, and reads one."""
 
 
+@dataclass(slots=True)
+class Fact:
+    """One column of a profile: what it means, and what it says in words; empty where it says nothing for an offer."""
+
+    name: str
+    meaning: str
+    unit: str
+    value: float | str | None
+    says: str
+
+
+@dataclass(slots=True)
+class Portrait:
+    """A client's profile as of a day: products held, and all that is known."""
+
+    client_id: str
+    profile_day: str
+    holds: tuple[str, ...]
+    profile: tuple[Fact, ...]
+    model_version: str
+
+
+PORTRAIT = TypeAdapter(Portrait)
+"""Writes a profile as JSON, and reads one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """An answer with all that it was chosen from.
 
     `profile` is the client's row, float32 in the columns of the model's encoding. Every candidate is in `bundle_ids`,
     best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
-    not be sold, of an order by value.
+    not be sold, or in an order by value have no price.
     """
 
     answer: Answer
@@ -114,15 +157,19 @@ class Recommender:
         catalog: Catalog | None = None,
         learned: Artifact | None = None,
         authority: str | None = None,
+        relationships: Relationships | None = None,
     ):
-        """`authority`: who prices an order by value; the one who may grant least where none is named."""
+        """`authority`: who prices offers; the one who may grant least where none is named. `relationships` are what
+        quotes go by."""
         self.model, self.learned, self.authority = model, learned, authority
-        self.snapshot = snapshot
+        self.snapshot, self.relationships = snapshot, relationships
         self.candidates: Candidates = model.candidates(catalog)
         profiles, encoding = snapshot.profiles, model.encoding
+        _need_one_day(model, snapshot, relationships)
         self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
         self._contributions = Contributions(model.adoption.booster)
         self._reasons = Reasons(model, self.candidates)
+        self._features = {feature.name: feature for feature in model.features}
         # The class that NumPy maps files with costs more than what is done here; a plain array reads the same map.
         self._values = np.asarray(profiles.values)
         positions = self.candidates.positions
@@ -143,7 +190,7 @@ class Recommender:
         Raises UnknownClientError for a client without a profile, and NoPriceSheetError where bundles are to be ordered
         by value and the catalog has no prices.
         """
-        return self.decide(self.profile_of(client_id), client_id, k, lines, objective).answer
+        return self.decide(self.profile_of(client_id), [client_id], k, lines, objective)[0].answer
 
     def recommend_new(
         self,
@@ -156,17 +203,29 @@ class Recommender:
 
         Raises ValueError as `profile_of_new` does.
         """
-        return self.decide(self.profile_of_new(attributes), None, k, lines, objective).answer
+        return self.decide(self.profile_of_new(attributes), [None], k, lines, objective)[0].answer
 
     def profile_of(self, client_id: str) -> np.ndarray:
         """float32 (1, columns of the model's encoding) of a client of the snapshot. Raises UnknownClientError."""
         row = self.snapshot.row(client_id)
         if row is None:
-            raise UnknownClientError(
-                f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if "
-                "the client joined later"
-            )
+            raise self.unknown(client_id)
         return self._align(self._values[row : row + 1])
+
+    def unknown(self, client_id: str) -> UnknownClientError:
+        """What is raised for a client without a profile."""
+        return UnknownClientError(
+            f"no client {client_id!r} in the profiles of {self.snapshot.as_of}; check the id, or profile anew if the "
+            "client joined later"
+        )
+
+    def knows(self, client_id: str) -> bool:
+        """Whether there is a profile of the client."""
+        return self.snapshot.row(client_id) is not None
+
+    def book(self, client_id: str) -> tuple[str | None, str | None] | None:
+        """The client's manager and branch; None where the client is not known, or nothing of it was laid out."""
+        return self.relationships.book(client_id) if self.relationships else None
 
     def profile_of_new(self, attributes: Mapping[str, float | str | None]) -> np.ndarray:
         """The same of someone who is not a client yet. What is not given is not known; nothing is held.
@@ -201,6 +260,46 @@ class Recommender:
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
         return self.model.align(new).values
 
+    def quote(self, asked: AskQuote) -> tuple[Quoted, Client]:
+        """The bundle priced for a client of the bank, and the client as it was priced: by what is held.
+
+        Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
+        do, NoPriceSheetError where the catalog has no prices.
+        """
+        catalog, there = self.candidates.catalog, self.relationships
+        need_pricing(catalog)
+        if there is None:
+            raise ValueError("what clients hold was not laid out, so nothing can be quoted; run sheaf serve --data DIR")
+        values = self.profile_of(asked.client_id)
+        whom = there.client(asked.client_id, catalog)
+        whom = replace(
+            whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
+        )
+        terms = {name: str(value) for name, value in asked.terms.items()}
+        sold = what_if(catalog, terms, whom.rating) if terms else catalog
+        response, inputs = None, None
+        if self.learned is not None:
+            inputs = inputs_of(self.model, self.candidates, values, asked.bundle_id)
+            response = None if inputs is None else self.learned.response
+        quoted = quote(
+            sold, whom, asked.bundle_id, there.as_of, asked.authority or self.authority, asked.concession, response,
+            inputs, group=there.group(asked.client_id, catalog),
+        )  # fmt: skip
+        return plain(quoted, catalog.version, self.learned.version if self.learned and response else None), whom
+
+    def portrait(self, client_id: str) -> Portrait:
+        """The client's profile as a person reads it. Raises UnknownClientError."""
+        values = self.profile_of(client_id)
+        texts, known = self._reasons, self.in_words(values)
+        facts = [
+            Fact(name, feature.meaning, feature.unit, known[name], texts.of_feature(feature, value))
+            for name, value in zip(self.model.encoding.columns, values[0].tolist(), strict=True)
+            if (feature := self._features.get(name)) is not None and known[name] is not None
+        ]
+        sold = self.candidates.catalog.products
+        holds = tuple(sold[at].product_id for at in np.flatnonzero(self.candidates.held(values)[0]))
+        return Portrait(client_id, str(self.snapshot.as_of), holds, tuple(facts), self.model.version)
+
     def in_words(self, profile: np.ndarray) -> dict[str, float | str | None]:
         """A profile's row by column: numbers, texts of categories, None for what is not known."""
         encoding = self.model.encoding
@@ -216,74 +315,141 @@ class Recommender:
         """What bundles are worth. Raises NoPriceSheetError where the catalog has no prices."""
         return Valuer(self.candidates, self.authority, self.learned)
 
+    @cached_property
+    def prices(self) -> bool:
+        """Whether the catalog has prices."""
+        return self.candidates.catalog.pricing is not None
+
     def decide(
         self,
         values: np.ndarray,
-        client_id: str | None,
+        client_ids: Sequence[str | None],
         k: int = 5,
         lines: Sequence[Line] = (),
         objective: Aim = Aim.RELEVANCE,
-    ) -> Decided:
-        """The answer for a row as `profile_of` and `profile_of_new` give it, with all that it was chosen from.
+    ) -> list[Decided]:
+        """The answers for rows as `profile_of` and `profile_of_new` give them, each with all that it was chosen from.
 
-        The same row and parameters give the same answer. Raises NoPriceSheetError as `recommend` does.
+        The same row and parameters give the same answer, alone and among others. Raises NoPriceSheetError as
+        `recommend` does.
         """
+        if not len(values):
+            return []
         model, candidates = self.model, self.candidates
         slate = candidates.slate(values)
-        held, reached = slate.held[0], slate.products.item
         rows = candidates.product_rows(values, slate.products, candidates.peer_groups(values))
         probability, share = np.zeros(slate.held.shape), np.full(slate.held.shape, np.nan)
         leaves = self._contributions.leaves(rows)
         log_odds = self._contributions.log_odds(leaves)
-        told = model.adoption.of_rows(candidates, values, slate, log_odds, threads=1)
-        probability[0, reached], share[0, reached] = told
-        holds, chance = held.tolist(), probability[0].tolist()
+        at = slate.products.client, slate.products.item
+        probability[at], share[at] = model.adoption.of_rows(candidates, values, slate, log_odds, threads=1)
         bundles = bundle_rows(candidates, values, slate, probability, share)
-        whole, worth = model.completion(bundles), None
+        client, item = bundles.pairs.client, bundles.pairs.item
+        whole = model.completion(bundles)
         if objective is Aim.VALUE:
-            worth = self.valuer(values, slate.held, bundles.pairs.client, bundles.pairs.item, whole)
-        score = model.order.score(bundles, threads=1) if worth is None else worth.value
-        order = np.lexsort((bundles.pairs.item, -score))
-        forbidden: list[int] = []
-        if worth is not None:
-            forbidden = bundles.pairs.item[~worth.sold].tolist()
-            order = order[worth.sold[order]]
-        items = bundles.pairs.item[order].tolist()
-        chosen = self._choose(zip(order.tolist(), items, strict=True), holds, k, lines)
-        brings = sorted({product for _, _, products in chosen for product in products})
-        their = np.searchsorted(reached, brings)
-        place_of = {product: place for place, product in enumerate(brings)}
-        grounds = Grounds(self._reasons, self._contributions.of(leaves[their]), rows[their], brings, held)
-        offers = []
-        for rank, (place, item, products) in enumerate(chosen, start=1):
-            offer = candidates.offers[item]
-            offers.append(
-                Offer(
-                    rank=rank,
-                    bundle_id=offer.bundle_id,
-                    name=offer.name,
-                    line=offer.line,
-                    probability=float(whole[place]),
-                    score=float(score[place]),
-                    products=tuple(self._part(product, holds, chance) for product in self._parts[item]),
-                    reasons=grounds.reasons([place_of[product] for product in products]),
-                    why=offer.why,
-                    worth=None if worth is None else self._priced(worth, place),
+            worth = self.valuer(values, slate.held, client, item, whole)
+            score, allowed = worth.value, worth.sold
+        else:
+            score = model.order.score(bundles, threads=1)
+            allowed = self.valuer.allowed(values, client, item) if self.prices else np.ones(len(item), dtype=bool)
+        order, starts = np.lexsort((item, -score, client)), np.searchsorted(client, np.arange(len(values) + 1))
+        mine = [order[start:end] for start, end in pairwise(starts.tolist())]
+        kept, holds = [of[allowed[of]] for of in mine], slate.held.tolist()
+        chosen = [
+            self._choose(zip(of.tolist(), item[of].tolist(), strict=True), held, k, lines)
+            for of, held in zip(kept, holds, strict=True)
+        ]
+        priced: list[Priced | None] = self._priced(
+            values, slate.held, client, item, whole, [place for picks in chosen for place, _, _ in picks]
+        )
+        brought = [sorted({product for _, _, products in picks for product in products}) for picks in chosen]
+        row_of = np.full(slate.held.shape, -1)
+        row_of[at] = np.arange(len(rows))
+        of_brought = np.concatenate([row_of[row, brings] for row, brings in enumerate(brought)]).astype(int)
+        contributions, looked_at = self._contributions.of(leaves[of_brought]), rows[of_brought]
+        decided, start = [], 0
+        for row, (picks, brings) in enumerate(zip(chosen, brought, strict=True)):
+            their = slice(start, start := start + len(brings))
+            held = slate.held[row]
+            grounds = Grounds(self._reasons, contributions[their], looked_at[their], brings, held)
+            place_of = {product: place for place, product in enumerate(brings)}
+            chance = probability[row].tolist()
+            offers = []
+            for rank, (place, number, products) in enumerate(picks, start=1):
+                offer = candidates.offers[number]
+                offers.append(
+                    Offer(
+                        rank=rank,
+                        bundle_id=offer.bundle_id,
+                        name=offer.name,
+                        line=offer.line,
+                        probability=float(whole[place]),
+                        score=float(score[place]),
+                        products=tuple(self._part(product, holds[row], chance) for product in self._parts[number]),
+                        reasons=grounds.reasons([place_of[product] for product in products]),
+                        why=offer.why,
+                        gates=self._gates(number, len(products)),
+                        worth=priced.pop(0),
+                    )
+                )
+            answer = Answer(
+                client_id=client_ids[row], offers=tuple(offers), objective=objective, decision_id=None, **self._rests_on
+            )
+            ids, not_sold = self._bundle_ids, mine[row][~allowed[mine[row]]]
+            considered = item[kept[row]].tolist()
+            decided.append(
+                Decided(
+                    answer, values[row : row + 1], [ids[number] for number in considered], score[kept[row]].tolist(),
+                    whole[kept[row]].tolist(), [ids[number] for number in sorted(item[not_sold].tolist())],
+                )
+            )  # fmt: skip
+        return decided
+
+    def _priced(
+        self,
+        values: np.ndarray,
+        held: np.ndarray,
+        client: np.ndarray,
+        item: np.ndarray,
+        whole: np.ndarray,
+        chosen: list[int],
+    ) -> list[Priced | None]:
+        """Of each chosen pair its price and worth; None where it has none."""
+        if not self.prices or not chosen:
+            return [None] * len(chosen)
+        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen])
+        columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold)
+        currency = self.candidates.catalog.currency
+        return [
+            Priced(currency, *numbers) if sold else None
+            for *numbers, sold in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def _gates(self, number: int, brings: int) -> tuple[Gate, ...]:
+        eligible, suitable, size = self._passed[number]
+        applicable = f"brings {brings} of its {size} products, which the client does not hold"
+        return eligible, Gate("applicable", "passed", applicable), suitable
+
+    @cached_property
+    def _passed(self) -> list[tuple[Gate, Gate, int]]:
+        """Of each offer the gates that are passed alike by everybody who passes them, and its size."""
+        needs = self.valuer.unsuitable.tolist() if self.prices else [False] * len(self.candidates.offers)
+        told = []
+        for offer, need in zip(self.candidates.offers, needs, strict=True):
+            conditions = [f"{name} {wanted(condition)}" for name, condition in offer.where.items()]
+            suitable = (
+                Gate("suitable", "open", "needs a suitability profile that has not ended; see to it before the sale")
+                if need
+                else Gate("suitable", "passed", "no rule of the catalog asks for a suitability profile")
+            )
+            told.append(
+                (
+                    Gate("eligible", "passed", "; ".join([f"for {' and '.join(offer.kinds)} clients", *conditions])),
+                    suitable,
+                    len(offer.products),
                 )
             )
-        answer = Answer(
-            client_id=client_id, offers=tuple(offers), objective=objective, decision_id=None, **self._rests_on
-        )
-        ids = self._bundle_ids
-        return Decided(
-            answer, values, [ids[item] for item in items], score[order].tolist(), whole[order].tolist(),
-            [ids[item] for item in forbidden],
-        )  # fmt: skip
-
-    def _priced(self, worth: Worth, place: int) -> Priced:
-        currency = self.candidates.catalog.currency
-        numbers = (worth.concession, worth.acceptance, worth.eva, worth.value)
-        return Priced(currency, *(float(of[place]) for of in numbers))
+        return told
 
     def _choose(
         self, order: Iterable[tuple[int, int]], held: Sequence[bool], k: int, lines: Sequence[Line]
@@ -309,4 +475,19 @@ class Recommender:
             line=sold.line,
             held=held[product],
             probability=None if held[product] else probability[product],
+        )
+
+
+def _need_one_day(model: Model, snapshot: Snapshot, relationships: Relationships | None) -> None:
+    """Raises ValueError for profiles that lack columns of the model, and for relationships of another day."""
+    lacking = sorted(set(model.encoding.columns) - set(snapshot.profiles.columns))
+    if lacking:
+        raise ValueError(
+            f"the profiles of {snapshot.as_of} lack {len(lacking)} of the model's columns ({', '.join(lacking[:5])}): "
+            "they are of another feature dictionary; lay model and profiles out together: sheaf serve --data DIR"
+        )
+    if relationships is not None and relationships.as_of != snapshot.as_of:
+        raise ValueError(
+            f"the profiles are of {snapshot.as_of} and what clients hold is of {relationships.as_of}; lay both out "
+            "together: sheaf serve --data DIR"
         )

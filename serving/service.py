@@ -1,13 +1,14 @@
-"""The HTTP service: a thin skin on the `Recommender`.
+"""The HTTP service: a thin skin on the `Recommender`, under /v1.
 
-    POST /recommend   {"client_id": "C0000001", "k": 5, "lines": ["retail"]}     offers for a client of the bank
-                      {"new_client": {"kind": "retail", "age": 31}}              offers for someone not a client yet
-                      {"client_id": "C0000001", "objective": "value"}            ordered by what they are worth
-    POST /feedback    {"idempotency_key": "…", "decision_id": "…",              what became of an offered bundle
-                       "bundle_id": "…", "outcome": "accepted", "at": "…"}
-    GET  /decisions/{decision_id}                                               all that an answer rests on, replayed
-    GET  /livez /readyz /healthz /metrics                                       BentoML's own
-    GET  /openapi.json                                                          the same for code generators
+    POST /v1/recommend        offers for a client of the bank, or for someone not a client yet
+    POST /v1/recommend_batch  offers for up to 1,000 clients
+    POST /v1/quote            a bundle priced for a client as one relationship
+    POST /v1/feedback         what became of an offered bundle
+    GET  /v1/clients/{id}     a client's profile in words
+    GET  /v1/decisions/{id}   all that an answer rests on, replayed
+    GET  /v1/quotes/{id}      all that a quote rests on
+    GET  /livez /readyz /healthz /metrics   BentoML's own
+    GET  /openapi.json        the same for code generators
 
 Start it with `sheaf serve`, or with BentoML itself. It reads the model, profiles and catalog that
 SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name (default: under mlruns/serving), writes every answer to the decision
@@ -16,231 +17,293 @@ log that SHEAF_DECISIONS names (default: mlruns/decisions.db) before it is sent,
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import gc
+import logging
 import os
 import re
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # before bentoml is imported: a bank's service calls nobody
 
 import bentoml
+import numpy as np
 from bentoml.exceptions import BentoMLException
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError
 
-from catalog import Line
 from pricing import NoPriceSheetError
-from serving.auditing import AUDIT, HAPPENED, Audit, Happened, audit, entry, happened
+from serving import metrics
+from serving.access import Caller, Gatekeeper, Scope
+from serving.asking import PRINTABLE, Ask, AskMany, AskQuote, Feedback
+from serving.auditing import (
+    AUDIT,
+    HAPPENED,
+    QUOTE_AUDIT,
+    Audit,
+    Happened,
+    QuoteAudit,
+    audit,
+    entry,
+    happened,
+    quote_audit,
+    quote_entry,
+)
 from serving.decisions import (
-    LogUnavailableError,
-    Outcome,
-    RefusedError,
     Told,
+    Visible,
     Writer,
-    add_decision,
+    add_decisions,
     add_feedback,
+    add_quote,
     configured,
     read_decision,
+    read_quote,
     upgrade,
 )
-from serving.preparing import load
-from serving.recommender import ANSWER, Answer, Recommender, UnknownClientError
+from serving.preparing import load, stamp
+from serving.problems import Refusal, answered_with_problems, refusals, status_of
+from serving.quoting import Quoted
+from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
 from training.by_value import Aim
 
-PRINTABLE, NO_CONTROL = r"^[!-~]{1,200}$", r"^[^\x00-\x1f\x7f]*$"
-Attribute = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)] | None
+_log = logging.getLogger("sheaf.serving")
+AT_ONCE = 32  # clients of a batch: others are answered between
+LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
+LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
 
 
-class Ask(BaseModel):
-    """A request: a client of the bank by id, or what is known of someone who is not one yet."""
+@dataclass(slots=True)
+class Answers:
+    """The answers to a batch, in the order of its clients; of who is `unknown` there is none."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"client_id": "C0000001", "k": 5}, {"new_client": {"kind": "retail", "age": 31}}]
-        },
-    )
-
-    client_id: str | None = Field(None, min_length=1, max_length=200)
-    new_client: dict[str, Attribute] | None = Field(None, max_length=500)
-    k: int = Field(5, strict=True, ge=1, le=100, description="how many offers at most")
-    lines: list[Line] = Field([], max_length=len(Line), description="only bundles of these lines; empty: of all")
-    objective: Aim = Field(Aim.RELEVANCE, description="order by what the client wants next, or by what it is worth")
-    channel: str | None = Field(
-        None, min_length=1, max_length=100, pattern=NO_CONTROL, description="where the offers will be shown; is logged"
-    )
-
-    @model_validator(mode="after")
-    def _one_client(self) -> Ask:
-        if (self.client_id is None) == (self.new_client is None):
-            raise ValueError("give either client_id or new_client")
-        if self.new_client is not None and not isinstance(self.new_client.get("kind"), str):
-            raise ValueError("new_client needs its kind: retail, corporate or institution")
-        return self
+    answers: tuple[Answer, ...]
+    unknown: tuple[str, ...]
 
 
-class Feedback(BaseModel):
-    """What became of a bundle that an answer offered; told again with the same key, it counts once."""
+class Guarded(APIRoute):
+    """A route that is entered with its `scope` only; one with a body reads that itself.
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "idempotency_key": "app-7f3a-1", "decision_id": "01978b5e-2c51-7d0e-9a3f-3b1d1c0f2a4e",
-                    "bundle_id": "secure_saver", "outcome": "accepted", "at": "2026-06-02T09:31:00+02:00",
-                }
-            ]
-        },
-    )  # fmt: skip
-
-    idempotency_key: str = Field(pattern=PRINTABLE, description="the caller's own, a new one for each thing told")
-    decision_id: str = Field(min_length=1, max_length=200, description="of the answer")
-    bundle_id: str = Field(min_length=1, max_length=200)
-    outcome: Outcome
-    at: AwareDatetime = Field(strict=True, description="when it happened, with the time zone")
-
-
-class Refused(BaseModel):
-    """Why there is no answer."""
-
-    detail: str
-
-
-class Problem(BaseModel):
-    """One thing that is wrong with a body, and where in it: `k`, `lines.1`, `new_client.age`, or `body`."""
-
-    field: str
-    problem: str
-
-
-class Wrong(BaseModel):
-    """Everything that is wrong with a body."""
-
-    detail: list[Problem]
-
-
-class Direct(APIRoute):
-    """A route whose endpoint takes the request's body as a model, and the request, and returns the response.
-
-    FastAPI describes it, and does everything for an endpoint without a body. Its own way from a request to the endpoint
-    and back, made for whatever an endpoint may declare, takes about as long as the models do.
+    The endpoint takes the request, and its body's model before that. FastAPI describes it. FastAPI's own way from a
+    request to the endpoint and back, made for whatever an endpoint may declare, takes about as long as the models do.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        if not self.dependant.body_params:
-            return super().get_route_handler()
-        [body] = self.dependant.body_params
-        model: Any = body.field_info.annotation
-        read = TypeAdapter(model).validate_json
-        answer = self.endpoint
+        [scope] = [Scope(str(tag)) for tag in self.tags]
+        inner = super().get_route_handler()
+        if self.dependant.body_params:
+            [body] = self.dependant.body_params
+            model: Any = body.field_info.annotation
+            read, answer = TypeAdapter(model).validate_json, self.endpoint
 
-        # Endpoints are short and wait for the log only: in a thread they would cost more than the answer.
+            # Endpoints are short and wait for the log only: in a thread they would cost more than the answer.
+            async def inner(request: Request) -> Response:
+                try:
+                    asked = read(await _body(request))
+                except ValidationError as error:
+                    raise RequestValidationError(error.errors()) from error
+                response: Response = await answer(asked, request)
+                return response
+
         async def handle(request: Request) -> Response:
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise HTTPException(415, "the body has to be JSON, with the content type application/json")
+            started, status = time.perf_counter(), 500
             try:
-                asked = read(await request.body())
-            except ValidationError as error:
-                raise RequestValidationError(error.errors()) from error
-            response: Response = await answer(asked, request)
-            return response
+                request.state.caller = await app.state.gatekeeper.admit(request, scope)
+                response = await inner(request)
+                status = response.status_code
+                return response
+            except Exception as error:
+                status = status_of(error)
+                raise
+            finally:
+                metrics.request(self.path, status, time.perf_counter() - started)
 
         return handle
 
 
+async def _body(request: Request) -> bytes:
+    """The body, which is JSON by its type, no longer than `LONGEST`, and there within `SLOWEST` seconds."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(415, "the body has to be JSON, with the content type application/json")
+    parts, length = [], 0
+    try:
+        async with asyncio.timeout(SLOWEST):
+            async for part in request.stream():
+                parts.append(part)
+                length += len(part)
+                if length > LONGEST:
+                    raise Refusal(413, f"the body is longer than {LONGEST:,} bytes; ask for fewer clients at once")
+    except TimeoutError as error:
+        raise Refusal(408, f"the body was not there within {SLOWEST:g} seconds; send it faster") from error
+    return b"".join(parts)
+
+
 app = FastAPI(
     title="Sheaf",
-    summary="Which bundle to offer a client next",
+    version="1",
+    summary="Which bundle to offer a client next, and at what price for the whole relationship",
     openapi_url="/openapi.json",
     docs_url=None,
     redoc_url=None,
 )
-app.router.route_class = Direct
+app.router.route_class = Guarded
 
 
-@app.exception_handler(RequestValidationError)
-async def _refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-    wrong = [{"field": _field(item), "problem": item["msg"]} for item in error.errors()]
-    return JSONResponse({"detail": wrong}, status_code=422)
-
-
-def _field(error: dict[str, Any]) -> str:
-    return ".".join(map(str, error["loc"][:2])) or "body"  # deeper steps of a place are pydantic's own
-
-
-@app.exception_handler(RefusedError)
-async def _refuse_entry(request: Request, error: RefusedError) -> JSONResponse:
-    wrong = error.problem if error.status == 404 else [{"field": error.field, "problem": error.problem}]
-    return JSONResponse({"detail": wrong}, status_code=error.status)
-
-
-@app.exception_handler(LogUnavailableError)
-async def _wait(request: Request, error: LogUnavailableError) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 503, {"retry-after": str(error.retry_after)})
-
-
-UNAVAILABLE: dict[int | str, dict[str, Any]] = {
-    503: {
-        "model": Refused,
-        "headers": {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}},
-    }
-}
-
-
-@app.post("/recommend", response_model=Answer,
-          responses={404: {"model": Refused}, 415: {"model": Refused}, 422: {"model": Wrong},
-                     **UNAVAILABLE})  # fmt: skip
+@app.post("/v1/recommend", response_model=Answer, tags=["recommend"], responses=refusals(408, 413, 404, 415, 422))
 async def recommend(ask: Ask, request: Request) -> Response:
     """Offers for one client, best first, with at most four reasons each; logged before they are sent.
 
     The header X-Request-Id, if there is one, is logged with them.
     """
-    recommender: Recommender = app.state.recommender
-    request_id = request.headers.get("x-request-id")
-    if request_id is not None and not re.match(PRINTABLE, request_id):
-        raise RequestValidationError([{"loc": ("x-request-id",), "msg": "give 1 to 200 printable characters"}])
-    try:
+    recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
+    with _refusing("new_client"):
         if ask.client_id is not None:
-            profile = recommender.profile_of(ask.client_id)
+            profile = recommender.profile_of(_seen(caller, ask.client_id))
         else:
             profile = recommender.profile_of_new(ask.new_client or {})
-        decided = recommender.decide(profile, ask.client_id, ask.k, ask.lines, ask.objective)
-    except UnknownClientError as error:
-        raise HTTPException(404, str(error)) from error
-    except NoPriceSheetError as error:
-        raise RequestValidationError([{"loc": ("objective",), "msg": str(error)}]) from error
-    except ValueError as error:
-        raise RequestValidationError([{"loc": ("new_client",), "msg": str(error)}]) from error
-    row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id)
-    await app.state.log.done(add_decision(row))
-    return Response(answer, media_type="application/json")
+        [decided] = recommender.decide(profile, [ask.client_id], ask.k, ask.lines, ask.objective)
+    row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
+    await app.state.log.done(add_decisions([row]))
+    metrics.offers(offer.bundle_id for offer in decided.answer.offers)
+    return _json(answer)
 
 
-@app.post("/feedback", response_model=Happened,
-          responses={404: {"model": Refused}, 409: {"model": Wrong}, 415: {"model": Refused}, 422: {"model": Wrong},
-                     **UNAVAILABLE})  # fmt: skip
+@app.post("/v1/recommend_batch", response_model=Answers, tags=["recommend"], responses=refusals(408, 413, 415, 422))
+async def recommend_batch(ask: AskMany, request: Request) -> Response:
+    """Offers for up to 1,000 clients, each a decision of its own; logged, all or none, before they are sent."""
+    recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
+    known = [client for client in ask.client_ids if recommender.knows(client) and caller.sees(recommender.book(client))]
+    rows, answers = [], []
+    for start in range(0, len(known), AT_ONCE):
+        clients = known[start : start + AT_ONCE]
+        profiles = np.concatenate([recommender.profile_of(client) for client in clients])
+        with _refusing("client_ids"):
+            decided = recommender.decide(profiles, clients, ask.k, ask.lines, ask.objective)
+        for one in decided:
+            metrics.offers(offer.bundle_id for offer in one.answer.offers)
+            row, answer = entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name)
+            rows.append(row)
+            answers.append(answer)
+        await asyncio.sleep(0)
+    if rows:
+        await app.state.log.done(add_decisions(rows))
+    there = set(known)
+    unknown = _TEXTS.dump_json([client for client in ask.client_ids if client not in there])
+    return _json(b'{"answers":[%b],"unknown":%b}' % (b",".join(answers), unknown))
+
+
+@app.post("/v1/quote", response_model=Quoted, tags=["quote"], responses=refusals(408, 413, 404, 415, 422))
+async def quote(ask: AskQuote, request: Request) -> Response:
+    """The bundle priced for the client as one relationship: lines, RAROC, EVA, the best concession, the rules that
+    apply; logged before it is sent. What is supposed beside what is known of the client is in the request."""
+    recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
+    with _refusing("quote"):
+        _seen(caller, ask.client_id)
+        row, answer = quote_entry(recommender, ask, request_id, caller.name)
+    await app.state.log.done(add_quote(row))
+    return _json(answer)
+
+
+@app.post("/v1/feedback", response_model=Happened, tags=["feedback"], responses=refusals(408, 413, 404, 409, 415, 422))
 async def feedback(told: Feedback, request: Request) -> Response:
     """Records what became of an offered bundle: shown as often as it was, and at most one of the others.
 
     The same again, with the same key, is answered alike and counts once.
     """
-    work = add_feedback(Told(**dict(told)), dt.datetime.now(dt.UTC))
+    caller = _caller(request)
+    work = add_feedback(Told(**dict(told)), dt.datetime.now(dt.UTC), caller.name, _mine(caller))
     recorded = await app.state.log.done(work)
-    return Response(HAPPENED.dump_json(happened(recorded)), media_type="application/json")
+    metrics.feedback(told.bundle_id, told.outcome)
+    return _json(HAPPENED.dump_json(happened(recorded)))
 
 
-@app.get("/decisions/{decision_id}", response_model=Audit,
-         responses={404: {"model": Refused}, 422: {"model": Wrong}, **UNAVAILABLE})  # fmt: skip
-async def decision(decision_id: str) -> Response:
+@app.get("/v1/clients/{client_id}", response_model=Portrait, tags=["recommend"], responses=refusals(404, 422))
+async def client(client_id: str, request: Request) -> Response:
+    """What is known of a client as of the day of the profiles: each fact with its meaning, some in words."""
+    with _refusing("client_id"):
+        return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(_caller(request), client_id))))
+
+
+@app.get("/v1/decisions/{decision_id}", response_model=Audit, tags=["audit"], responses=refusals(404, 422))
+async def decision(decision_id: str, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
-    row, told = await app.state.log.done(read_decision(decision_id))
-    return Response(AUDIT.dump_json(audit(app.state.recommender, row, told)), media_type="application/json")
+    row, told = await app.state.log.done(read_decision(decision_id, _mine(_caller(request))))
+    return _json(AUDIT.dump_json(audit(_recommender(), row, told)))
+
+
+@app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
+async def logged_quote(quote_id: str, request: Request) -> Response:
+    """All that a quote rests on."""
+    row = await app.state.log.done(read_quote(quote_id, _mine(_caller(request))))
+    return _json(QUOTE_AUDIT.dump_json(quote_audit(row)))
+
+
+app.router.route_class = APIRoute
+answered_with_problems(app)
+_TEXTS = TypeAdapter(list[str])
+
+
+def _recommender() -> Recommender:
+    recommender: Recommender = app.state.recommender
+    return recommender
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _seen(caller: Caller, client_id: str) -> str:
+    """The client's id. Raises UnknownClientError for one who is not of the caller's book, as for one who is not there:
+    nobody learns from a refusal who is a client."""
+    recommender = _recommender()
+    if not caller.sees(recommender.book(client_id)):
+        raise recommender.unknown(client_id)
+    return client_id
+
+
+def _mine(caller: Caller) -> Visible:
+    """Whether an entry of the log is the caller's to see: of a client of the book, or of someone new, who asked."""
+
+    def visible(client_id: str | None, asked_by: str | None) -> bool:
+        if client_id is None:
+            return caller.everybody or asked_by == caller.name
+        return caller.sees(_recommender().book(client_id))
+
+    return visible
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def _request_id(request: Request) -> str | None:
+    request_id = request.headers.get("x-request-id")
+    if request_id is not None and not re.match(PRINTABLE, request_id):
+        raise Refusal(422, "x-request-id: give 1 to 200 printable characters", "x-request-id")
+    return request_id
+
+
+@contextmanager
+def _refusing(field: str) -> Iterator[None]:
+    """What the recommender cannot answer, refused in its own words; `field` is what is to blame for a ValueError."""
+    try:
+        yield
+    except UnknownClientError as error:
+        raise Refusal(404, str(error)) from error
+    except NoPriceSheetError as error:
+        raise Refusal(422, str(error), "quote" if field == "quote" else "objective") from error
+    except ValueError as error:
+        raise Refusal(422, str(error), field) from error
 
 
 def settle() -> None:
@@ -274,6 +337,7 @@ class SheafService:
         """
         try:
             load()
+            Gatekeeper.configured()
             place, seconds = configured()
             upgrade(place, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
@@ -282,11 +346,42 @@ class SheafService:
             raise BentoMLException(str(error)) from error
 
     def __init__(self) -> None:
-        recommender = app.state.recommender = load()
+        seen = stamp()
+        _answer_with(load())
+        app.state.gatekeeper = Gatekeeper.configured()
         app.state.log = Writer(*configured())
-        ids = recommender.snapshot.profiles.client_ids
-        aims = list(Aim) if recommender.candidates.catalog.pricing else [Aim.RELEVANCE]
-        for client_id in ids[:: max(1, len(ids) // 50)]:  # so that the first caller does not wait for first use
-            for aim in aims:
-                ANSWER.dump_json(recommender.recommend(str(client_id), objective=aim))
-        settle()
+        threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
+
+
+def _answer_with(recommender: Recommender) -> None:
+    """Every request from now on; one that has begun goes on with what it began with."""
+    ids = recommender.snapshot.profiles.client_ids
+    aims = list(Aim) if recommender.prices else [Aim.RELEVANCE]
+    for client_id in ids[:: max(1, len(ids) // 50)]:  # so that the first caller does not wait for first use
+        for aim in aims:
+            ANSWER.dump_json(recommender.recommend(str(client_id), objective=aim))
+    app.state.recommender = recommender
+    about = recommender.model.version, recommender.candidates.catalog.version
+    metrics.serving(*about, recommender.snapshot.as_of)
+    settle()
+
+
+def _refresh(seen: tuple[object, ...]) -> None:
+    """Takes up a model, profiles or a catalog that were laid out anew, once nothing changes any more; what cannot be
+    answered with is told on the log, and the present ones go on."""
+    while True:
+        time.sleep(LOOK_EVERY)
+        now = stamp()
+        if now == seen:
+            continue
+        time.sleep(LOOK_EVERY)
+        if stamp() != now:
+            continue
+        seen = now
+        try:
+            recommender = load()
+            _answer_with(recommender)
+            version, day = recommender.model.version, recommender.snapshot.as_of
+            _log.warning("answers are from model %s and profiles of %s now", version, day)
+        except Exception as error:  # whatever it is, callers go on being answered
+            _log.error("what was laid out anew is refused, the present model and profiles go on: %s", error)

@@ -119,6 +119,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
     """The way from a simulated bank to a service, gone once, with the default catalog."""
     from catalog import DEFAULT, read_catalog
     from features import Bank
+    from features.relationship import Relationships
     from features.snapshot import Snapshot
     from serving import Recommender
     from serving.preparing import FOLDER, prepare
@@ -135,7 +136,10 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
         trained = train(Bank.open(bank), catalog, made.DAYS[-1:], parameters=made.QUICK)
         prepare(bank, catalog)
     laid_out = folder / FOLDER
-    recommender = Recommender(Model.load(laid_out / "model"), Snapshot.read(laid_out / "profiles"))
+    recommender = Recommender(
+        Model.load(laid_out / "model"), Snapshot.read(laid_out / "profiles"),
+        relationships=Relationships.read(laid_out / "relationships.arrow"),
+    )  # fmt: skip
     return WholeLine(folder, bank, trained.model, recommender)
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import cli
 from catalog import read_catalog
-from serving.decisions import Writer, add_decision
+from serving.decisions import Writer, add_decisions
 from serving.decisions.database import parsed
 from tests.conftest import ROOT
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
@@ -379,10 +379,10 @@ def test_the_decision_log_becomes_offers(sheaf: Sheaf, workplace: Path, monkeypa
     assert (none.code, "SHEAF_DECISIONS" in none.err) == (1, True)
     for _ in range(2):
         made = sheaf("decisions", "upgrade")
-        assert (made.code, "log.db has schema 0001" in made.out) == (0, True)
+        assert (made.code, "log.db has schema 0002" in made.out) == (0, True)
     assert "has no offer to a client of the bank yet" in sheaf("outcomes", "--out", "offers.parquet").err
     log = Writer(parsed(str(workplace / "log.db")))
-    log.do(add_decision(decision()))
+    log.do(add_decisions([decision()]))
     log.close()
     written = sheaf("outcomes", "--out", "offers.parquet")
     assert (written.code, "3 offers are in offers.parquet" in written.out) == (0, True)

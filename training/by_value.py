@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Bundle, Kind
+from catalog import Kind
 from pricing import Client, Clients, Pricer
 from pricing.book import Book
 from pricing.rules import checks
@@ -64,16 +64,23 @@ class Valuer:
         self.authority = self.pricer.authority(authority).name
         self._keep = 1.0 - self.book.pricing.tax
         lapsed = {"suitable_until": dt.date.min}
-        self._forbidden, self._unsuitable, self._at_list, self._at_list_abroad = (
-            np.array([self._broken(offer, conceded, of_client) for offer in candidates.offers], dtype=bool)
+        sheets = self.book.sheets
+        self.unpriced = np.array(
+            [any(sheets[self.book.positions[key]] is None for key in offer.products) for offer in candidates.offers],
+            dtype=bool,
+        )
+        """(offers,): True where a product has no price sheet, so that the bundle has no price."""
+        self._forbidden, self.unsuitable, self._at_list, self._at_list_abroad = (
+            np.array([self._broken(at, conceded, of_client) for at in range(len(candidates.offers))], dtype=bool)
             for conceded, of_client in ((False, {}), (False, lapsed), (True, {}), (True, {"abroad": True}))
         )
 
-    def _broken(self, offer: Bundle, conceded: bool, of_client: dict[str, Any]) -> bool:
-        """Whether a rule forbids the bundle to a client of whom no more than `of_client` is known, or it has a product
-        without a price sheet; what is open is for a person to see to."""
-        if any(self.book.sheets[self.book.positions[key]] is None for key in offer.products):
-            return True
+    def _broken(self, at: int, conceded: bool, of_client: dict[str, Any]) -> bool:
+        """Whether a rule forbids the offer to a client of whom no more than `of_client` is known; what is open is for a
+        person to see to, and what has no price sheet is not sold at a price."""
+        offer = self.candidates.offers[at]
+        if self.unpriced[at]:
+            return False
         parts = [self.book.catalog.product(key) for key in offer.products]
         anybody = Client("", Kind(offer.kinds[0]), **of_client)
         found = checks(offer, parts, self.book.pricing, anybody, conceded, dt.date.max)
@@ -84,6 +91,13 @@ class Valuer:
         columns = list(self.candidates.encoding.columns)
         return values[:, columns.index(name)] if name in columns else np.full(len(values), np.nan)
 
+    def allowed(self, values: np.ndarray, client: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """(pairs,): False where a rule of the catalog's jurisdiction forbids the bundle to the client."""
+        # months since the profile's last day are null where that is still to come, or not known
+        lapsed = self._column(values, f"{self.book.pricing.suitable_until}_months")[client] > 0
+        kept: np.ndarray = ~self._forbidden[item] & ~(lapsed & self.unsuitable[item])
+        return kept
+
     def __call__(
         self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray
     ) -> Worth:
@@ -91,15 +105,12 @@ class Valuer:
         whom = Clients(cells(self.book, self.candidates, values), held)
         given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
-        pricing = self.book.pricing
-        abroad = self._column(values, pricing.abroad)[client] == 1
-        # months since the profile's last day are null where that is still to come, or not known
-        lapsed = self._column(values, f"{pricing.suitable_until}_months")[client] > 0
+        abroad = self._column(values, self.book.pricing.abroad)[client] == 1
         at_list = np.where(abroad, self._at_list_abroad[item], self._at_list[item])
         concession = np.where(at_list, 0.0, priced.concession)
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
         eva = priced.eva + priced.change - self._keep * concession
-        sold = ~self._forbidden[item] & ~(lapsed & self._unsuitable[item]) & np.isfinite(eva)
+        sold = self.allowed(values, client, item) & ~self.unpriced[item] & np.isfinite(eva)
         return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
 
     def rank(self, values: np.ndarray, held: np.ndarray, ranking: Ranking) -> tuple[Ranking, Worth]:

@@ -198,12 +198,12 @@ class _Crossed(_Judged):
 def _judged(
     days: Sequence[Prepared], boosters: Boosters, choices: Mapping[int | None, Choice], parameters: Parameters
 ) -> Iterator[_Judged]:
-    """Clients who opened something, up to a third of `judged`, and about two others for each of them."""
+    """Clients who opened something, up to half of `judged`, and about as many others."""
     rng = np.random.default_rng(parameters.seed + 1)
     clients = sum(len(day.opened) for day in days)
     active = sum(int(day.opened.any(axis=1).sum()) for day in days)
-    of_openers = min(1.0, parameters.judged / 3 / active)
-    of_others = max(parameters.least_rows / 10, 2.0 * active * of_openers) / max(clients - active, 1)
+    of_openers = min(1.0, parameters.judged / 2 / active)
+    of_others = max(parameters.least_rows / 10, active * of_openers) / max(clients - active, 1)
     for day in days:
         share = np.where(day.opened.any(axis=1), of_openers, min(1.0, of_others))
         kept = np.flatnonzero(rng.random(len(share)) < share)

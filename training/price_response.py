@@ -94,22 +94,16 @@ def inputs(
     return np.stack(columns, axis=1).astype(float)
 
 
-def inputs_of(
-    model: Model, catalog: Catalog, bank: Bank, as_of: dt.date, client_id: str, bundle_id: str
-) -> np.ndarray | None:
-    """(1, columns of `OF_PAIR`) for a bundle offered to a client of the bank on a day; None where it is no candidate
-    or the client is not active on that day."""
-    candidates = model.candidates(catalog)
+def inputs_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id: str) -> np.ndarray | None:
+    """(1, columns of `OF_PAIR`) for a bundle offered to a client, whose profile `values` (1, columns of the encoding)
+    are; None where the bundle is no candidate."""
+    ranking = model.rank(candidates, values, candidates.peer_groups(values))
     names = [offer.bundle_id for offer in candidates.offers]
-    profiles = model.align(ProfileMatrix.join(list(profile_matrices(bank, catalog, as_of, [client_id]))))
-    ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values))
     place = np.flatnonzero(ranking.item == (names.index(bundle_id) if bundle_id in names else -1))
     if not len(place):
         return None
-    held = candidates.held(profiles.values)
-    return inputs(
-        candidates, profiles.values, held, ranking.client[place], ranking.item[place], ranking.probability[place]
-    )
+    held = candidates.held(values)
+    return inputs(candidates, values, held, ranking.client[place], ranking.item[place], ranking.probability[place])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,16 @@
 """The decision log: every answer with all that it rests on, and what became of it, in SQLite or PostgreSQL."""
 
 from serving.decisions.database import LogSettingError, configured, upgrade
-from serving.decisions.entries import Told, add_decision, add_feedback, new_id, read_decision
+from serving.decisions.entries import (
+    Told,
+    Visible,
+    add_decisions,
+    add_feedback,
+    add_quote,
+    new_id,
+    read_decision,
+    read_quote,
+)
 from serving.decisions.tables import Outcome
 from serving.decisions.writer import LogUnavailableError, RefusedError, Writer
 
@@ -11,11 +20,14 @@ __all__ = [
     "Outcome",
     "RefusedError",
     "Told",
+    "Visible",
     "Writer",
-    "add_decision",
+    "add_decisions",
     "add_feedback",
+    "add_quote",
     "configured",
     "new_id",
     "read_decision",
+    "read_quote",
     "upgrade",
 ]

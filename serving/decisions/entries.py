@@ -8,21 +8,22 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from serving.decisions.tables import Outcome, decisions, feedback
+from serving.decisions.tables import Outcome, decisions, feedback, quotes
 from serving.decisions.writer import RefusedError, Work
 
 LEEWAY = dt.timedelta(seconds=5)  # by which callers' clocks may differ from ours
 # Nothing else is looked up: there are texts that PostgreSQL does not compare.
 _ID = re.compile("[0-9a-f-]{36}").fullmatch
-_ADD_DECISION, _ADD_FEEDBACK = sa.insert(decisions), sa.insert(feedback)
+_ADD_DECISION, _ADD_QUOTE, _ADD_FEEDBACK = sa.insert(decisions), sa.insert(quotes), sa.insert(feedback)
 _DECISION = sa.select(decisions).where(decisions.c.decision_id == sa.bindparam("decision_id"))
-_FOR_FEEDBACK = sa.select(decisions.c.asked_at, decisions.c.answer).where(
+_QUOTE = sa.select(quotes).where(quotes.c.quote_id == sa.bindparam("quote_id"))
+_FOR_FEEDBACK = sa.select(*(decisions.c[name] for name in ("asked_at", "answer", "client_id", "caller"))).where(
     decisions.c.decision_id == sa.bindparam("decision_id")
 )
 _BY_KEY = sa.select(feedback).where(feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
@@ -55,30 +56,51 @@ def new_id() -> str:
     return str(uuid.UUID(int=number & ~(0x3 << 62) | (2 << 62)))
 
 
-def add_decision(row: Mapping[str, Any]) -> Work[None]:
-    """Writes a decision: `row` is by column of `tables.decisions`."""
+def add_decisions(rows: Sequence[Mapping[str, Any]]) -> Work[None]:
+    """Writes decisions, all or none: rows are by column of `tables.decisions`."""
 
     def work(connection: sa.Connection) -> None:
-        connection.execute(_ADD_DECISION, row)
+        connection.execute(_ADD_DECISION, rows)
 
     return work
 
 
-def add_feedback(told: Told, now: dt.datetime, caller: str | None = None) -> Work[dict[str, Any]]:
+def add_quote(row: Mapping[str, Any]) -> Work[None]:
+    """Writes a quote: `row` is by column of `tables.quotes`."""
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(_ADD_QUOTE, row)
+
+    return work
+
+
+Visible = Callable[[str | None, str | None], bool]
+"""Whether who asks may see an entry, by its client and by who asked then."""
+
+
+def everything(client_id: str | None, asked_by: str | None) -> bool:
+    return True
+
+
+def add_feedback(
+    told: Told, now: dt.datetime, caller: str | None = None, visible: Visible = everything
+) -> Work[dict[str, Any]]:
     """Writes feedback and returns its row; where it was written before, that one.
 
-    Refuses another body under the same key, an unknown decision, a bundle that was not in it, a time before it or in
-    the future, and what contradicts earlier feedback.
+    Refuses another body under the same key, or another caller's key, an unknown decision or one that is not visible, a
+    bundle that was not in it, a time before it or in the future, and what contradicts earlier feedback.
     """
 
     def work(connection: sa.Connection) -> dict[str, Any]:
         before = connection.execute(_BY_KEY, {"idempotency_key": told.idempotency_key}).mappings().first()
         if before is not None:
+            if before["caller"] != caller:
+                raise RefusedError(422, "idempotency_key", "was used before; use a new key")
             _check_same(told, dict(before))
             return dict(before)
         which = {"decision_id": told.decision_id}
         decision = connection.execute(_FOR_FEEDBACK, which).first() if _ID(told.decision_id) else None
-        if decision is None:
+        if decision is None or not visible(decision.client_id, decision.caller):
             raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
                                "of an answer")  # fmt: skip
         _check_bundle(told, decision.answer)
@@ -96,17 +118,29 @@ def add_feedback(told: Told, now: dt.datetime, caller: str | None = None) -> Wor
     return work
 
 
-def read_decision(decision_id: str) -> Work[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The row of a decision and its feedback, oldest first. Refuses an unknown one."""
+def read_decision(decision_id: str, visible: Visible = everything) -> Work[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The row of a decision and its feedback, oldest first. Refuses an unknown one, or one that is not visible."""
 
     def work(connection: sa.Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         which = {"decision_id": decision_id}
         row = connection.execute(_DECISION, which).mappings().first() if _ID(decision_id) else None
-        if row is None:
+        if row is None or not visible(row["client_id"], row["caller"]):
             raise RefusedError(404, "decision_id", f"no decision {decision_id!r} is logged; give the decision_id of an "
                                "answer")  # fmt: skip
         of_it = connection.execute(_OF_DECISION, which).mappings()
         return dict(row), [dict(told) for told in of_it]
+
+    return work
+
+
+def read_quote(quote_id: str, visible: Visible = everything) -> Work[dict[str, Any]]:
+    """The row of a quote. Refuses an unknown one, or one that is not visible."""
+
+    def work(connection: sa.Connection) -> dict[str, Any]:
+        row = connection.execute(_QUOTE, {"quote_id": quote_id}).mappings().first() if _ID(quote_id) else None
+        if row is None or not visible(row["client_id"], row["caller"]):
+            raise RefusedError(404, "quote_id", f"no quote {quote_id!r} is logged; give the quote_id of a quote")
+        return dict(row)
 
     return work
 

@@ -64,6 +64,23 @@ decisions = sa.Table(
     sa.Column("response_version", sa.String(40)),  # of the learned price response, if there was one
 )
 
+quotes = sa.Table(
+    "quotes",
+    metadata,
+    sa.Column("quote_id", sa.String(36), primary_key=True),  # UUIDv7
+    sa.Column("request_id", sa.String(200)),
+    sa.Column("caller", sa.String(200)),
+    sa.Column("asked_at", Moment, nullable=False),
+    sa.Column("client_id", sa.String(200), nullable=False, index=True),
+    sa.Column("channel", sa.String(100)),
+    sa.Column("asked", sa.Text, nullable=False),  # JSON: the bundle, and what was supposed
+    sa.Column("held", sa.Text, nullable=False),  # JSON: what of the client was priced by
+    sa.Column("answer", sa.Text, nullable=False),  # JSON as it was sent
+    sa.Column("model_version", sa.String(40), nullable=False),
+    sa.Column("catalog_version", sa.String(40), nullable=False),
+    sa.Column("response_version", sa.String(40)),
+)
+
 feedback = sa.Table(
     "feedback",
     metadata,

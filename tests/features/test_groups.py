@@ -15,7 +15,7 @@ from rich.console import Console
 
 from features import Bank
 from features.groups import members
-from features.relationship import client_on, group_on
+from features.relationship import Relationships, client_on
 from features.value import of_groups
 from pricing import Quote, quote
 from pricing.showing import shown
@@ -51,8 +51,13 @@ def test_clients_tied_by_id_or_link_or_through_others_are_one_group() -> None:
     one = found.loc["a"]
     assert one["group_eva"] == pytest.approx(4 * one["eva"])
     assert one["group_raroc"] == pytest.approx(one["raroc"])
-    assert [member.client_id for member in group_on(some, CATALOG, DAY, "d")] == ["a", "b", "c", "d"]
-    assert group_on(some, CATALOG, DAY, "alone") == []
+    assert [member.client_id for member in Relationships.of(some, CATALOG, DAY).group("d", CATALOG)] == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
+    assert Relationships.of(some, CATALOG, DAY).group("alone", CATALOG) == []
 
 
 def with_ids(rows: Rows, names: list[str | None]) -> Rows:
@@ -98,7 +103,7 @@ def test_a_quote_tells_what_the_group_is_worth_today(tmp_path: Path) -> None:
     some = written({"clients": frame("clients", clients), "holdings": frame("holdings", holdings)}, tmp_path / "bank")
 
     def quoted(name: str) -> Quote:
-        group = group_on(some, CATALOG, DAY, name)
+        group = Relationships.of(some, CATALOG, DAY, name).group(name, CATALOG)
         return quote(CATALOG, client_on(some, CATALOG, DAY, name), "home", DAY, group=group)
 
     of_group, today = quoted("a").group, quoted("a").relationship[0]

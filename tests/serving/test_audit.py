@@ -20,7 +20,7 @@ def test_every_answer_is_replayed_to_the_last_digit(line: WholeLine) -> None:
     asked = [(3, (), Aim.RELEVANCE), (100, (Line.RETAIL, Line.INTERMEDIARY), Aim.RELEVANCE), (5, (), Aim.VALUE)]
     for client in map(str, of.snapshot.profiles.client_ids[::25]):
         for k, lines, objective in asked:
-            row, sent = entry(of, of.decide(of.profile_of(client), client, k, lines, objective), k, lines)
+            row, sent = entry(of, of.decide(of.profile_of(client), [client], k, lines, objective)[0], k, lines)
             assert row["answer"].encode() == sent
             told = replay(of, row)
             assert (told.same, told.differences) == (True, ()), told
@@ -28,7 +28,7 @@ def test_every_answer_is_replayed_to_the_last_digit(line: WholeLine) -> None:
 
 def test_someone_new_is_replayed_with_words_that_the_model_never_saw(recommender: Recommender) -> None:
     told: dict[str, float | str | None] = {"kind": "retail", "need": "of_something_new", "age": 31.0, "region": None}
-    row, _ = entry(recommender, recommender.decide(recommender.profile_of_new(told), None), 5, (), told)
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of_new(told), [None])[0], 5, (), told)
     assert replay(recommender, row).same is True
     found = audit(recommender, row, [])
     assert (found.new_client, found.client_id) == (told, None)
@@ -38,10 +38,10 @@ def test_someone_new_is_replayed_with_words_that_the_model_never_saw(recommender
 
 def test_an_audit_tells_every_candidate_in_order_and_what_may_not_be_sold(line: WholeLine) -> None:
     of, client = line.recommender, str(line.recommender.snapshot.profiles.client_ids[0])
-    decided = of.decide(of.profile_of(client), client, 2, (), Aim.VALUE)
+    decided = of.decide(of.profile_of(client), [client], 2, (), Aim.VALUE)[0]
     row, _ = entry(of, decided, 2, (), channel="branch", request_id="r-7")
     found = audit(of, row, [])
-    everything = of.decide(of.profile_of(client), client, 100, (), Aim.RELEVANCE)
+    everything = of.decide(of.profile_of(client), [client], 100, (), Aim.RELEVANCE)[0]
     told = [one.bundle_id for one in found.candidates]
     assert set(told) | set(found.forbidden) == set(everything.bundle_ids)
     assert not set(told) & set(found.forbidden)
@@ -54,7 +54,7 @@ def test_an_audit_tells_every_candidate_in_order_and_what_may_not_be_sold(line: 
 
 
 def test_what_was_altered_afterwards_is_told_field_by_field(recommender: Recommender) -> None:
-    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), "c0001"), 5, ())
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), ["c0001"])[0], 5, ())
     answer = json.loads(row["answer"])
     answer["offers"][0]["probability"] = 0.99
     forged = replay(recommender, row | {"answer": json.dumps(answer, separators=(",", ":"))})
@@ -69,7 +69,7 @@ def test_what_was_altered_afterwards_is_told_field_by_field(recommender: Recomme
 
 
 def test_another_model_or_catalog_replays_nothing_and_says_why(recommender: Recommender, line: WholeLine) -> None:
-    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), "c0001"), 5, ())
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), ["c0001"])[0], 5, ())
     found = audit(line.recommender, row, [])
     assert found.replay.same is None
     assert found.replay.why.startswith(f"model_version was {recommender.model.version} and is {line.champion.version}")
@@ -79,7 +79,7 @@ def test_another_model_or_catalog_replays_nothing_and_says_why(recommender: Reco
 
 
 def test_profiles_of_a_later_day_replay_the_decision_of_the_earlier(recommender: Recommender) -> None:
-    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), "c0001"), 5, ())
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), ["c0001"])[0], 5, ())
     refreshed = replace(recommender.snapshot, as_of=recommender.snapshot.as_of.replace(year=2026))
     assert replay(Recommender(recommender.model, refreshed), row).same is True
 
@@ -87,6 +87,6 @@ def test_profiles_of_a_later_day_replay_the_decision_of_the_earlier(recommender:
 @pytest.mark.parametrize("k", [1, 100])
 def test_k_cuts_what_is_shown_and_not_what_is_logged(recommender: Recommender, k: int) -> None:
     profile = recommender.profile_of("c0001")
-    decided = recommender.decide(profile, "c0001", k)
-    assert decided.bundle_ids == recommender.decide(profile, "c0001", 5).bundle_ids
+    decided = recommender.decide(profile, ["c0001"], k)[0]
+    assert decided.bundle_ids == recommender.decide(profile, ["c0001"], 5)[0].bundle_ids
     assert len(decided.bundle_ids) == len(decided.scores) == len(decided.probabilities)

@@ -20,7 +20,7 @@ from serving.decisions import (
     LogUnavailableError,
     RefusedError,
     Writer,
-    add_decision,
+    add_decisions,
     add_feedback,
     configured,
     new_id,
@@ -44,13 +44,13 @@ def log(place: str) -> Iterator[Writer]:
 def logged(log: Writer) -> str:
     """The id of a decision in the log."""
     row = decision()
-    log.do(add_decision(row))
+    log.do(add_decisions([row]))
     return str(row["decision_id"])
 
 
 def test_a_decision_is_read_as_it_was_written(log: Writer) -> None:
     row = decision(request_id="r-1", answer='{"offers":[],  "name": "Größe 漢字 🏦"}', profile=bytes(range(256)) * 4)
-    log.do(add_decision(row))
+    log.do(add_decisions([row]))
     found, of_it = log.do(read_decision(row["decision_id"]))
     assert found == row
     assert of_it == []
@@ -153,7 +153,7 @@ def test_of_two_who_contradict_each_other_at_once_one_is_written(place: str) -> 
     try:
         for _ in range(10):
             row = decision()
-            logs[0].do(add_decision(row))
+            logs[0].do(add_decisions([row]))
             start = threading.Barrier(len(logs))
 
             def tell(log: Writer, decision_id: str = row["decision_id"], start: threading.Barrier = start) -> str:
@@ -176,7 +176,7 @@ def test_of_two_who_contradict_each_other_at_once_one_is_written(place: str) -> 
 def test_callers_at_the_same_time_share_a_transaction_and_keep_their_own_results(log: Writer) -> None:
     rows = [decision() for _ in range(200)]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda row: log.do(add_decision(row)), rows))
+        list(pool.map(lambda row: log.do(add_decisions([row])), rows))
         asked = [row["decision_id"] if number % 3 else "unknown" for number, row in enumerate(rows)]
 
         def tell(decision_id: str) -> str:
@@ -199,7 +199,7 @@ def test_one_entry_that_the_database_refuses_does_not_take_others_with_it(log: W
     first = log.submit(wait)
     hold.wait(5)
     twice = decision()
-    together = [log.submit(add_decision(row)) for row in (decision(), twice, twice, decision())]
+    together = [log.submit(add_decisions([row])) for row in (decision(), twice, twice, decision())]
     go_on.set()
     first.result(5)
     assert [future.exception(5) is None for future in together] == [True, True, False, True]
@@ -215,7 +215,7 @@ def test_what_was_given_up_in_time_is_not_written(log: Writer) -> None:
 
     first, row = log.submit(wait), decision()
     hold.wait(5)
-    given_up = log.submit(add_decision(row))
+    given_up = log.submit(add_decisions([row]))
     assert given_up.cancel()
     go_on.set()
     first.result(5)
@@ -236,7 +236,19 @@ def test_the_migrations_make_the_tables_that_the_code_has(place: str) -> None:
     assert upgrade(parsed(place)) == newest  # a second time changes nothing
     with connect(parsed(place), 2.0).begin() as connection:
         assert differences(connection) == []
-        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version", "decisions", "feedback"}
+        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version", "decisions", "feedback", "quotes"}
+
+
+def test_a_log_of_an_older_schema_keeps_what_is_in_it(place: str) -> None:
+    newest, row = upgrade(parsed(place)), decision()
+    with connect(parsed(place), 2.0).begin() as connection:
+        connection.execute(sa.text("DROP TABLE quotes"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(sa.insert(decisions), row)
+    assert upgrade(parsed(place)) == newest
+    with connect(parsed(place), 2.0).begin() as connection:
+        assert differences(connection) == []
+        assert dict(connection.execute(sa.select(decisions)).mappings().one()) == row
 
 
 def test_many_may_start_at_once(place: str) -> None:
@@ -248,7 +260,7 @@ def test_a_newer_schema_is_refused_and_left_alone(place: str) -> None:
     upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0001\); run the Sheaf"):
+    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0002\); run the Sheaf"):
         upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
@@ -322,7 +334,7 @@ def test_rows_are_there_for_any_client_of_the_database(tmp_path: Path) -> None:
     upgrade(url)
     log = Writer(url)
     row = decision()
-    log.do(add_decision(row))
+    log.do(add_decisions([row]))
     log.do(add_feedback(told(row["decision_id"]), NOW))
     with sqlite3.connect(tmp_path / "decisions.db") as other, sqlite3.connect(tmp_path / "backup.db") as backup:
         other.backup(backup)

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.measure import child
-from serving.decisions import LogUnavailableError, Writer, add_decision, new_id, upgrade
+from serving.decisions import LogUnavailableError, Writer, add_decisions, new_id, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions
 from serving.demonstration import end, family, start
@@ -47,7 +47,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_itself_is_killed(server: P
             while not stop.is_set():
                 row = decision()
                 try:
-                    log.do(add_decision(row))
+                    log.do(add_decisions([row]))
                 except LogUnavailableError:
                     time.sleep(0.05)
                     continue
@@ -93,7 +93,7 @@ def asking(url: str, clients: list[str], callers: int = 4) -> Iterator[tuple[lis
         with httpx.Client(timeout=10) as http:
             while not stop.is_set():
                 try:
-                    reply = http.post(f"{url}/recommend", json={"client_id": clients[number]})
+                    reply = http.post(f"{url}/v1/recommend", json={"client_id": clients[number]})
                     if reply.status_code != 200:
                         continue
                     told = reply.json()
@@ -103,7 +103,7 @@ def asking(url: str, clients: list[str], callers: int = 4) -> Iterator[tuple[lis
                         "idempotency_key": key, "decision_id": told["decision_id"], "outcome": "shown",
                         "bundle_id": told["offers"][0]["bundle_id"], "at": dt.datetime.now(dt.UTC).isoformat(),
                     }  # fmt: skip
-                    if http.post(f"{url}/feedback", json=body).status_code == 200:
+                    if http.post(f"{url}/v1/feedback", json=body).status_code == 200:
                         recorded.append(key)
                 except httpx.HTTPError:
                     time.sleep(0.05)
@@ -155,12 +155,12 @@ def test_the_service_keeps_what_it_answered_when_it_is_killed_and_says_503_when_
 
 def _locked_is_a_503(url: str, own: Path, client: str) -> None:
     asked = {"client_id": client}
-    decision_id = httpx.post(f"{url}/recommend", json=asked).json()["decision_id"]
+    decision_id = httpx.post(f"{url}/v1/recommend", json=asked).json()["decision_id"]
     with sqlite3.connect(own, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         for call in (
-            lambda: httpx.post(f"{url}/recommend", json=asked, timeout=10),
-            lambda: httpx.get(f"{url}/decisions/{decision_id}", timeout=10),
+            lambda: httpx.post(f"{url}/v1/recommend", json=asked, timeout=10),
+            lambda: httpx.get(f"{url}/v1/decisions/{decision_id}", timeout=10),
         ):
             started = time.monotonic()
             reply = call()
@@ -169,4 +169,4 @@ def _locked_is_a_503(url: str, own: Path, client: str) -> None:
             assert "the decision log is not available" in reply.json()["detail"]
         assert httpx.get(f"{url}/livez").status_code == 200
         other.execute("ROLLBACK")
-    assert httpx.post(f"{url}/recommend", json=asked).status_code == 200
+    assert httpx.post(f"{url}/v1/recommend", json=asked).status_code == 200

@@ -24,7 +24,7 @@ def answer(service: str, client_id: str) -> dict[str, Any]:
     """An answer, logged a moment ago."""
     body = {"client_id": client_id, "k": 3, "channel": "app", "lines": ["retail", "intermediary"]}
     headers = {"x-request-id": "req-42"}
-    reply = httpx.post(f"{service}/recommend", json=body, headers=headers)
+    reply = httpx.post(f"{service}/v1/recommend", json=body, headers=headers)
     assert reply.status_code == 200, reply.text
     told: dict[str, Any] = reply.json()
     return told
@@ -38,19 +38,19 @@ def feedback(answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def audited(service: str, decision_id: str) -> httpx.Response:
-    return httpx.get(f"{service}/decisions/{decision_id}")
+    return httpx.get(f"{service}/v1/decisions/{decision_id}")
 
 
 def test_an_auditor_reads_what_was_asked_answered_and_told(
     service: str, answer: dict[str, Any], client_id: str, line: WholeLine
 ) -> None:
     for outcome in ("shown", "accepted"):
-        reply = post(service, feedback(answer, outcome=outcome), "feedback")
+        reply = post(service, feedback(answer, outcome=outcome), "v1/feedback")
         assert reply.status_code == 200, reply.text
-        is_as_described(service, reply, "/feedback")
+        is_as_described(service, reply, "/v1/feedback")
     reply = audited(service, answer["decision_id"])
     assert reply.status_code == 200, reply.text
-    is_as_described(service, reply, "/decisions/{decision_id}")
+    is_as_described(service, reply, "/v1/decisions/{decision_id}")
     found = reply.json()
     assert found["answer"] == answer
     asked = ("client_id", "k", "channel", "lines", "objective", "request_id", "new_client", "propensity")
@@ -88,7 +88,7 @@ def test_every_answer_is_a_decision_of_its_own(service: str, client_id: str) -> 
 def test_feedback_told_twice_is_answered_alike(service: str, answer: dict[str, Any]) -> None:
     at = dt.datetime.now(dt.timezone(dt.timedelta(hours=9))).isoformat()
     body = feedback(answer, at=at)
-    first, second = post(service, body, "feedback"), post(service, body, "feedback")
+    first, second = post(service, body, "v1/feedback"), post(service, body, "v1/feedback")
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
     assert len(audited(service, answer["decision_id"]).json()["feedback"]) == 1
@@ -96,8 +96,8 @@ def test_feedback_told_twice_is_answered_alike(service: str, answer: dict[str, A
 
 LATER = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
 WRONG: list[tuple[dict[str, Any], int, str, str]] = [
-    ({"decision_id": "01978b5e-2c51-7d0e-9a3f-3b1d1c0f2a4e"}, 404, "", "no decision"),
-    ({"decision_id": "漢\x00字"}, 404, "", "no decision"),
+    ({"decision_id": "01978b5e-2c51-7d0e-9a3f-3b1d1c0f2a4e"}, 404, "decision_id", "no decision"),
+    ({"decision_id": "漢\x00字"}, 404, "decision_id", "no decision"),
     ({"bundle_id": "nothing"}, 422, "bundle_id", "was not offered in this decision; it offered"),
     ({"bundle_id": "a\x00"}, 422, "bundle_id", "was not offered"),
     ({"outcome": "bought"}, 422, "outcome", "'shown', 'accepted', 'rejected' or 'ignored'"),
@@ -119,23 +119,20 @@ WRONG: list[tuple[dict[str, Any], int, str, str]] = [
 def test_feedback_that_cannot_be_is_refused_by_field(
     service: str, answer: dict[str, Any], changes: dict[str, Any], status: int, field: str, problem: str
 ) -> None:
-    reply = post(service, feedback(answer, **changes), "feedback")
+    reply = post(service, feedback(answer, **changes), "v1/feedback")
     assert reply.status_code == status, reply.text
-    is_as_described(service, reply, "/feedback")
-    told = reply.json()["detail"]
-    if status == 404:
-        assert problem in told
-    else:
-        assert [problem in one["problem"] for one in told if one["field"] == field] == [True], told
+    is_as_described(service, reply, "/v1/feedback")
+    told = reply.json()["errors"]
+    assert [problem in one["problem"] for one in told if one["field"] == field] == [True], told
     assert audited(service, answer["decision_id"]).json()["feedback"] == []
 
 
 def test_what_contradicts_earlier_feedback_is_a_conflict(service: str, answer: dict[str, Any]) -> None:
-    assert post(service, feedback(answer, outcome="rejected"), "feedback").status_code == 200
-    reply = post(service, feedback(answer, outcome="accepted"), "feedback")
+    assert post(service, feedback(answer, outcome="rejected"), "v1/feedback").status_code == 200
+    reply = post(service, feedback(answer, outcome="accepted"), "v1/feedback")
     assert reply.status_code == 409
-    is_as_described(service, reply, "/feedback")
-    [told] = reply.json()["detail"]
+    is_as_described(service, reply, "/v1/feedback")
+    [told] = reply.json()["errors"]
     assert told["field"] == "outcome"
     assert "was rejected at" in told["problem"]
     assert "ask for a new decision" in told["problem"]
@@ -145,15 +142,15 @@ def test_what_contradicts_earlier_feedback_is_a_conflict(service: str, answer: d
 def test_an_unknown_decision_is_a_404(service: str, decision_id: str) -> None:
     reply = audited(service, decision_id)
     assert reply.status_code == 404
-    is_as_described(service, reply, "/decisions/{decision_id}")
+    is_as_described(service, reply, "/v1/decisions/{decision_id}")
 
 
 @pytest.mark.parametrize("request_id", ["a b", "x" * 201, "é"])
 def test_a_request_id_that_cannot_be_logged_is_refused(service: str, client_id: str, request_id: str) -> None:
     headers = {b"x-request-id": request_id.encode()}
-    reply = httpx.post(f"{service}/recommend", json={"client_id": client_id}, headers=headers)
+    reply = httpx.post(f"{service}/v1/recommend", json={"client_id": client_id}, headers=headers)
     assert reply.status_code == 422
-    assert reply.json()["detail"][0]["field"] == "x-request-id"
+    assert reply.json()["errors"][0]["field"] == "x-request-id"
 
 
 def test_a_refused_question_is_no_decision(service: str, line: WholeLine) -> None:

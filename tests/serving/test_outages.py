@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from serving.decisions import LogUnavailableError, Writer, add_decision, add_feedback, read_decision, upgrade
+from serving.decisions import LogUnavailableError, Writer, add_decisions, add_feedback, read_decision, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions
 from serving.decisions.writer import MOST_WAITING
@@ -31,7 +31,7 @@ def opened(place: str, seconds: float = LIMIT) -> Iterator[Writer]:
     upgrade(parsed(place))
     log = Writer(parsed(place), seconds)
     try:
-        log.do(add_decision(decision()))  # connected, as a service in the middle of its day is
+        log.do(add_decisions([decision()]))  # connected, as a service in the middle of its day is
         yield log
     finally:
         log.close()
@@ -40,7 +40,7 @@ def opened(place: str, seconds: float = LIMIT) -> Iterator[Writer]:
 def is_refused(log: Writer, row: dict[str, object] | None = None) -> LogUnavailableError:
     started = time.monotonic()
     with pytest.raises(LogUnavailableError, match="the decision log is not available") as told_so:
-        log.do(add_decision(row or decision()))
+        log.do(add_decisions([row or decision()]))
     assert time.monotonic() - started < LIMIT + SLACK
     assert told_so.value.retry_after == 1
     return told_so.value
@@ -52,7 +52,7 @@ def recovers(log: Writer, within: float = 10.0) -> None:
     while True:
         row = decision()
         try:
-            log.do(add_decision(row))
+            log.do(add_decisions([row]))
         except LogUnavailableError:
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -122,7 +122,7 @@ def test_a_service_that_waits_for_the_database_takes_no_more_than_it_can_answer(
 
         def fill() -> None:
             for _ in range(2 * MOST_WAITING):
-                waiting.append(log.submit(add_decision(row)))
+                waiting.append(log.submit(add_decisions([row])))
 
         waiting: list[Future[None]] = []
         with pytest.raises(LogUnavailableError, match=f"{MOST_WAITING} entries wait for it"):
@@ -168,7 +168,7 @@ def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:
         holder.start()
         held.wait(5)
         rows = [decision() for _ in range(20)]
-        futures = [log.submit(add_decision(row)) for row in rows]
+        futures = [log.submit(add_decisions([row])) for row in rows]
         time.sleep(0.2)
         assert not any(future.done() for future in futures)
         let_go.set()
@@ -224,7 +224,7 @@ def test_a_full_disk_is_told_of(tmp_path: Path) -> None:
                     refused.append(str(error))
                     return
 
-        fill(lambda: log.do(add_decision(decision(profile=b"\0" * 20_000))))
+        fill(lambda: log.do(add_decisions([decision(profile=b"\0" * 20_000)])))
         assert ["full" in one for one in refused] == [True]
         recovers(log)  # on a new connection, which has no such limit
 

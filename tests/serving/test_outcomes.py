@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from features import Bank
 from features.check import check
-from serving.decisions import LogSettingError, RefusedError, Writer, add_decision, add_feedback, upgrade
+from serving.decisions import LogSettingError, RefusedError, Writer, add_decisions, add_feedback, upgrade
 from serving.decisions.database import parsed
 from serving.outcomes import SCHEMA, Shown, write_outcomes
 from tests.made import CATALOG, frames, write
@@ -30,7 +30,7 @@ def filled(place: str, *entries: tuple[dict[str, Any], list[dict[str, Any]]]) ->
     log, ids = Writer(parsed(place), 9.0), []
     for changes, of_it in entries:
         row = decision(**changes)
-        log.do(add_decision(row))
+        log.do(add_decisions([row]))
         ids.append(row["decision_id"])
         for one in of_it:
             log.do(add_feedback(told(row["decision_id"], **one), NOW))
@@ -131,7 +131,7 @@ def test_what_comes_after_a_day_changes_nothing_that_was_known_on_it(
     taken: list[dict[str, Any]] = []
     upgrade(parsed(scratch := str(tmp_path_factory.mktemp("log") / "decisions.db")))
     log, row = Writer(parsed(scratch), 9.0), decision()
-    log.do(add_decision(row))
+    log.do(add_decisions([row]))
     for outcome, bundle, days in sorted(steps, key=lambda step: step[2]):
         one: dict[str, Any] = {"outcome": outcome, "after": days * DAY, "bundle_id": bundle}
         try:

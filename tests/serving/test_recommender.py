@@ -13,6 +13,7 @@ from serving import Answer, Recommender, UnknownClientError
 from tests.conftest import WholeLine
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 from training import Model, TrainingSample, fit, read_sample
+from training.by_value import Aim
 
 RETAIL = {"home", "account", "card", "mortgage", "insurance"}
 
@@ -235,3 +236,32 @@ def test_nothing_is_offered_to_who_holds_everything(model: Model, snapshot: Snap
     client = someone({"account"}, set())
     only = Recommender(model, snapshot, Catalog(products=[CATALOG.product("account")]))
     assert only.recommend(client).offers == ()
+
+
+def test_clients_answered_together_get_what_each_gets_alone(line: WholeLine) -> None:
+    of = line.recommender
+    clients = [str(client) for client in of.snapshot.profiles.client_ids[::7]]
+    profiles = np.concatenate([of.profile_of(client) for client in clients])
+    for objective in Aim:
+        together = of.decide(profiles, clients, 4, [], objective)
+        for client, decided in zip(clients, together, strict=True):
+            [alone] = of.decide(of.profile_of(client), [client], 4, [], objective)
+            assert decided.answer == alone.answer
+            assert (decided.bundle_ids, decided.scores, decided.forbidden) == (
+                alone.bundle_ids, alone.scores, alone.forbidden
+            )  # fmt: skip
+    assert of.decide(profiles[:0], []) == []
+
+
+def test_an_offer_says_which_gates_it_passed(line: WholeLine) -> None:
+    bundles = {offer.bundle_id: offer for offer in line.recommender.candidates.offers}
+    for client in map(str, line.recommender.snapshot.profiles.client_ids[::40]):
+        for offer in line.recommender.recommend(client, 100).offers:
+            eligible, applicable, suitable = offer.gates
+            bundle = bundles[offer.bundle_id]
+            assert eligible.why.startswith(f"for {bundle.kinds[0]}")
+            assert all(name in eligible.why for name in bundle.where)
+            brings = sum(not part.held for part in offer.products)
+            assert applicable.why.startswith(f"brings {brings} of its {len(offer.products)} products")
+            assert (eligible.status, applicable.status) == ("passed", "passed")
+            assert suitable.gate == "suitable"

@@ -66,7 +66,7 @@ def test_the_recommender_gives_the_scores_of_bulk(line: WholeLine, bulk: pd.Data
 
 def test_the_service_gives_the_scores_of_bulk(line: WholeLine, bulk: pd.DataFrame, service: str) -> None:
     for client in line.recommender.snapshot.profiles.client_ids[5::60]:
-        reply = httpx.post(f"{service}/recommend", json={"client_id": str(client), "k": 100})
+        reply = httpx.post(f"{service}/v1/recommend", json={"client_id": str(client), "k": 100})
         assert reply.status_code == 200
         agrees(reply.json()["offers"], bulk.loc[str(client)])
         assert reply.json()["model_version"] == line.champion.version

@@ -25,7 +25,7 @@ from serving.preparing import FOLDER
 from tests.conftest import ROOT, WholeLine
 
 
-def post(service: str, body: Any, to: str = "recommend") -> httpx.Response:
+def post(service: str, body: Any, to: str = "v1/recommend") -> httpx.Response:
     """The answer to a body of JSON, or of bytes as they are."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return httpx.post(f"{service}/{to}", content=content, headers={"content-type": "application/json"}, timeout=30)
@@ -56,7 +56,7 @@ def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: Who
     assert len(answer.offers) == 3
     first = reply.json()["offers"][0]
     assert first.keys() == {
-        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why", "worth"
+        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why", "gates", "worth"
     }  # fmt: skip
     assert first["products"][0].keys() == {"product_id", "name", "line", "held", "probability"}
 
@@ -66,7 +66,7 @@ def test_ordered_by_value_every_offer_says_what_it_is_worth(service: str, client
     assert answer["objective"] == "value"
     assert answer["offers"]
     assert all(offer["score"] == offer["worth"]["value"] for offer in answer["offers"])
-    assert post(service, {"client_id": client_id, "objective": "profit"}).json()["detail"][0]["field"] == "objective"
+    assert post(service, {"client_id": client_id, "objective": "profit"}).json()["errors"][0]["field"] == "objective"
 
 
 def test_lines_and_k_have_defaults(service: str, client_id: str) -> None:
@@ -136,7 +136,8 @@ BAD = [
 def test_a_bad_body_is_a_422_that_names_the_field(service: str, body: Any, field: str, problem: str) -> None:
     reply = post(service, body)
     assert reply.status_code == 422, reply.text
-    told = reply.json()["detail"]
+    assert reply.headers["content-type"] == "application/problem+json"
+    told = reply.json()["errors"]
     assert all(item.keys() == {"field", "problem"} for item in told)
     mine = [item["problem"] for item in told if item["field"] == field]
     assert mine, told
@@ -144,7 +145,7 @@ def test_a_bad_body_is_a_422_that_names_the_field(service: str, body: Any, field
 
 
 def test_several_wrong_fields_are_told_at_once(service: str) -> None:
-    told = post(service, {"client_id": 1, "k": 0, "lines": ["x"], "more": 1}).json()["detail"]
+    told = post(service, {"client_id": 1, "k": 0, "lines": ["x"], "more": 1}).json()["errors"]
     assert {item["field"] for item in told} == {"client_id", "k", "lines.0", "more"}
 
 
@@ -152,11 +153,11 @@ def test_several_wrong_fields_are_told_at_once(service: str) -> None:
 def test_a_body_that_does_not_say_it_is_json_is_a_415(service: str, kind: str, client_id: str) -> None:
     """So that no page in somebody's browser can ask on their behalf: it would have to ask for permission first."""
     body = json.dumps({"client_id": client_id})
-    reply = httpx.post(f"{service}/recommend", content=body, headers={"content-type": kind})
+    reply = httpx.post(f"{service}/v1/recommend", content=body, headers={"content-type": kind})
     assert reply.status_code == 415
     assert "application/json" in reply.json()["detail"]
     as_json = {"content-type": "Application/JSON; charset=utf-8"}
-    assert httpx.post(f"{service}/recommend", content=body, headers=as_json).status_code == 200
+    assert httpx.post(f"{service}/v1/recommend", content=body, headers=as_json).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_texts_of_all_scripts_pass_through(service: str) -> None:
 
 
 def test_other_ways_in_are_closed(service: str) -> None:
-    assert httpx.get(f"{service}/recommend").status_code == 405
+    assert httpx.get(f"{service}/v1/recommend").status_code == 405
     assert httpx.get(f"{service}/nothing").status_code == 404
 
 
@@ -192,7 +193,7 @@ def test_health_and_metrics_are_told(service: str) -> None:
 
 def test_the_api_describes_itself(service: str) -> None:
     told = httpx.get(f"{service}/openapi.json").json()
-    ask = told["paths"]["/recommend"]["post"]
+    ask = told["paths"]["/v1/recommend"]["post"]
     assert ask["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Ask"}
     assert {"client_id", "new_client", "k", "lines", "objective", "channel"} == told["components"]["schemas"]["Ask"][
         "properties"
@@ -212,15 +213,17 @@ def test_the_api_describes_itself(service: str) -> None:
     ],
 )
 def test_every_answer_is_as_the_description_says(service: str, status: int, body: Any, kind: str) -> None:
-    reply = httpx.post(f"{service}/recommend", content=json.dumps(body), headers={"content-type": kind})
+    reply = httpx.post(f"{service}/v1/recommend", content=json.dumps(body), headers={"content-type": kind})
     assert reply.status_code == status
-    is_as_described(service, reply, "/recommend")
+    is_as_described(service, reply, "/v1/recommend")
 
 
 def is_as_described(service: str, reply: httpx.Response, path: str) -> None:
     described = httpx.get(f"{service}/openapi.json").json()
     of_method = described["paths"][path][reply.request.method.lower()]["responses"]
-    schema = of_method[str(reply.status_code)]["content"]["application/json"]["schema"]
+    kind = "application/json" if reply.status_code < 400 else "application/problem+json"
+    assert reply.headers["content-type"] == kind
+    schema = of_method[str(reply.status_code)]["content"][kind]["schema"]
     validate(reply.json(), {**schema, "components": closed(described["components"])})
 
 

@@ -165,13 +165,43 @@ def test_an_answer_by_value_shows_each_factor(model: Model, sample: TrainingSamp
             assert offer.worth is not None
             assert offer.score == offer.worth.value == pytest.approx(offer.worth.acceptance * offer.worth.eva)
         assert [offer.score for offer in answer.offers] == sorted((o.score for o in answer.offers), reverse=True)
-        assert all(offer.worth is None for offer in recommender.recommend(client, 3).offers)
+        for offer in recommender.recommend(client, 3).offers:
+            assert offer.worth is not None
+            assert offer.worth.value == pytest.approx(offer.worth.acceptance * offer.worth.eva)
+            assert offer.score != offer.worth.value
     unpriced = Recommender(model, recommender.snapshot, CATALOG)
+    assert all(offer.worth is None for offer in unpriced.recommend("c0001").offers)
     with pytest.raises(NoPriceSheetError, match="made has no price sheet"):
         unpriced.recommend("c0001", objective=Aim.VALUE)
     firm = recommender.recommend_new({"kind": "corporate"}, 5, [Line.INTERMEDIARY], Aim.VALUE)
     assert {offer.line for offer in firm.offers} == {Line.INTERMEDIARY}
     assert dt.date.fromisoformat(firm.profile_day) == DAYS[-1]
+
+
+def test_what_a_rule_forbids_is_offered_in_no_order_and_what_is_open_is_said(
+    model: Model, sample: TrainingSample
+) -> None:
+    sheets = {**SHEETS, "insurance": {**SHEETS["insurance"], "investment": True, "cancellation": ""}}
+    snapshot = Snapshot(DAYS[-1], model.align(sample.days[-1].profiles))
+    recommender = Recommender(model, snapshot, priced(products=sheets, jurisdiction="EU"))
+    free = Recommender(model, snapshot, priced())
+    seen = set()
+    for client in map(str, snapshot.profiles.client_ids[:60]):
+        for aim in Aim:
+            offers = recommender.recommend(client, 100, objective=aim).offers
+            assert "home" not in {offer.bundle_id for offer in offers}  # its parts' cancellation terms are not told
+            for offer in offers:
+                gates = {gate.gate: gate.status for gate in offer.gates}
+                invests = offer.bundle_id == "insurance"
+                assert gates == {
+                    "eligible": "passed",
+                    "applicable": "passed",
+                    "suitable": "open" if invests else "passed",
+                }
+                seen.add(offer.bundle_id)
+    assert "insurance" in seen
+    assert any(offer.bundle_id == "home" for client in map(str, snapshot.profiles.client_ids[:60])
+               for offer in free.recommend(client, 100).offers)  # fmt: skip
 
 
 def valued_with(model: Model, profiles: ProfileMatrix, sold: Catalog, column: str, told: float) -> tuple[Any, Any, Any]:

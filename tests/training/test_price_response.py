@@ -317,10 +317,11 @@ def test_values_and_quotes_go_by_what_was_learned(model: Model, sample: Training
     assert offered.worth.value == pytest.approx(worth[1].value[0])
     bundle = candidates.offers[worth[0].item[0]].bundle_id
     as_of = sample.days[-1].as_of
-    given = inputs_of(model, CATALOG, bank(), as_of, client, bundle)
+    [values] = [profiles.values[profiles.client_ids == client]]
+    given = inputs_of(model, candidates, values, bundle)
     assert given is not None
     assert given.shape == (1, len(OF_PAIR))
-    assert inputs_of(model, CATALOG, bank(), as_of, client, "no such bundle") is None
+    assert inputs_of(model, candidates, values, "no such bundle") is None
     told = quote(CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given)
     assert not told.assumption
     assert any("learned (" in note for note in told.notes)

@@ -1,0 +1,99 @@
+"""What callers may ask of the service, field by field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from catalog import Line
+from serving.decisions import Outcome
+from training.by_value import Aim
+
+PRINTABLE, NO_CONTROL = r"^[!-~]{1,200}$", r"^[^\x00-\x1f\x7f]*$"
+MOST_CLIENTS = 1_000  # of one batch
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+Attribute = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)] | None
+Channel = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)] | None
+
+
+def _shown(*examples: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": list(examples)})
+
+
+class Wanted(BaseModel):
+    """Which offers, for whomever they are."""
+
+    k: int = Field(5, strict=True, ge=1, le=100, description="how many offers at most")
+    lines: list[Line] = Field([], max_length=len(Line), description="only bundles of these lines; empty: of all")
+    objective: Aim = Field(Aim.RELEVANCE, description="order by what the client wants next, or by what it is worth")
+    channel: Channel = Field(None, description="where the offers will be shown; is logged")
+
+
+class Ask(Wanted):
+    """A client of the bank by id, or what is known of someone who is not one yet."""
+
+    model_config = _shown({"client_id": "C0000001", "k": 5}, {"new_client": {"kind": "retail", "age": 31}})
+
+    client_id: Id | None = None
+    new_client: dict[str, Attribute] | None = Field(None, max_length=500)
+
+    @model_validator(mode="after")
+    def _one_client(self) -> Ask:
+        if (self.client_id is None) == (self.new_client is None):
+            raise ValueError("give either client_id or new_client")
+        if self.new_client is not None and not isinstance(self.new_client.get("kind"), str):
+            raise ValueError("new_client needs its kind: retail, corporate or institution")
+        return self
+
+
+class AskMany(Wanted):
+    """Clients of the bank by id, each once."""
+
+    model_config = _shown({"client_ids": ["C0000001", "C0000002"], "k": 3})
+
+    client_ids: list[Id] = Field(min_length=1, max_length=MOST_CLIENTS)
+
+    @model_validator(mode="after")
+    def _once(self) -> AskMany:
+        if len(set(self.client_ids)) < len(self.client_ids):
+            raise ValueError("client_ids names a client twice; name each once")
+        return self
+
+
+class AskQuote(BaseModel):
+    """A bundle for a client of the bank, and what is to be supposed beside what is known."""
+
+    model_config = _shown(
+        {"client_id": "C0000001", "bundle_id": "home_improvement", "authority": "branch",
+         "terms": {"consumer_loan.rate": 0.065}},
+    )  # fmt: skip
+
+    client_id: Id
+    bundle_id: Id
+    authority: Id | None = Field(None, description="who asks, of the catalog's authorities; who may grant least")
+    concession: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="what the client saves a year; what is best if none"
+    )
+    terms: dict[str, Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)]] = Field(
+        {}, max_length=50, description="other terms than the catalog's: {product}.rate, {product}.balance, hurdle, …"
+    )
+    rating: Id | None = Field(None, description="as if the client had this one")
+    suitable_until: dt.date | None = Field(None, description="last day of a suitability profile, for the bank's own")
+    channel: Channel = None
+
+
+class Feedback(BaseModel):
+    """What became of a bundle that an answer offered; told again with the same key, it counts once."""
+
+    model_config = _shown(
+        {"idempotency_key": "app-7f3a-1", "decision_id": "01978b5e-2c51-7d0e-9a3f-3b1d1c0f2a4e",
+         "bundle_id": "secure_saver", "outcome": "accepted", "at": "2026-06-02T09:31:00+02:00"},
+    )  # fmt: skip
+
+    idempotency_key: str = Field(pattern=PRINTABLE, description="the caller's own, a new one for each thing told")
+    decision_id: Id = Field(description="of the answer")
+    bundle_id: Id
+    outcome: Outcome
+    at: AwareDatetime = Field(strict=True, description="when it happened, with the time zone")

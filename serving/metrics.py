@@ -1,0 +1,37 @@
+"""What the service counts for Prometheus, at /metrics beside BentoML's own figures; workers are added up."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from serving.decisions import Outcome
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_requests = Histogram("sheaf_request_seconds", "Seconds of a request.", ["route", "status"], buckets=SECONDS)
+_offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
+_feedback = Counter("sheaf_feedback", "What became of offers.", ["bundle_id", "outcome"])
+_profiles = Gauge("sheaf_profiles_timestamp_seconds", "The day of the profiles.", multiprocess_mode="livemin")
+_serving = Gauge("sheaf_serving_info", "What answers rest on; 1.", ["model", "catalog"], multiprocess_mode="livemax")
+
+
+def request(route: str, status: int, seconds: float) -> None:
+    _requests.labels(route, str(status)).observe(seconds)
+
+
+def offers(bundle_ids: Iterable[str]) -> None:
+    for bundle_id in bundle_ids:
+        _offers.labels(bundle_id).inc()
+
+
+def feedback(bundle_id: str, outcome: Outcome) -> None:
+    _feedback.labels(bundle_id, outcome.value).inc()
+
+
+def serving(model: str, catalog: str, profile_day: dt.date) -> None:
+    """What this worker answers with from now on."""
+    _serving.clear()
+    _serving.labels(model, catalog).set(1)
+    _profiles.set(dt.datetime.combine(profile_day, dt.time(), dt.UTC).timestamp())

@@ -1,0 +1,460 @@
+"""Who may ask what: every sort of caller at every endpoint, for a client of its own, another's, and none at all."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from serving.access import Access, AccessError, Caller, Scope, add_key, remove_key
+from serving.demonstration import running
+from tests.conftest import ROOT, WholeLine
+
+ISSUER, AUDIENCE = "https://login.bank.example", "sheaf"
+SCOPES = [scope for scope in Scope if scope is not Scope.ALL_CLIENTS]
+SIGNER, STRANGER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+
+
+def public(key: rsa.RSAPrivateKey, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
+    return told | {"kid": name, "alg": "RS256", "use": "sig"}
+
+
+def token(signer: Any = SIGNER, kid: str = "one", algorithm: str = "RS256", **changes: Any) -> str:
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "exp": time.time() + 600, "scope": " ".join(SCOPES)}
+    told = {name: value for name, value in (claims | changes).items() if value is not None}
+    return jwt.encode(told, signer, algorithm, headers={"kid": kid})
+
+
+@contextmanager
+def issuer(keys: dict[str, Any]) -> Iterator[str]:
+    """The address of an issuer's keys, which are those of `keys` at the time."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"keys": list(keys.values())}).encode())
+
+        def log_message(self, *told: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/keys"
+        server.shutdown()
+
+
+@contextmanager
+def served(line: WholeLine, access: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    patch.setenv("BENTOML_HOME", str(line.folder / "bentoml"))
+    patch.setenv("SHEAF_DECISIONS", str(access.with_name("decisions.db")))
+    patch.setenv("SHEAF_ACCESS", str(access))
+    with chdir(line.folder), running() as url:
+        yield url
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A service that wants to know who asks, what is in its file, and the secrets of channels by name."""
+
+    url: str
+    access: Path
+    secrets: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def guarded(line: WholeLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    path = tmp_path_factory.mktemp("access") / "access.yaml"
+    with issuer({"one": public(SIGNER, "one")}) as jwks, pytest.MonkeyPatch.context() as patch:
+        path.write_text(f"rate: 1000/second\npeople: {{issuer: {ISSUER}, audience: {AUDIENCE}, jwks: '{jwks}'}}\n")
+        of_channel: dict[str, list[str]] = {
+            "app": ["recommend", "feedback"],
+            "desk": ["quote"],
+            "audit": ["audit"],
+            "all": list(SCOPES),
+        }
+        secrets = {name: add_key(path, name, scopes) for name, scopes in of_channel.items()}
+        secrets["slow"] = add_key(path, "slow", list(SCOPES), "3/minute")
+        with served(line, path, patch) as url:
+            yield Guarded(url, path, secrets)
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A caller as a bank has one: how it says who it is, what it may do, whose clients it sees."""
+
+    headers: dict[str, str]
+    scopes: frozenset[Scope]
+    sees: frozenset[str]  # of "mine", "others"
+    known: bool = True
+
+
+def bearer(**changes: Any) -> dict[str, str]:
+    return {"authorization": f"Bearer {token(**changes)}"}
+
+
+@pytest.fixture(scope="module")
+def books(line: WholeLine) -> dict[str, tuple[str, str, str]]:
+    """Two clients of different branches: id, manager, branch."""
+    relationships = line.recommender.relationships
+    assert relationships is not None
+    ids = [str(client) for client in line.recommender.snapshot.profiles.client_ids]
+    told = [(client, *(relationships.book(client) or (None, None))) for client in ids]
+    whole = [(client, manager, branch) for client, manager, branch in told if manager and branch]
+    others = next(one for one in whole if one[1] != whole[0][1] and one[2] != whole[0][2])
+    return {"mine": whole[0], "others": others}
+
+
+@pytest.fixture(scope="module")
+def callers(guarded: Guarded, books: dict[str, tuple[str, str, str]]) -> dict[str, Somebody]:
+    _, manager, branch = books["mine"]
+    every, own, none = frozenset({"mine", "others"}), frozenset({"mine"}), frozenset[str]()
+    may = {"app": "recommend feedback", "desk": "quote", "audit": "audit", "all": " ".join(SCOPES)}
+    found = {
+        f"key of {name}": Somebody({"x-api-key": guarded.secrets[name]}, frozenset(map(Scope, scopes.split())), every)
+        for name, scopes in may.items()
+    }
+    people: dict[str, tuple[dict[str, Any], frozenset[str]]] = {
+        "the manager": ({"manager_id": manager}, own),
+        "the manager, with the branch": ({"manager_id": manager, "branch_id": branch}, own),
+        "the branch": ({"branch_id": branch}, own),
+        "the manager, of another branch": ({"manager_id": manager, "branch_id": "elsewhere"}, none),
+        "another manager": ({"manager_id": "M-none"}, none),
+        "nobody's manager": ({}, none),
+        "an empty manager": ({"manager_id": ""}, none),
+        "the head office": ({"scope": " ".join(Scope)}, every),
+    }
+    for name, (claims, sees) in people.items():
+        found[name] = Somebody(bearer(**claims), frozenset(SCOPES), sees)
+    for scope in SCOPES:
+        found[f"only {scope}"] = Somebody(bearer(manager_id=manager, scope=[scope]), frozenset({scope}), own)
+    found["no scope"] = Somebody(bearer(manager_id=manager, scope=None), frozenset(), own)
+    unknown = {
+        "nobody": {}, "a wrong key": {"x-api-key": "sheaf_00000000_x"}, "an empty key": {"x-api-key": ""},
+        "no bearer": {"authorization": "Basic YTpi"}, "no token": {"authorization": "Bearer"},
+        "two ways": {"x-api-key": guarded.secrets["all"], "authorization": f"Bearer {token()}"},
+    }  # fmt: skip
+    for name, headers in unknown.items():
+        found[name] = Somebody(headers, frozenset(), none, known=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def logged(guarded: Guarded, books: dict[str, tuple[str, str, str]]) -> dict[str, dict[str, str]]:
+    """By whose client: the ids of a decision and a quote about it, and a bundle of theirs; and of nobody's."""
+    found = {"none": dict.fromkeys(("decision", "quote"), "01978b5e-2c51-7d0e-9a3f-3b1d1c0f2a4e") | {"bundle": "x"}}
+    headers = {"x-api-key": guarded.secrets["all"]}
+    for whose, (client, *_) in books.items():
+        answer = httpx.post(f"{guarded.url}/v1/recommend", json={"client_id": client}, headers=headers).json()
+        bundle = answer["offers"][0]["bundle_id"]
+        body = {"client_id": client, "bundle_id": bundle}
+        quoted = httpx.post(f"{guarded.url}/v1/quote", json=body, headers=headers).json()
+        found[whose] = {"decision": answer["decision_id"], "quote": quoted["quote_id"], "bundle": bundle}
+    return found
+
+
+ENDPOINTS = {
+    "recommend": Scope.RECOMMEND, "recommend_batch": Scope.RECOMMEND, "quote": Scope.QUOTE, "clients": Scope.RECOMMEND,
+    "decisions": Scope.AUDIT, "quotes": Scope.AUDIT, "feedback": Scope.FEEDBACK,
+}  # fmt: skip
+
+
+def ask(url: str, endpoint: str, client: str, of: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+    def post(body: Any) -> httpx.Response:
+        return httpx.post(f"{url}/v1/{endpoint}", json=body, headers=headers, timeout=30)
+
+    if endpoint == "recommend":
+        return post({"client_id": client})
+    if endpoint == "recommend_batch":
+        return post({"client_ids": [client]})
+    if endpoint == "quote":
+        return post({"client_id": client, "bundle_id": of["bundle"]})
+    if endpoint == "feedback":
+        now = dt.datetime.now(dt.UTC).isoformat()
+        told = {"decision_id": of["decision"], "bundle_id": of["bundle"], "outcome": "shown", "at": now}
+        return post(told | {"idempotency_key": os.urandom(8).hex()})
+    which = {"clients": client, "decisions": of["decision"], "quotes": of["quote"]}[endpoint]
+    return httpx.get(f"{url}/v1/{endpoint}/{which}", headers=headers, timeout=30)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_every_caller_at_every_endpoint_for_every_client(
+    guarded: Guarded,
+    callers: dict[str, Somebody],
+    books: dict[str, tuple[str, str, str]],
+    logged: dict[str, dict[str, str]],
+    endpoint: str,
+) -> None:
+    ids = {whose: client for whose, (client, *_) in books.items()} | {"none": "C-none"}
+    for name, who in callers.items():
+        refused = {}
+        for whose, client in ids.items():
+            reply = ask(guarded.url, endpoint, client, logged[whose], who.headers)
+            told = f"{name}, {endpoint}, {whose}: {reply.status_code} {reply.text[:300]}"
+            if not who.known:
+                assert reply.status_code == 401, told
+                assert reply.headers["www-authenticate"] == "Bearer"
+            elif ENDPOINTS[endpoint] not in who.scopes:
+                assert reply.status_code == 403, told
+            elif endpoint == "recommend_batch":
+                assert reply.status_code == 200, told
+                seen = [answer["client_id"] for answer in reply.json()["answers"]]
+                assert seen == ([client] if whose in who.sees else []), told
+            else:
+                assert reply.status_code == (200 if whose in who.sees else 404), told
+            if whose not in who.sees:
+                text = reply.text
+                for private in (client, *logged[whose].values()):
+                    text = text.replace(private, "…")
+                refused[whose] = (reply.status_code, text)
+        assert len(set(refused.values())) <= 1, f"{name} learns at {endpoint} who is a client: {refused}"
+
+
+def test_who_asked_is_logged_and_sees_a_new_client_of_its_own(
+    guarded: Guarded, callers: dict[str, Somebody], books: dict[str, tuple[str, str, str]]
+) -> None:
+    mine = bearer(manager_id=books["mine"][1], sub="anna")
+    body = {"new_client": {"kind": "retail", "age": 31}}
+    made = httpx.post(f"{guarded.url}/v1/recommend", json=body, headers=mine).json()["decision_id"]
+    place = f"{guarded.url}/v1/decisions/{made}"
+    assert httpx.get(place, headers=mine).json()["caller"] == "anna"
+    assert httpx.get(place, headers=bearer(manager_id=books["mine"][1], sub="bert")).status_code == 404
+    assert httpx.get(place, headers=callers["key of audit"].headers).status_code == 200
+
+
+def test_anothers_idempotency_key_says_nothing_of_what_it_was_used_for(
+    guarded: Guarded, callers: dict[str, Somebody], logged: dict[str, dict[str, str]]
+) -> None:
+    now = dt.datetime.now(dt.UTC).isoformat()
+    of = logged["others"]
+    told = {"decision_id": of["decision"], "bundle_id": of["bundle"], "outcome": "shown", "at": now}
+    body = told | {"idempotency_key": "k-other"}
+    place = f"{guarded.url}/v1/feedback"
+    assert httpx.post(place, json=body, headers=callers["key of app"].headers).status_code == 200
+    reply = httpx.post(place, json=body, headers=callers["the manager"].headers)
+    assert reply.status_code == 422
+    assert reply.json()["errors"] == [{"field": "idempotency_key", "problem": "was used before; use a new key"}]
+
+
+def _unsigned() -> str:
+    """A token that says it needs no signature."""
+    parts = ({"alg": "none", "kid": "one"}, {"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": time.time() + 600,
+                                             "scope": " ".join(Scope)})  # fmt: skip
+    return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), ""])
+
+
+def _by_public_key() -> str:
+    """A token signed with the issuer's public key as if that were a shared secret."""
+    parts = [{"alg": "HS256", "kid": "one"}, {"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": time.time() + 600}]
+    text = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    import hmac
+
+    secret = json.dumps(public(SIGNER, "one")).encode()
+    signature = base64.urlsafe_b64encode(hmac.digest(secret, text, "sha256")).rstrip(b"=")
+    return (text + b"." + signature).decode()
+
+
+FORGED = {
+    "no signature": _unsigned,
+    "the public key as a secret": _by_public_key,
+    "expired": lambda: token(exp=time.time() - 60),
+    "never expires": lambda: token(exp=None),
+    "another issuer's": lambda: token(iss="https://login.other.example"),
+    "for another audience": lambda: token(aud="other"),
+    "of nobody": lambda: token(sub=None),
+    "signed by a stranger": lambda: token(STRANGER),
+    "with a key that the issuer lacks": lambda: token(STRANGER, "two"),
+    "not valid yet": lambda: token(nbf=time.time() + 600),
+    "no token": lambda: "a.b.c",
+    "not even that": lambda: "~",
+    "altered": lambda: token()[:-6] + "AAAAAA",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_token_that_the_issuer_did_not_give_for_this_is_refused(
+    guarded: Guarded, books: dict[str, tuple[str, str, str]], forged: str
+) -> None:
+    headers = {"authorization": f"Bearer {FORGED[forged]()}"}
+    reply = httpx.get(f"{guarded.url}/v1/clients/{books['mine'][0]}", headers=headers)
+    assert reply.status_code == 401, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "retail" not in reply.text
+
+
+def test_who_asks_too_often_is_told_when_to_ask_again(guarded: Guarded, books: dict[str, tuple[str, str, str]]) -> None:
+    def asked(name: str) -> httpx.Response:
+        return httpx.get(f"{guarded.url}/v1/clients/{books['mine'][0]}", headers={"x-api-key": guarded.secrets[name]})
+
+    assert [asked("slow").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert 1 <= int(asked("slow").headers["retry-after"]) <= 60
+    assert asked("app").status_code == 200
+
+
+def test_keys_are_rotated_without_a_restart_and_a_broken_file_changes_nothing(
+    guarded: Guarded, books: dict[str, tuple[str, str, str]]
+) -> None:
+    def status(secret: str) -> int:
+        found = httpx.get(f"{guarded.url}/v1/clients/{books['mine'][0]}", headers={"x-api-key": secret})
+        return found.status_code
+
+    def soon(secret: str, wanted: int) -> bool:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if status(secret) == wanted:
+                return True
+            time.sleep(0.1)
+        return False
+
+    old = add_key(guarded.access, "kiosk", ["recommend"])
+    assert soon(old, 200)
+    new = add_key(guarded.access, "kiosk", ["recommend"])
+    assert soon(new, 200)
+    assert status(old) == 200
+    assert remove_key(guarded.access, old.split("_")[1]) == "kiosk"
+    assert soon(old, 401)
+    assert status(new) == 200
+    whole = guarded.access.read_text()
+    guarded.access.write_text("keys: [{name: 3}]\n")
+    time.sleep(2.5)
+    assert status(new) == 200
+    guarded.access.write_text(whole)
+    assert old not in whole
+    assert new.split("_", 2)[2] not in whole
+
+
+def test_bodies_that_are_too_long_or_too_slow_are_cut_off(guarded: Guarded) -> None:
+    headers = {"x-api-key": guarded.secrets["all"], "content-type": "application/json"}
+    reply = httpx.post(f"{guarded.url}/v1/recommend", content=b" " * 600_000, headers=headers)
+    assert reply.status_code == 413
+
+    host, port = guarded.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        head = "POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
+        slow.sendall(f"{head}x-api-key: {guarded.secrets['all']}\r\n\r\n{{".encode())
+        started = time.monotonic()
+        assert b" 408 " in slow.recv(65536).split(b"\r\n")[0]
+        assert 4 < time.monotonic() - started < 9
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-injected: 1", "a\nb", "a\x00b"])
+def test_headers_carry_nothing_in(guarded: Guarded, books: dict[str, tuple[str, str, str]], value: str) -> None:
+    host, port = guarded.url.removeprefix("http://").split(":")
+    body = json.dumps({"client_id": books["mine"][0]})
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        head = (
+            f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        )
+        secret = guarded.secrets["all"]
+        raw.sendall(f"{head}\r\nx-api-key: {secret}\r\nx-request-id: {value}\r\n\r\n{body}".encode())
+        answer = raw.recv(65536).split(b"\r\n\r\n")[0].lower()
+    assert b"x-injected" not in answer
+    assert answer.split(b"\r\n")[0].split()[1] in (b"200", b"400", b"422")
+
+
+def test_keys_from_a_file_and_new_ones_of_the_issuer(line: WholeLine, tmp_path: Path) -> None:
+    """A token of a key that the issuer has only just begun to use is taken."""
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving.access import Gatekeeper
+
+    def request(text: str) -> Request:
+        return Request({"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())]})
+
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [public(SIGNER, "one")]}))
+    access = tmp_path / "access.yaml"
+    access.write_text(f"people: {{issuer: {ISSUER}, audience: {AUDIENCE}, jwks: {keys}}}\n")
+    gate = Gatekeeper(access)
+    caller = asyncio.run(gate.admit(request(token(branch_id="B1")), Scope.AUDIT))
+    assert caller == Caller("anna", frozenset(SCOPES), False, None, "B1", "50/second")
+    keys.write_text(json.dumps({"keys": [public(SIGNER, "one"), public(STRANGER, "two")]}))
+    gate._fetched -= 61  # a minute later
+    assert asyncio.run(gate.admit(request(token(STRANGER, "two")), Scope.AUDIT)).name == "anna"
+
+
+def test_without_access_only_this_machine_is_answered() -> None:
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving.access import ANYBODY, Gatekeeper
+    from serving.problems import Refusal
+
+    gate = Gatekeeper(None)
+    for host, fine in (("127.0.0.1", True), ("::1", True), ("10.0.0.7", False), ("2001:db8::1", False), ("?", False)):
+        request = Request({"type": "http", "headers": [], "client": (host, 1)})
+        if fine:
+            assert asyncio.run(gate.admit(request, Scope.AUDIT)) is ANYBODY
+        else:
+            with pytest.raises(Refusal, match="only this machine is answered") as refused:
+                asyncio.run(gate.admit(request, Scope.AUDIT))
+            assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("keys: [{name: a}]", "keys.0.sha256: Field required"),
+        (
+            "keys: [{name: a, id: '00000000', sha256: secret, scopes: [recommend]}]",
+            "keys.0.sha256: String should match",
+        ),
+        ("rate: often", "rate: Value error, 'often' is no rate; write 50/second"),
+        ("people: {issuer: a, audience: b, jwks: 'http://login.bank.example/keys'}", "begins with https://, or a file"),
+        ("people: {issuer: a, audience: b, jwks: c, algorithms: [HS256]}", "people.algorithms.0: String should match"),
+        ("people: {issuer: a, audience: b, jwks: c, algorithms: [none]}", "people.algorithms.0: String should match"),
+        ("keys: [", "cannot be read as YAML"),
+        ("more: 1", "more: Extra inputs are not permitted"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_by_field(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "access.yaml"
+    path.write_text(content)
+    with pytest.raises(AccessError) as error:
+        Access.read(path)
+    assert told in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_key_that_cannot_be_changes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "access.yaml"
+    for name, scopes, rate in (("a b", ["quote"], None), ("a", ["all"], None), ("a", ["quote"], "x"), ("a", [], None)):
+        with pytest.raises(AccessError):
+            add_key(path, name, scopes, rate)
+    assert not path.exists()
+    secret = add_key(path, "a", ["quote"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("# ours\n" + path.read_text())
+    with pytest.raises(AccessError, match="has no key 'ffffffff'; it has"):
+        remove_key(path, "ffffffff")
+    assert remove_key(path, secret.split("_")[1]) == "a"
+    assert path.read_text().startswith("# ours\n")
+
+
+def test_a_caller_sees_who_fits_every_claim() -> None:
+    somebody = Caller("a", frozenset(), False, "m", "b")
+    assert [somebody.sees(book) for book in (("m", "b"), ("m", None), ("m", "c"), (None, "b"), None)] == [
+        True, False, False, False, False
+    ]  # fmt: skip
+    assert not replace(somebody, manager=None, branch=None).sees((None, None))
+    assert replace(somebody, everybody=True).sees(None)

@@ -1,0 +1,173 @@
+"""Batches, quotes and profiles over HTTP, and refusals in one shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from features import Bank
+from features.relationship import client_on
+from pricing import quote
+from serving import ANSWER
+from serving.asking import AskQuote
+from tests.conftest import WholeLine
+from tests.serving.test_service import is_as_described, post, unlogged
+from training.by_value import Aim
+
+
+@pytest.fixture(scope="module")
+def clients(line: WholeLine) -> list[str]:
+    return [str(client) for client in line.recommender.snapshot.profiles.client_ids[:70]]
+
+
+def test_a_batch_answers_as_each_client_alone_and_names_who_is_unknown(
+    service: str, line: WholeLine, clients: list[str]
+) -> None:
+    asked = {"client_ids": [*clients[:40], "nobody", *clients[40:], "漢字"], "k": 2, "channel": "night"}
+    reply = post(service, asked, "v1/recommend_batch")
+    assert reply.status_code == 200
+    is_as_described(service, reply, "/v1/recommend_batch")
+    told = reply.json()
+    assert told["unknown"] == ["nobody", "漢字"]
+    assert [answer["client_id"] for answer in told["answers"]] == clients
+    for answer in told["answers"]:
+        alone = line.recommender.recommend(answer["client_id"], 2)
+        assert ANSWER.validate_python(answer | {"decision_id": None}) == alone
+    ids = [answer["decision_id"] for answer in told["answers"]]
+    assert len(set(ids)) == len(ids)
+    found = httpx.get(f"{service}/v1/decisions/{ids[-1]}").json()
+    assert (found["client_id"], found["channel"], found["replay"]["same"]) == (clients[-1], "night", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "problem"),
+    [
+        ({"client_ids": []}, "client_ids", "at least 1"),
+        ({"client_ids": ["a"] * 2}, "body", "names a client twice"),
+        ({"client_ids": [f"c{n}" for n in range(1_001)]}, "client_ids", "at most 1000"),
+        ({"client_ids": ["a"], "k": 0}, "k", "greater than or equal to 1"),
+        ({"client_ids": [""]}, "client_ids.0", "at least 1"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_refused(service: str, body: Any, field: str, problem: str) -> None:
+    reply = post(service, body, "v1/recommend_batch")
+    assert reply.status_code == 422
+    is_as_described(service, reply, "/v1/recommend_batch")
+    [told] = reply.json()["errors"]
+    assert told["field"] == field
+    assert problem in told["problem"]
+
+
+def test_only_strangers_are_no_decision(service: str) -> None:
+    assert post(service, {"client_ids": ["nobody"]}, "v1/recommend_batch").json() == {
+        "answers": [], "unknown": ["nobody"]
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def offered(line: WholeLine, clients: list[str]) -> tuple[str, str]:
+    """A client, and a bundle for it."""
+    return clients[3], line.recommender.recommend(clients[3]).offers[0].bundle_id
+
+
+def test_a_quote_is_that_of_the_banks_own_tables(service: str, line: WholeLine, offered: tuple[str, str]) -> None:
+    client, bundle = offered
+    asked = {"client_id": client, "bundle_id": bundle, "authority": "branch", "channel": "desk"}
+    reply = post(service, asked, "v1/quote")
+    assert reply.status_code == 200, reply.text
+    is_as_described(service, reply, "/v1/quote")
+    told = reply.json()
+    sold, day = line.recommender.candidates.catalog, line.recommender.snapshot.as_of
+    ours = quote(sold, client_on(Bank.open(line.bank), sold, day, client), bundle, day, "branch")
+    assert told["concession"] == float(ours.concession)
+    assert told["total"]["eva"] == float(ours.total.eva)
+    assert [line["product_id"] for line in told["lines"]] == [line.product_id for line in ours.lines]
+    assert [state["state"] for state in told["relationship"]] == ["today", "at risk", "with this bundle", "if lost"]
+    assert told["relationship"][0]["eva"] == pytest.approx(ours.relationship[0].eva)
+    assert len(told["curve"]["concession"]) == len(ours.curve.concession)
+    assert told["authority"] == "branch"
+
+
+def test_a_quote_is_logged_with_what_it_rests_on(service: str, offered: tuple[str, str]) -> None:
+    client, bundle = offered
+    asked = {"client_id": client, "bundle_id": bundle, "concession": 1.0, "terms": {"hurdle": 0.12}}
+    told = httpx.post(f"{service}/v1/quote", json=asked, headers={"x-request-id": "q-1"}).json()
+    reply = httpx.get(f"{service}/v1/quotes/{told['quote_id']}")
+    assert reply.status_code == 200
+    is_as_described(service, reply, "/v1/quotes/{quote_id}")
+    found = reply.json()
+    assert found["answer"] == told
+    assert AskQuote.model_validate(found["asked"]) == AskQuote(**asked)
+    assert (found["request_id"], found["held"]["client_id"], told["hurdle"]) == ("q-1", client, 0.12)
+    assert httpx.get(f"{service}/v1/quotes/{'0' * 36}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "problem"),
+    [
+        ({"client_id": "nobody"}, 404, "no client 'nobody'"),
+        ({"bundle_id": "nothing"}, 422, "there is no bundle 'nothing'"),
+        ({"authority": "nobody"}, 422, "authority 'nobody' is not known; use one of"),
+        ({"concession": 1e14}, 422, "is not from 0 to the list price"),
+        ({"concession": -1}, 422, "greater than or equal to 0"),
+        ({"rating": "Z"}, 422, "rating 'Z' is not in the catalog's grades"),
+        ({"terms": {"mortgage.colour": 1}}, 422, "is not known; write PRODUCT.NAME=VALUE"),
+        ({"terms": {"hurdle": "high"}}, 422, "is not a number"),
+        ({"terms": {"hurdle": [1]}}, 422, ""),
+        ({"suitable_until": "soon"}, 422, "valid date"),
+        ({"more": 1}, 422, "not permitted"),
+    ],
+)
+def test_a_quote_that_cannot_be_is_refused(
+    service: str, offered: tuple[str, str], changes: dict[str, Any], status: int, problem: str
+) -> None:
+    client, bundle = offered
+    reply = post(service, {"client_id": client, "bundle_id": bundle} | changes, "v1/quote")
+    assert reply.status_code == status, reply.text
+    is_as_described(service, reply, "/v1/quote")
+    assert problem in reply.json()["detail"]
+
+
+def test_a_clients_profile_is_told_in_words(service: str, line: WholeLine, clients: list[str]) -> None:
+    for client in clients[:5]:
+        reply = httpx.get(f"{service}/v1/clients/{client}")
+        assert reply.status_code == 200
+        is_as_described(service, reply, "/v1/clients/{client_id}")
+        told = reply.json()
+        assert (told["client_id"], told["profile_day"]) == (client, str(line.recommender.snapshot.as_of))
+        recommender = line.recommender
+        held = recommender.candidates.held(recommender.profile_of(client))[0]
+        assert told["holds"] == [
+            product.product_id
+            for product, holds in zip(recommender.candidates.catalog.products, held, strict=True)
+            if holds
+        ]
+        kind = next(fact for fact in told["profile"] if fact["name"] == "kind")
+        assert kind["value"] in ("retail", "corporate", "institution")
+        assert all(fact["meaning"] and fact["value"] is not None for fact in told["profile"])
+        assert any(fact["says"] for fact in told["profile"])
+
+
+def test_who_is_no_client_has_no_profile(service: str) -> None:
+    for client in ("nobody", "%00", "漢字", "a%2Fb"):
+        reply = httpx.get(f"{service}/v1/clients/{client}")
+        assert reply.status_code == 404
+        assert reply.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("path", "status"), [("nothing", 404), ("v1/recommend", 405), ("v1/clients/", 404)])
+def test_other_ways_in_are_refused_in_the_same_shape(service: str, path: str, status: int) -> None:
+    reply = httpx.get(f"{service}/{path}")
+    assert reply.status_code == status
+    assert reply.headers["content-type"] == "application/problem+json"
+    told = reply.json()
+    assert told.keys() == {"type", "title", "status", "detail", "errors"}
+    assert told["status"] == status
+    assert told["detail"].endswith("see /openapi.json")
+
+
+def test_an_answer_unlogged_is_the_recommenders(service: str, line: WholeLine, clients: list[str]) -> None:
+    reply = post(service, {"client_id": clients[0], "objective": "value"})
+    assert unlogged(reply) == line.recommender.recommend(clients[0], objective=Aim.VALUE)
