@@ -204,6 +204,42 @@ class Closeness(Model):
     lines: Count = 2
 
 
+class Exploration(Model):
+    """How far answers over channels leave the best order, so that other orders can be judged by them later.
+
+    A `share` of the answers shows offers drawn from the `depth` best, every list with the same chance.
+    """
+
+    share: Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=0.5)]
+    depth: Annotated[int, Strict(), Field(ge=2, le=20)] = 8
+
+
+Days = Annotated[int, Strict(), Field(ge=1, le=366)]
+
+
+class ContactLimit(Model):
+    """At most so many contacts with a client in so many days, over a channel, or over all where none is named."""
+
+    channel: Name | None = None
+    days: Days
+    most: Count
+
+
+class Rest(Model):
+    """A bundle that was shown to a client so many `times` in so many `days` rests as many days after the last."""
+
+    times: Count
+    days: Days
+
+
+class Contact(Model):
+    """When a client is left in peace. `rest_after_rejection`: days for which a rejected bundle is not offered again."""
+
+    limits: tuple[ContactLimit, ...] = ()
+    rest_after_rejection: Annotated[int, Strict(), Field(ge=0, le=366)] = 0
+    rest_after_shown: Rest | None = None
+
+
 class Policy(Model):
     """The bank's own choices. `protected` attributes never reach a model; `transfer_rate` is a fraction a year.
 
@@ -225,3 +261,5 @@ class Policy(Model):
     )
     performance: Performance = Performance()
     closeness: Closeness = Closeness()
+    exploration: Exploration | None = None
+    contact: Contact | None = None

@@ -28,11 +28,13 @@ from features.positions import STALE_DAYS, last_month, need_rates, positions_bac
 from features.snapshot import SnapshotError
 from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
-from pricing.book import need_pricing
+from pricing.book import Book, need_pricing
+from pricing.worth import BOUNDS, Held, Own, worth
 
 FORMAT = b"1"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
 OWN = (C.CLIENT, C.KIND, C.RATING, C.MANAGER, C.BRANCH)
+MANY = 1_000  # clients: beyond them, all ids are read at once
 _HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
 _FORMAT, _AS_OF, _STALE = b"format", b"as_of", b"stale"
 
@@ -116,6 +118,61 @@ class Relationships:
         """The client's manager and branch, each None where not known; None for who is not active on the day."""
         at = self._place(client_id)
         return None if at is None else (self.rows[C.MANAGER][at].as_py(), self.rows[C.BRANCH][at].as_py())
+
+    def own(self, book: Book, client_ids: Sequence[str | None], cell: np.ndarray) -> Own:
+        """What clients hold as it stands, (clients, products); `cell` is each one's place in the book.
+
+        What positions do not tell, or cannot be, is typical; who is not active on the day holds nothing.
+        """
+        owner, product, numbers = self._positions(client_ids, book)
+        held = Held(product, cell[owner], *numbers)
+        place, shape = owner * len(book.products) + product, (len(client_ids), len(book.products))
+
+        def by_client(values: np.ndarray) -> np.ndarray:
+            summed = np.bincount(place, np.nan_to_num(values), shape[0] * shape[1])
+            return np.asarray(summed).reshape(shape)
+
+        whole, alone = worth(book, held), worth(book, held, balance_alone=True)
+        return Own(by_client(whole.eva), by_client(alone.eva), by_client(whole.balance))
+
+    def _positions(
+        self, client_ids: Sequence[str | None], book: Book
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """One entry for each product held that the book has: whose it is, which it is, and the numbers of `Held`."""
+        places, (offsets, products, columns) = self._places(client_ids), self._lists
+        start = np.where(places < 0, 0, offsets[places])
+        each = np.where(places < 0, 0, offsets[places + 1] - start)
+        at = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each - start, each)
+        owner = np.repeat(np.arange(len(places)), each)
+        code = pc.index_in(products.take(pa.array(at)), pa.array(list(book.positions)))
+        known = code.is_valid().to_numpy(zero_copy_only=False)
+        product = np.asarray(code.fill_null(-1).to_numpy(zero_copy_only=False))[known].astype(int)
+        return owner[known], product, [column[at][known] for column in columns]
+
+    def _places(self, client_ids: Sequence[str | None]) -> np.ndarray:
+        """(clients,): their rows; -1 for who has none."""
+        if len(client_ids) <= MANY:
+            found = (None if client is None else self._place(client) for client in client_ids)
+            return np.array([-1 if place is None else place for place in found], dtype=int)
+        ids = np.array(client_ids, dtype=str)
+        at = np.minimum(np.searchsorted(self._ids, ids), max(len(self._ids) - 1, 0))
+        return np.where(self._ids[at] == ids, at, -1) if len(self._ids) else np.full(len(ids), -1)
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return np.array(self.rows[C.CLIENT].to_pylist(), dtype=str)
+
+    @cached_property
+    def _lists(self) -> tuple[np.ndarray, pa.Array, list[np.ndarray]]:
+        """Where each client's products begin, what they are, and their numbers, with a year's fees."""
+        held = _whole(self.rows[_HELD])
+        if not len(held):
+            return np.zeros(2, dtype=int), pa.array([], pa.string()), [np.empty(0) for _ in NUMBERS]
+        columns = {name: held.values.field(name).to_numpy(zero_copy_only=False) for name in NUMBERS}
+        for name, (low, high) in BOUNDS.items():  # `sheaf check` tells these, and a quote refuses them
+            columns[name] = np.where((columns[name] >= low) & (columns[name] < high), columns[name], np.nan)
+        columns[C.FEES] = 12 * columns[C.FEES]
+        return held.offsets.to_numpy(), held.values.field(C.PRODUCT), [columns[name] for name in NUMBERS]
 
     def _place(self, client_id: str) -> int | None:
         ids = self.rows[C.CLIENT]

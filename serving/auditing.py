@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from catalog import Line
+from pricing.worth import Own
 from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
 from serving.quoting import QUOTED, Quoted
 from serving.recommender import ANSWER, Answer, Decided, Recommender
 from training.by_value import Aim
 
-ALWAYS = 1.0  # the propensity of a list that is a function of profile and parameters: no other could have been shown
 TOLD = 20  # differences that a replay names
 _FLOAT = np.dtype("<f4")
 
@@ -144,8 +144,9 @@ def entry(
         "lines": json.dumps(lines),
         "authority": recommender.valuer.authority if recommender.prices else None,
         "candidates": _candidates(decided),
-        "propensity": ALWAYS,
+        "propensity": decided.propensity,
         "answer": sent.decode(),
+        "own": _own_json(recommender, decided.own),
         "profile": decided.profile.astype(_FLOAT, copy=False).tobytes(),
         "profile_day": answer.profile_day,
         "model_version": answer.model_version,
@@ -230,7 +231,12 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
         return Replay(None, f"{'; '.join(others)}: ask a service that has what the decision rests on", ())
     values = np.frombuffer(row["profile"], _FLOAT).reshape(1, -1).astype(np.float32)
     lines = tuple(map(Line, json.loads(row["lines"])))
-    [decided] = recommender.decide(values, [row["client_id"]], row["k"], lines, objective)
+    own = _own(recommender, row["own"])
+    resting = {row["client_id"]: ANSWER.validate_json(row["answer"]).resting}
+    drawn = json.loads(row["candidates"]).get("drawn")
+    explored = recommender.candidates.catalog.policy.exploration is not None
+    draw = (lambda best, shown: None if drawn is None else tuple(drawn)) if explored else None
+    [decided] = recommender.decide(values, [row["client_id"]], row["k"], lines, objective, own, resting, draw)
     decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
     logged = {"answer": row["answer"], "candidates": row["candidates"]}
     again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}
@@ -240,9 +246,29 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
     return Replay(False, f"{len(found)} fields differ, of which {min(len(found), TOLD)} are told", found[:TOLD])
 
 
+def _own_json(recommender: Recommender, own: Own | None) -> str | None:
+    """Of the products held: a year's EVA, that of the balance alone, the balance."""
+    if own is None:
+        return None
+    numbers = np.concatenate([own.eva, own.of_balance, own.balance])
+    sold = recommender.candidates.catalog.products
+    held = np.flatnonzero(numbers.any(axis=0)).tolist()
+    return json.dumps({sold[at].product_id: numbers[:, at].tolist() for at in held})
+
+
+def _own(recommender: Recommender, told: str | None) -> Own | None:
+    if told is None:
+        return None
+    sold, held = recommender.candidates.catalog.products, json.loads(told)
+    numbers = np.zeros((3, len(sold)))
+    for at, product in enumerate(sold):
+        numbers[:, at] = held.get(product.product_id, 0.0)
+    return Own(*numbers[:, None])
+
+
 def _candidates(decided: Decided) -> str:
     considered = {"bundle_id": decided.bundle_ids, "score": decided.scores, "probability": decided.probabilities}
-    return to_json({**considered, "forbidden": decided.forbidden}).decode()
+    return to_json({**considered, "forbidden": decided.forbidden, "drawn": decided.drawn}).decode()
 
 
 def _differences(field: str, logged: Any, replayed: Any) -> list[Difference]:

@@ -79,7 +79,9 @@ def profile_one(
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
     learned = price_response(day, model)
-    return Recommender(model, Snapshot(day, profiles), catalog, learned.model if learned else None, authority)
+    relationships = Relationships.of(bank, catalog, day, client)
+    answer = learned.model if learned else None
+    return Recommender(model, Snapshot(day, profiles), catalog, answer, authority, relationships)
 
 
 def load(authority: str | None = None) -> Recommender:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -12,14 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import TypeAdapter
 
-from catalog import Catalog, Kind, Line
+from catalog import Catalog, Exploration, Kind, Line
 from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Client, quote, what_if
 from pricing.book import need_pricing
+from pricing.worth import Own
 from serving.asking import AskQuote
+from serving.contact import Resting
 from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
@@ -88,7 +91,10 @@ class Offer:
 
 @dataclass(slots=True)
 class Answer:
-    """The offers for a client, best first, and what they rest on; `decision_id` is None until it is logged."""
+    """The offers for a client, best first, and what they rest on; `decision_id` is None until it is logged.
+
+    `resting` is what the contact policy leaves out; `explored`: the order was drawn from the best, as policy has it.
+    """
 
     client_id: str | None
     offers: tuple[Offer, ...]
@@ -97,6 +103,8 @@ class Answer:
     model_version: str
     catalog_version: str
     objective: Aim
+    resting: tuple[Resting, ...]
+    explored: bool
     decision_id: str | None
 
 
@@ -130,13 +138,18 @@ PORTRAIT = TypeAdapter(Portrait)
 """Writes a profile as JSON, and reads one."""
 
 
+Pick = tuple[int, int, list[int]]
+"""Of what is shown: its place among the pairs, the offer, and the products it brings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """An answer with all that it was chosen from.
 
     `profile` is the client's row, float32 in the columns of the model's encoding. Every candidate is in `bundle_ids`,
     best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
-    not be sold, or in an order by value have no price.
+    not be sold, or in an order by value have no price. `own` is what prices went by of the client's holdings,
+    `drawn` the places of the best that an explored list shows, and `propensity` the chance with which it was shown.
     """
 
     answer: Answer
@@ -145,6 +158,25 @@ class Decided:
     scores: list[float]
     probabilities: list[float]
     forbidden: list[str]
+    own: Own | None
+    drawn: tuple[int, ...] | None
+    propensity: float
+
+
+Draw = Callable[[int, int], tuple[int, ...] | None]
+"""Of how many of the best, how many to show: their places, or None where this list is not explored."""
+
+
+def explorer(policy: Exploration | None) -> Draw | None:
+    """Draws lists as the policy has it; None where it explores nothing."""
+    if policy is None or not policy.share:
+        return None
+    chance = random.SystemRandom()
+
+    def draw(best: int, shown: int) -> tuple[int, ...] | None:
+        return tuple(chance.sample(range(best), shown)) if chance.random() < policy.share else None
+
+    return draw
 
 
 class Recommender:
@@ -190,7 +222,8 @@ class Recommender:
         Raises UnknownClientError for a client without a profile, and NoPriceSheetError where bundles are to be ordered
         by value and the catalog has no prices.
         """
-        return self.decide(self.profile_of(client_id), [client_id], k, lines, objective)[0].answer
+        values = self.profile_of(client_id)
+        return self.decide(values, [client_id], k, lines, objective, self.own(values, [client_id]))[0].answer
 
     def recommend_new(
         self,
@@ -203,7 +236,8 @@ class Recommender:
 
         Raises ValueError as `profile_of_new` does.
         """
-        return self.decide(self.profile_of_new(attributes), [None], k, lines, objective)[0].answer
+        values = self.profile_of_new(attributes)
+        return self.decide(values, [None], k, lines, objective, self.own(values, [None]))[0].answer
 
     def profile_of(self, client_id: str) -> np.ndarray:
         """float32 (1, columns of the model's encoding) of a client of the snapshot. Raises UnknownClientError."""
@@ -320,6 +354,13 @@ class Recommender:
         """Whether the catalog has prices."""
         return self.candidates.catalog.pricing is not None
 
+    def own(self, values: np.ndarray, client_ids: Sequence[str | None]) -> Own | None:
+        """What clients with these rows hold as it stands, by which they are priced; None where that was not laid out,
+        or nothing is priced."""
+        if not self.prices or self.relationships is None:
+            return None
+        return self.relationships.own(self.valuer.book, client_ids, self.valuer.cells(values))
+
     def decide(
         self,
         values: np.ndarray,
@@ -327,11 +368,15 @@ class Recommender:
         k: int = 5,
         lines: Sequence[Line] = (),
         objective: Aim = Aim.RELEVANCE,
+        own: Own | None = None,
+        resting: Mapping[str, tuple[Resting, ...]] | None = None,
+        draw: Draw | None = None,
     ) -> list[Decided]:
         """The answers for rows as `profile_of` and `profile_of_new` give them, each with all that it was chosen from.
 
-        The same row and parameters give the same answer, alone and among others. Raises NoPriceSheetError as
-        `recommend` does.
+        Prices go by what the clients hold, as `own` has it; without, by typical contracts. What is `resting`, by
+        client, is not offered, and `draw` may leave the best order. But for that the same row, holdings and
+        parameters give the same answer, alone and among others. Raises NoPriceSheetError as `recommend` does.
         """
         if not len(values):
             return []
@@ -347,7 +392,7 @@ class Recommender:
         client, item = bundles.pairs.client, bundles.pairs.item
         whole = model.completion(bundles)
         if objective is Aim.VALUE:
-            worth = self.valuer(values, slate.held, client, item, whole)
+            worth = self.valuer(values, slate.held, client, item, whole, own)
             score, allowed = worth.value, worth.sold
         else:
             score = model.order.score(bundles, threads=1)
@@ -355,12 +400,14 @@ class Recommender:
         order, starts = np.lexsort((item, -score, client)), np.searchsorted(client, np.arange(len(values) + 1))
         mine = [order[start:end] for start, end in pairwise(starts.tolist())]
         kept, holds = [of[allowed[of]] for of in mine], slate.held.tolist()
-        chosen = [
-            self._choose(zip(of.tolist(), item[of].tolist(), strict=True), held, k, lines)
-            for of, held in zip(kept, holds, strict=True)
+        rests = [(resting or {}).get(client_id or "", ()) for client_id in client_ids]
+        shown = [
+            self._shown(zip(of.tolist(), item[of].tolist(), strict=True), held, k, lines, of_client, draw)
+            for of, held, of_client in zip(kept, holds, rests, strict=True)
         ]
+        chosen = [picks for picks, _, _ in shown]
         priced: list[Priced | None] = self._priced(
-            values, slate.held, client, item, whole, [place for picks in chosen for place, _, _ in picks]
+            values, slate.held, client, item, whole, own, [place for picks in chosen for place, _, _ in picks]
         )
         brought = [sorted({product for _, _, products in picks for product in products}) for picks in chosen]
         row_of = np.full(slate.held.shape, -1)
@@ -393,7 +440,13 @@ class Recommender:
                     )
                 )
             answer = Answer(
-                client_id=client_ids[row], offers=tuple(offers), objective=objective, decision_id=None, **self._rests_on
+                client_id=client_ids[row],
+                offers=tuple(offers),
+                objective=objective,
+                resting=rests[row],
+                explored=shown[row][1] is not None,
+                decision_id=None,
+                **self._rests_on,
             )
             ids, not_sold = self._bundle_ids, mine[row][~allowed[mine[row]]]
             considered = item[kept[row]].tolist()
@@ -401,6 +454,8 @@ class Recommender:
                 Decided(
                     answer, values[row : row + 1], [ids[number] for number in considered], score[kept[row]].tolist(),
                     whole[kept[row]].tolist(), [ids[number] for number in sorted(item[not_sold].tolist())],
+                    None if own is None else Own(*(of[row : row + 1] for of in (own.eva, own.of_balance, own.balance))),
+                    *shown[row][1:],
                 )
             )  # fmt: skip
         return decided
@@ -412,12 +467,13 @@ class Recommender:
         client: np.ndarray,
         item: np.ndarray,
         whole: np.ndarray,
+        own: Own | None,
         chosen: list[int],
     ) -> list[Priced | None]:
         """Of each chosen pair its price and worth; None where it has none."""
         if not self.prices or not chosen:
             return [None] * len(chosen)
-        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen])
+        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen], own)
         columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold)
         currency = self.candidates.catalog.currency
         return [
@@ -451,16 +507,45 @@ class Recommender:
             )
         return told
 
+    def _shown(
+        self,
+        order: Iterable[tuple[int, int]],
+        held: Sequence[bool],
+        k: int,
+        lines: Sequence[Line],
+        resting: Sequence[Resting],
+        draw: Draw | None,
+    ) -> tuple[list[Pick], tuple[int, ...] | None, float]:
+        """What is shown, the places drawn if the list is explored, and the propensity of the list."""
+        rests = {one.bundle_id for one in resting}
+        if None in rests:
+            return [], None, 1.0
+        policy = self.candidates.catalog.policy.exploration
+        if draw is None or policy is None:
+            return self._choose(order, held, k, lines, rests), None, 1.0
+        best = self._choose(order, held, max(k, policy.depth), lines, rests)
+        pool, number = min(len(best), policy.depth), min(len(best), policy.depth, k)
+        drawn = draw(pool, number) if number else None
+        places = tuple(range(number)) if drawn is None else drawn
+        propensity = policy.share / math.perm(pool, number) + (1 - policy.share) * (places == tuple(range(number)))
+        return [*(best[place] for place in places), *best[policy.depth : k]], drawn, propensity
+
     def _choose(
-        self, order: Iterable[tuple[int, int]], held: Sequence[bool], k: int, lines: Sequence[Line]
-    ) -> list[tuple[int, int, list[int]]]:
-        """Of (place, offer) in order the first k, of these lines, each with the products it brings.
+        self,
+        order: Iterable[tuple[int, int]],
+        held: Sequence[bool],
+        k: int,
+        lines: Sequence[Line],
+        rests: Container[str | None],
+    ) -> list[Pick]:
+        """Of (place, offer) in order the first k, of these lines, that do not rest, each with the products it brings.
 
         Bundles that would bring a client the same products are one offer: the first of them is shown.
         """
         chosen: dict[tuple[int, ...], tuple[int, int]] = {}
         for place, item in order:
-            if not lines or self.candidates.offers[item].line in lines:
+            offer = self.candidates.offers[item]
+            if (not lines or offer.line in lines) and offer.bundle_id not in rests:
                 brings = tuple(sorted(product for product in self._parts[item] if not held[product]))
                 chosen.setdefault(brings, (place, item))
                 if len(chosen) == k:

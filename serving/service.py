@@ -25,7 +25,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +58,7 @@ from serving.auditing import (
     quote_audit,
     quote_entry,
 )
+from serving.contact import Resting, look_back, resting
 from serving.decisions import (
     Told,
     Visible,
@@ -67,13 +68,14 @@ from serving.decisions import (
     add_quote,
     configured,
     read_decision,
+    read_past,
     read_quote,
     upgrade,
 )
 from serving.preparing import load, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
+from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError, explorer
 from training.by_value import Aim
 
 _log = logging.getLogger("sheaf.serving")
@@ -170,7 +172,11 @@ async def recommend(ask: Ask, request: Request) -> Response:
             profile = recommender.profile_of(_seen(caller, ask.client_id))
         else:
             profile = recommender.profile_of_new(ask.new_client or {})
-        [decided] = recommender.decide(profile, [ask.client_id], ask.k, ask.lines, ask.objective)
+        own = recommender.own(profile, [ask.client_id])
+        resting = await _resting(recommender, [ask.client_id], ask.channel)
+        [decided] = recommender.decide(
+            profile, [ask.client_id], ask.k, ask.lines, ask.objective, own, resting, app.state.draw
+        )
     row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
     await app.state.log.done(add_decisions([row]))
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
@@ -182,12 +188,15 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
     """Offers for up to 1,000 clients, each a decision of its own; logged, all or none, before they are sent."""
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     known = [client for client in ask.client_ids if recommender.knows(client) and caller.sees(recommender.book(client))]
-    rows, answers = [], []
+    rows, answers, resting = [], [], await _resting(recommender, known, ask.channel)
     for start in range(0, len(known), AT_ONCE):
         clients = known[start : start + AT_ONCE]
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
         with _refusing("client_ids"):
-            decided = recommender.decide(profiles, clients, ask.k, ask.lines, ask.objective)
+            own = recommender.own(profiles, clients)
+            decided = recommender.decide(
+                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, app.state.draw
+            )
         for one in decided:
             metrics.offers(offer.bundle_id for offer in one.answer.offers)
             row, answer = entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name)
@@ -255,6 +264,18 @@ _TEXTS = TypeAdapter(list[str])
 def _recommender() -> Recommender:
     recommender: Recommender = app.state.recommender
     return recommender
+
+
+async def _resting(
+    recommender: Recommender, clients: Sequence[str | None], channel: str | None
+) -> dict[str, tuple[Resting, ...]]:
+    """By client, what rests by the catalog's contact policy and what the log knows."""
+    policy, ids = recommender.candidates.catalog.policy.contact, [client for client in clients if client is not None]
+    if policy is None or not ids:
+        return {}
+    now = dt.datetime.now(dt.UTC)
+    past = await app.state.log.done(read_past(ids, now - look_back(policy)))
+    return {client: resting(policy, of_client, channel, now) for client, of_client in past.items()}
 
 
 def _caller(request: Request) -> Caller:
@@ -361,6 +382,7 @@ def _answer_with(recommender: Recommender) -> None:
         for aim in aims:
             ANSWER.dump_json(recommender.recommend(str(client_id), objective=aim))
     app.state.recommender = recommender
+    app.state.draw = explorer(recommender.candidates.catalog.policy.exploration)
     about = recommender.model.version, recommender.candidates.catalog.version
     metrics.serving(*about, recommender.snapshot.as_of)
     settle()

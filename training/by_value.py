@@ -7,7 +7,7 @@ own offers (`training.price_response`), or until there is that, by the policy's 
 probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
 a rule of the catalog's jurisdiction forbids is not offered, nor an investment to a client whose suitability profile
 has ended; one that may not be tied to a concession is offered at list
-price. What is held counts as typical contracts of the client's grade and size; `pricing.quote` takes the client's own.
+price.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from catalog import Kind
 from pricing import Client, Clients, Pricer
 from pricing.book import Book
 from pricing.rules import checks
+from pricing.worth import Own
 from training.candidates import Candidates
 from training.model import Ranking, ordered
 from training.price_response import Artifact, cells, inputs
@@ -91,6 +92,10 @@ class Valuer:
         columns = list(self.candidates.encoding.columns)
         return values[:, columns.index(name)] if name in columns else np.full(len(values), np.nan)
 
+    def cells(self, values: np.ndarray) -> np.ndarray:
+        """(clients,): their places in the book."""
+        return cells(self.book, self.candidates, values)
+
     def allowed(self, values: np.ndarray, client: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(pairs,): False where a rule of the catalog's jurisdiction forbids the bundle to the client."""
         # months since the profile's last day are null where that is still to come, or not known
@@ -99,10 +104,17 @@ class Valuer:
         return kept
 
     def __call__(
-        self, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray, probability: np.ndarray
+        self,
+        values: np.ndarray,
+        held: np.ndarray,
+        client: np.ndarray,
+        item: np.ndarray,
+        probability: np.ndarray,
+        own: Own | None = None,
     ) -> Worth:
-        """The pairs (client, item) valued; `held` is (clients, products), `probability` of the whole bundle."""
-        whom = Clients(cells(self.book, self.candidates, values), held)
+        """The pairs (client, item) valued; `held` is (clients, products), `probability` of the whole bundle. What is
+        held is as `own` has it; without, it counts as typical contracts."""
+        whom = Clients(self.cells(values), held, own)
         given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
         abroad = self._column(values, self.book.pricing.abroad)[client] == 1
@@ -113,9 +125,11 @@ class Valuer:
         sold = self.allowed(values, client, item) & ~self.unpriced[item] & np.isfinite(eva)
         return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
 
-    def rank(self, values: np.ndarray, held: np.ndarray, ranking: Ranking) -> tuple[Ranking, Worth]:
+    def rank(
+        self, values: np.ndarray, held: np.ndarray, ranking: Ranking, own: Own | None = None
+    ) -> tuple[Ranking, Worth]:
         """The ranking anew, by value, without what may not be offered; its scores are the values."""
-        worth = self(values, held, ranking.client, ranking.item, ranking.probability)
+        worth = self(values, held, ranking.client, ranking.item, ranking.probability, own)
         kept = np.flatnonzero(worth.sold)
         worth = worth[kept]
         order, again = ordered(ranking.client[kept], ranking.item[kept], worth.value, ranking.probability[kept])

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog import Catalog
 from features import Bank, C, ProfileMatrix, profile_matrices, write_parquet
+from features.relationship import Relationships
 from training.by_value import Aim, Valuer
 from training.model import Model
 from training.price_response import Artifact
@@ -53,6 +54,7 @@ def rank(
     """
     candidates = model.candidates(catalog)
     valuer = Valuer(candidates, authority, learned) if aim is Aim.VALUE else None
+    relationships = Relationships.of(bank, catalog, as_of) if valuer else None
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
     clients = rows = 0
@@ -65,9 +67,10 @@ def rank(
         for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
             ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
             values: list[np.ndarray] = []
-            if valuer:
+            if valuer and relationships:
                 held = candidates.held(profiles.values)
-                ranking, worth = valuer.rank(profiles.values, held, ranking)
+                ids, cell = [str(client) for client in profiles.client_ids], valuer.cells(profiles.values)
+                ranking, worth = valuer.rank(profiles.values, held, ranking, relationships.own(valuer.book, ids, cell))
                 values = [getattr(worth, name) for name in VALUES]
             if top is not None:
                 values = [of[ranking.rank <= top] for of in values]

@@ -2,6 +2,7 @@
 
 from serving.decisions.database import LogSettingError, configured, upgrade
 from serving.decisions.entries import (
+    Past,
     Told,
     Visible,
     add_decisions,
@@ -9,6 +10,7 @@ from serving.decisions.entries import (
     add_quote,
     new_id,
     read_decision,
+    read_past,
     read_quote,
 )
 from serving.decisions.tables import Outcome
@@ -18,6 +20,7 @@ __all__ = [
     "LogSettingError",
     "LogUnavailableError",
     "Outcome",
+    "Past",
     "RefusedError",
     "Told",
     "Visible",
@@ -28,6 +31,7 @@ __all__ = [
     "configured",
     "new_id",
     "read_decision",
+    "read_past",
     "read_quote",
     "upgrade",
 ]

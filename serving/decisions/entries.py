@@ -26,6 +26,12 @@ _QUOTE = sa.select(quotes).where(quotes.c.quote_id == sa.bindparam("quote_id"))
 _FOR_FEEDBACK = sa.select(*(decisions.c[name] for name in ("asked_at", "answer", "client_id", "caller"))).where(
     decisions.c.decision_id == sa.bindparam("decision_id")
 )
+_PAST = (
+    sa.select(decisions.c.client_id, feedback.c.outcome, decisions.c.decision_id, decisions.c.channel,
+              feedback.c.bundle_id, feedback.c.at)
+    .join(feedback)
+    .where(decisions.c.client_id.in_(sa.bindparam("clients", expanding=True)), feedback.c.at >= sa.bindparam("since"))
+)  # fmt: skip
 _BY_KEY = sa.select(feedback).where(feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
 _OF_BUNDLE = sa.select(feedback).where(
     feedback.c.decision_id == sa.bindparam("decision_id"), feedback.c.bundle_id == sa.bindparam("bundle_id")
@@ -70,6 +76,30 @@ def add_quote(row: Mapping[str, Any]) -> Work[None]:
 
     def work(connection: sa.Connection) -> None:
         connection.execute(_ADD_QUOTE, row)
+
+    return work
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One piece of feedback of a client, with the channel of the decision that it is on."""
+
+    decision_id: str
+    channel: str | None
+    bundle_id: str
+    outcome: Outcome
+    at: dt.datetime
+
+
+def read_past(client_ids: Sequence[str], since: dt.datetime) -> Work[dict[str, list[Past]]]:
+    """By client, all feedback since a moment on what was offered; a client without any is not there."""
+
+    def work(connection: sa.Connection) -> dict[str, list[Past]]:
+        found: dict[str, list[Past]] = {}
+        for client_id, outcome, *told in connection.execute(_PAST, {"clients": list(client_ids), "since": since}):
+            decision_id, channel, bundle_id, at = told
+            found.setdefault(client_id, []).append(Past(decision_id, channel, bundle_id, Outcome(outcome), at))
+        return found
 
     return work
 

@@ -18,6 +18,7 @@ from catalog import (
     Bundle,
     Catalog,
     Closeness,
+    Exploration,
     Kind,
     Line,
     Performance,
@@ -313,10 +314,14 @@ def test_no_is_a_text_and_not_false(tmp_path: Path) -> None:
 
 
 def test_the_guide_for_product_managers_shows_a_catalog_that_works(tmp_path: Path) -> None:
-    example, addition = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    example, addition, policy = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
     (tmp_path / "products.yaml").write_text(example)
     (tmp_path / "bundles.yaml").write_text(addition)
+    (tmp_path / "policy.yaml").write_text(policy)
     catalog = read_catalog(tmp_path)
+    assert catalog.policy.exploration == Exploration(share=0.05, depth=8)
+    assert catalog.policy.contact is not None
+    assert [limit.channel for limit in catalog.policy.contact.limits] == ["app", None]
     assert [offer.bundle_id for offer in catalog.offers] == ["parents", "current_account", "family_cover"]
     assert catalog.offers[0].where == {"age": Range(min=18, max=45)}
 

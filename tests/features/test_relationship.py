@@ -4,13 +4,15 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from catalog import Kind
 from features import Bank
-from features.relationship import client_on
-from pricing import Position, quote
+from features.relationship import Relationships, client_on
+from features.snapshot import SnapshotError
+from pricing import Book, Position, quote
 from pricing.rules import SUITABILITY, TYING
 from tests.features.banks import DAY, client, frame
 from tests.pricing.books import catalog
@@ -127,3 +129,60 @@ def test_equal_rows_of_other_ids_and_protected_attributes_get_equal_quotes() -> 
     one, other = (quote(CATALOG, client_on(made, CATALOG, DAY, name), "firm", DAY) for name in "xy")
     assert one.concession > 0
     assert repr(replace(one, client_id="")) == repr(replace(other, client_id=""))
+
+
+def test_what_many_clients_hold_is_what_each_alone_does() -> None:
+    rows = [
+        client(f"c{n:05d}", kind="corporate", rating=["A", "C", None, "?"][n % 4], turnover=3e6) for n in range(1_500)
+    ]
+    held = [
+        {"client_id": f"c{n:05d}", "product_id": product, "opened_on": "2022-01-31"}
+        for n in range(0, 1_500, 3) for product in ["account", "loan", "payroll", "gone"][: n % 5]
+    ]  # fmt: skip
+    positions = [
+        {"client_id": row["client_id"], "product_id": row["product_id"], "month": "2024-06-30", "balance": 100.0 + at,
+         "rate": 0.01 if at % 2 else None, "fees": 3.0 if at % 3 else None, "limit": None}
+        for at, row in enumerate(held) if at % 7
+    ]  # fmt: skip
+    wrong = next(row for row in positions if row["client_id"] == "c00009")
+    wrong["balance"] = -5.0  # the check tells it, and a quote refuses it
+    made = Bank.of(clients=frame("clients", rows, turnover="float64"), holdings=frame("holdings", held),
+                   positions=frame("positions", positions))  # fmt: skip
+    found, book = Relationships.of(made, CATALOG, DAY), Book(CATALOG)
+    ids = [row["client_id"] for row in rows]
+    cells = np.array([book.cell(row["rating"] if row["rating"] in book.grades else None, 3e6) for row in rows])
+    every = found.own(book, [*ids, "nobody", None], np.append(cells, [0, 0]))
+    assert not every.eva[-2:].any()
+    for at in range(0, 1_500, 7):
+        alone = found.own(book, ids[at : at + 1], cells[at : at + 1])
+        for name in ("eva", "of_balance", "balance"):
+            assert getattr(alone, name)[0].tolist() == getattr(every, name)[at].tolist()
+        if ids[at] in ("c00009", *(row["client_id"] for row in rows if row["rating"] == "?")):
+            continue
+        whom = found.client(ids[at], CATALOG)
+        assert every.eva[at] == pytest.approx(whom.worth(book).eva)
+        assert every.of_balance[at] == pytest.approx(whom.worth(book, balance_alone=True).eva)
+    with pytest.raises(ValueError, match="balance -5 of"):
+        found.client("c00009", CATALOG).worth(book)
+
+
+def test_a_file_gives_the_same_clients_and_books(tmp_path: Any) -> None:
+    rows = [client("a", manager_id="m1", branch_id="b1", group_id="g"), client("b", manager_id="m2", group_id="g")]
+    made = Bank.of(clients=frame("clients", rows), holdings=frame("holdings", HOLDINGS))
+    found = Relationships.of(made, CATALOG, DAY)
+    found.write(tmp_path / "r.arrow")
+    read = Relationships.read(tmp_path / "r.arrow")
+    for which in (found, read):
+        assert (which.book("a"), which.book("b"), which.book("c")) == (("m1", "b1"), ("m2", None), None)
+        assert [one.client_id for one in which.group("b", CATALOG)] == ["a", "b"]
+        assert repr(which.client("a", CATALOG)) == repr(client_on(made, CATALOG, DAY, "a"))
+        assert which.as_of == DAY
+    (tmp_path / "r.arrow").write_bytes((tmp_path / "r.arrow").read_bytes()[:-50])
+    with pytest.raises(SnapshotError, match="holds no relationships"):
+        Relationships.read(tmp_path / "r.arrow")
+    nobody = Relationships.of(made, CATALOG, dt.date(2019, 1, 1))
+    nobody.write(tmp_path / "none.arrow")
+    read = Relationships.read(tmp_path / "none.arrow")
+    assert read.book("a") is None
+    assert not read.own(Book(CATALOG), ["a"], np.array([0])).eva.any()
+    assert not read.own(Book(CATALOG), ["a"] * 2_000, np.zeros(2_000, dtype=int)).eva.any()

@@ -23,6 +23,7 @@ def decision(**changes: Any) -> dict[str, Any]:
         "decision_id": new_id(), "request_id": None, "caller": None, "asked_at": ASKED, "client_id": "c0001",
         "new_client": None, "channel": "app", "objective": "relevance", "k": 5, "lines": "[]", "authority": None,
         "candidates": "{}", "propensity": 1.0, "answer": json.dumps({"offers": offers}), "profile": b"\0\1\2\3",
+        "own": None,
         "profile_day": "2025-05-31", "model_version": "m", "catalog_version": "c", "response_version": None,
     }  # fmt: skip
     assert row.keys() >= changes.keys()

@@ -20,7 +20,10 @@ def test_every_answer_is_replayed_to_the_last_digit(line: WholeLine) -> None:
     asked = [(3, (), Aim.RELEVANCE), (100, (Line.RETAIL, Line.INTERMEDIARY), Aim.RELEVANCE), (5, (), Aim.VALUE)]
     for client in map(str, of.snapshot.profiles.client_ids[::25]):
         for k, lines, objective in asked:
-            row, sent = entry(of, of.decide(of.profile_of(client), [client], k, lines, objective)[0], k, lines)
+            profile = of.profile_of(client)
+            own = of.own(profile, [client])
+            row, sent = entry(of, of.decide(profile, [client], k, lines, objective, own)[0], k, lines)
+            assert row["own"]
             assert row["answer"].encode() == sent
             told = replay(of, row)
             assert (told.same, told.differences) == (True, ()), told

@@ -1,4 +1,4 @@
-"""Quotes."""
+"""Quotes, and what of a client's holdings an answer was priced by."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,3 +24,4 @@ def upgrade() -> None:
         sa.Column("response_version", sa.String(40)),
     )
     op.create_index("ix_quotes_client_id", "quotes", ["client_id"])
+    op.add_column("decisions", sa.Column("own", sa.Text))
