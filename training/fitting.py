@@ -236,7 +236,7 @@ def _completion(crossed: Sequence[_Crossed], joined: Sample, co_openings: CoOpen
     many = joined.x[:, ranking.COLUMNS.index("brings")] > 1
     inputs = [ranking.COLUMNS.index(name) for name in Completion.COLUMNS]
     completion = Completion.fit(joined.x[many][:, inputs].astype(float), joined.whole[many], joined.weight[many])
-    if completion.coefficients is not None:
+    if completion.two is not None:
         return completion
     parts = [ranking.likeliest_sets(block.probability, block.reached, block.opened, co_openings) for block in crossed]
     x, whole = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])

@@ -27,7 +27,7 @@ from training.co_openings import CoOpenings
 from training.population import Population
 from training.ranking import Completion, Order, bundle_rows, slices
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 ADOPTION, CHOICE, ORDER = "adoption.txt", "choice.txt", "ranking.txt"
 MODEL, CATALOG = "model.json", "catalog.json"
@@ -152,8 +152,6 @@ class Model:
             raise ArtifactError(
                 f"{folder / MODEL}: format {content['format']}, this version reads {FORMAT}; train anew"
             )
-        completion = content["completion"]
-        coefficients = completion["coefficients"]
         return cls(
             encoding=Encoding.model_validate(content["encoding"]),
             catalog=Catalog.model_validate_json(files[CATALOG]),
@@ -166,7 +164,7 @@ class Model:
                 Calibration(**content["together"]),
             ),
             order=Order(_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),
-            completion=Completion(None if coefficients is None else tuple(coefficients), completion["intercept"]),
+            completion=Completion(**{name: told and tuple(told) for name, told in content["completion"].items()}),
             features=tuple(
                 Feature(**{**feature, "type": FeatureType(feature["type"])}) for feature in content["features"]
             ),

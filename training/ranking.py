@@ -30,6 +30,7 @@ COLUMNS = (
 CATEGORIES = (COLUMNS.index("line"), COLUMNS.index("kind"))
 GAIN_STEPS = 60  # LambdaRank wants whole labels; 1/60 keeps halves, thirds, quarters and fifths exact
 AT = 5
+LEAST_WHOLE = 20  # bundles opened whole that a regression takes
 LIKELIEST = 6  # products of a client, of whose sets `Completion` learns where the catalog has too few bundles
 
 
@@ -133,20 +134,27 @@ class Completion:
     For one product it is that product's own. For more it is a logistic regression on the weight that `CoOpenings` gives
     them, the log of the product of the probabilities, the logit of the least likely one and their number, and never
     more than the least likely one. It is its own estimate because products of a bundle are not opened independently.
+    Bundles of two and of `more` have coefficients of their own (the intercept comes last); None: independence.
     """
 
-    coefficients: tuple[float, ...] | None = None
-    intercept: float = 0.0
+    two: tuple[float, ...] | None = None
+    more: tuple[float, ...] | None = None
 
     COLUMNS = ("all_together", "all_independently", "least_likely", "brings")
 
     @classmethod
     def fit(cls, x: np.ndarray, whole: np.ndarray, weight: np.ndarray) -> Completion:
-        """Fitted on rows that bring at least two products; without openings of whole bundles: independence."""
-        if whole.sum() < 20 or len(np.unique(whole)) < 2:
-            return cls()
-        fitted = LogisticRegression(C=1.0, tol=1e-6, max_iter=500).fit(x, whole, sample_weight=weight)
-        return cls(tuple(float(value) for value in fitted.coef_[0]), float(fitted.intercept_[0]))
+        """Fitted on rows that bring at least two products; where too few bundles of two, or of more, were opened whole,
+        on all of them, and without any that were: independence."""
+
+        def regressed(rows: np.ndarray) -> tuple[float, ...] | None:
+            if whole[rows].sum() < LEAST_WHOLE or whole[rows].all():
+                return None
+            fitted = LogisticRegression(C=1.0, tol=1e-6, max_iter=500).fit(x[rows], whole[rows], weight[rows])
+            return (*map(float, fitted.coef_[0]), float(fitted.intercept_[0]))
+
+        pairs, every = x[:, -1] == 2, regressed(np.ones(len(x), dtype=bool))
+        return cls(regressed(pairs) or every, regressed(~pairs) or every)
 
     @classmethod
     def inputs(cls, rows: BundleRows) -> np.ndarray:
@@ -156,10 +164,10 @@ class Completion:
         x = self.inputs(rows)
         _, independently, least, brings = x.T
         least = sigmoid(least)
-        if self.coefficients is None:
-            whole = np.exp(independently)
-        else:
-            whole = sigmoid(x @ np.array(self.coefficients) + self.intercept)
+        whole = np.exp(independently)
+        for of, told in ((brings == 2, self.two), (brings > 2, self.more)):
+            if told is not None:
+                whole = np.where(of, sigmoid(x @ np.array(told[:-1]) + told[-1]), whole)
         return np.where(brings > 1, np.minimum(whole, least), least)
 
 

@@ -165,10 +165,10 @@ def test_calibration_is_told_of_products_by_line_and_of_whole_bundles():
     told = {f"{by} {size}": np.tile(np.arange(size), (2, 1)) for by in (ORDER, WHOLE) for size in SIZES}
     told |= {f"{CHANCE} {size}": np.array([0.5, 0.5 if size < 4 else np.nan]) for size in SIZES}
     rows = bundle_table.calibration("One", catalog, [answers], [np.full((2, 4), 0.5)], [told]).rows
-    assert rows[0] == ["products", "6", "0.5000", "0.5000", "0.5000"]  # a bin for every pair
+    assert rows[0] == ["products", "6", "0.5000", "0.5000", "0.5000", "0.5000"]  # a bin for every pair
     assert sum(int(row[1]) for row in rows[1:-3]) == 6
-    assert rows[-3] == ["the likeliest bundle of 2", "2", "0.5000", "0.5000", "0.5000"]
-    assert rows[-1] == ["the likeliest bundle of 4", "1", "0.5000", "0.0000", "0.5000"]
+    assert rows[-3] == ["the likeliest bundle of 2", "2", "0.5000", "0.5000", "0.5000", "0.5000"]
+    assert rows[-1] == ["the likeliest bundle of 4", "1", "0.5000", "0.0000", "0.5000", "0.5000"]
 
 
 def test_single_probabilities_make_the_bundle_of_the_likeliest():

@@ -84,8 +84,8 @@ def test_completion_is_learned_from_the_likeliest_sets() -> None:
     learned = CoOpenings.fit(logit(probability), opened, reached)
     x, whole, _ = likeliest_sets(probability, reached, opened, learned)
     completion = Completion.fit(x, whole, np.ones(len(x)))
-    assert completion.coefficients is not None
+    assert completion.two is not None
     pair = x[(x[:, 3] == 2) & np.isclose(x[:, 1], np.log(alone[:2]).sum())][:1]
-    told = 1 / (1 + np.exp(-(pair @ np.array(completion.coefficients) + completion.intercept)))
+    told = 1 / (1 + np.exp(-(pair @ np.array(completion.two[:-1]) + completion.two[-1])))
     assert told[0] == pytest.approx(opened[:, :2].all(axis=1).mean(), rel=0.25)
     assert told[0] > 1.5 * alone[:2].prod()

@@ -101,12 +101,15 @@ def hand_made(parts: list[list[float]]) -> BundleRows:
 PARTS = st.lists(st.lists(st.floats(1e-4, 0.999), min_size=1, max_size=4), min_size=1, max_size=6)
 
 
-@given(PARTS, st.tuples(*[st.floats(-3, 3)] * 4), st.floats(-20, 20))
+REGRESSION = st.tuples(*[st.floats(-3, 3)] * 4, st.floats(-20, 20))
+
+
+@given(PARTS, REGRESSION, REGRESSION)
 def test_a_bundle_is_never_likelier_than_its_least_likely_part(
-    parts: list[list[float]], coefficients: tuple[float, ...], intercept: float
+    parts: list[list[float]], two: tuple[float, ...], more: tuple[float, ...]
 ) -> None:
     least = np.array([min(chances) for chances in parts])
-    for completion in (Completion(), Completion(coefficients, intercept)):
+    for completion in (Completion(), Completion(two, more)):
         whole = completion(hand_made(parts))
         assert (whole <= least * (1 + 1e-4)).all()
         assert (whole >= 0).all()
@@ -116,7 +119,7 @@ def test_a_bundle_is_never_likelier_than_its_least_likely_part(
 
 def test_without_enough_whole_bundles_opened_products_are_taken_as_independent() -> None:
     nothing = Completion.fit(np.zeros((19, 4)), np.ones(19, bool), np.ones(19))
-    assert nothing.coefficients is None
+    assert nothing == Completion()
     assert nothing(hand_made([[0.5, 0.2], [0.5]])) == pytest.approx([0.1, 0.5], rel=1e-5)
 
 
@@ -127,6 +130,20 @@ def test_completion_finds_bundles_that_are_opened_together() -> None:
     x = Completion.inputs(rows)
     found = Completion.fit(x, rng.random(len(x)) < 0.05, np.ones(len(x)))
     assert found(rows) == pytest.approx(np.full(len(x), 0.05), abs=0.01)
+
+
+def test_bundles_of_two_and_of_more_are_each_told_right() -> None:
+    """Pairs are opened whole as independence says, three at once ten times as often: one line tells neither."""
+    rng = np.random.default_rng(1)
+    rows = hand_made([[0.2, 0.2], [0.2, 0.2, 0.2]] * 10_000)
+    x, three = Completion.inputs(rows), np.arange(20_000) % 2 == 1
+    whole = rng.random(len(x)) < np.where(three, 0.08, 0.04)
+    found = Completion.fit(x, whole, np.ones(len(x)))
+    told = found(rows)
+    assert told[three] == pytest.approx(np.full(10_000, 0.08), abs=0.01)
+    assert told[~three] == pytest.approx(np.full(10_000, 0.04), abs=0.01)
+    few = Completion.fit(x[~three], whole[~three], np.ones(10_000))
+    assert few.more == few.two is not None
 
 
 def test_the_trained_model_keeps_to_that_as_well(model: Model, sample: TrainingSample) -> None:
