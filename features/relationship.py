@@ -139,15 +139,19 @@ class Relationships:
         self, client_ids: Sequence[str | None], book: Book
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """One entry for each product held that the book has: whose it is, which it is, and the numbers of `Held`."""
-        places, (offsets, products, columns) = self._places(client_ids), self._lists
+        places, (offsets, codes, products, columns) = self._places(client_ids), self._lists
         start = np.where(places < 0, 0, offsets[places])
         each = np.where(places < 0, 0, offsets[places + 1] - start)
         at = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each - start, each)
         owner = np.repeat(np.arange(len(places)), each)
-        code = pc.index_in(products.take(pa.array(at)), pa.array(list(book.positions)))
-        known = code.is_valid().to_numpy(zero_copy_only=False)
-        product = np.asarray(code.fill_null(-1).to_numpy(zero_copy_only=False))[known].astype(int)
-        return owner[known], product, [column[at][known] for column in columns]
+        product = np.array([book.positions.get(name, -1) for name in products], dtype=int)[codes[at]]
+        known = product >= 0
+        at, numbers = at[known], {}
+        for name, column in zip(NUMBERS, columns, strict=True):
+            low, high = BOUNDS.get(name, (-np.inf, np.inf))  # `sheaf check` tells what is beyond, a quote refuses it
+            numbers[name] = np.where((column[at] >= low) & (column[at] < high), column[at], np.nan)
+        numbers[C.FEES] = 12 * numbers[C.FEES]
+        return owner[known], product[known], list(numbers.values())
 
     def _places(self, client_ids: Sequence[str | None]) -> np.ndarray:
         """(clients,): their rows; -1 for who has none."""
@@ -163,16 +167,16 @@ class Relationships:
         return np.array(self.rows[C.CLIENT].to_pylist(), dtype=str)
 
     @cached_property
-    def _lists(self) -> tuple[np.ndarray, pa.Array, list[np.ndarray]]:
-        """Where each client's products begin, what they are, and their numbers, with a year's fees."""
+    def _lists(self) -> tuple[np.ndarray, np.ndarray, list[str], list[np.ndarray]]:
+        """Where each client's products begin, which they are by the place of their names, and their numbers, as they
+        lie in the file."""
         held = _whole(self.rows[_HELD])
         if not len(held):
-            return np.zeros(2, dtype=int), pa.array([], pa.string()), [np.empty(0) for _ in NUMBERS]
-        columns = {name: held.values.field(name).to_numpy(zero_copy_only=False) for name in NUMBERS}
-        for name, (low, high) in BOUNDS.items():  # `sheaf check` tells these, and a quote refuses them
-            columns[name] = np.where((columns[name] >= low) & (columns[name] < high), columns[name], np.nan)
-        columns[C.FEES] = 12 * columns[C.FEES]
-        return held.offsets.to_numpy(), held.values.field(C.PRODUCT), [columns[name] for name in NUMBERS]
+            return np.zeros(2, dtype=int), np.zeros(0, dtype=int), [""], [np.empty(0) for _ in NUMBERS]
+        products = held.values.field(C.PRODUCT)
+        names = [*products.dictionary.to_pylist(), ""]
+        columns = [held.values.field(name).to_numpy() for name in NUMBERS]
+        return held.offsets.to_numpy(), products.indices.to_numpy(), names, columns
 
     def _place(self, client_id: str) -> int | None:
         ids = self.rows[C.CLIENT]
@@ -251,7 +255,10 @@ def _held(
     table = table.sort_by([("place", "ascending"), (C.PRODUCT, "ascending")])
     each = np.bincount(table["place"].to_numpy(), minlength=len(ids))
     ends = pa.array(np.concatenate([[0], np.cumsum(each)]), pa.int32())
-    columns = [_texts(table, C.PRODUCT), *(_whole(table[name]) for name in NUMBERS)]
+    columns = [
+        _texts(table, C.PRODUCT).dictionary_encode(),
+        *(_whole(table[name]).fill_null(math.nan) for name in NUMBERS),
+    ]
     return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(columns, names=[C.PRODUCT, *NUMBERS]))
 
 

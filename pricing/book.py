@@ -206,6 +206,11 @@ class Book:
         )
 
     @cached_property
+    def known_coefficients(self) -> Coefficients:
+        """The same, 0 for what has no price sheet."""
+        return Coefficients(**{name: np.nan_to_num(values) for name, values in vars(self.coefficients).items()})
+
+    @cached_property
     def maturity(self) -> np.ndarray:
         """(products,): effective maturity of the typical contract, years; NaN for what is no credit to a firm."""
         return np.array(

@@ -68,7 +68,7 @@ def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
     known of the position at all, else none. A product without a price sheet brings its list margin and fees alone.
     `balance_alone`: only what goes where the balance goes, without fees and what the product costs whatever is on it.
     """
-    of = book.coefficients
+    of = book.known_coefficients
     product, cell = held.product, held.cell
     nothing = np.isnan(held.balance) & np.isnan(held.fees) & np.isnan(held.limit)
     known = np.where(nothing, book.balance[product], np.nan_to_num(held.balance))
@@ -87,9 +87,7 @@ def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
         np.maximum(fees - book.fixed[product], 0.0),
         np.maximum(margin + fees, 0.0),
     )
-    coefficients = Coefficients(
-        **{name: np.nan_to_num(_at(values, cell, product)) for name, values in vars(of).items()}
-    )
+    coefficients = Coefficients(**{name: _at(values, cell, product) for name, values in vars(of).items()})
     if balance_alone:
         coefficients = replace(coefficients, opex=0.0)
     opex, expected_loss, capital = cost_risk_capital(coefficients, volumes)

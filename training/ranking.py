@@ -8,7 +8,7 @@ gain, the start is the order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import lightgbm as lgb
@@ -43,10 +43,13 @@ class BundleRows:
 
     pairs: Pairs
     columns: Mapping[str, Callable[[], np.ndarray]]
+    _told: dict[str, np.ndarray] = field(default_factory=dict)
 
     def column(self, name: str) -> np.ndarray:
         """(pairs,) float32."""
-        return np.asarray(self.columns[name](), dtype=np.float32)
+        if name not in self._told:
+            self._told[name] = np.asarray(self.columns[name](), dtype=np.float32)
+        return self._told[name]
 
     @cached_property
     def x(self) -> np.ndarray:
