@@ -50,7 +50,7 @@ def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: Who
     answer = unlogged(reply)
     assert reply.json().keys() == {
         "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version", "objective",
-        "decision_id"
+        "resting", "explored", "decision_id"
     }  # fmt: skip
     assert answer == line.recommender.recommend(client_id, k=3)
     assert len(answer.offers) == 3
