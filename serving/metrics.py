@@ -14,7 +14,8 @@ _requests = Histogram("sheaf_request_seconds", "Seconds of a request.", ["route"
 _offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
 _feedback = Counter("sheaf_feedback", "What became of offers.", ["bundle_id", "outcome"])
 _profiles = Gauge("sheaf_profiles_timestamp_seconds", "The day of the profiles.", multiprocess_mode="livemin")
-_serving = Gauge("sheaf_serving_info", "What answers rest on; 1.", ["model", "catalog"], multiprocess_mode="livemax")
+_serving = Gauge("sheaf_serving_info", "1 for what answers.", ["model", "catalog"], multiprocess_mode="livemax")
+_before: list[tuple[str, str]] = []
 
 
 def request(route: str, status: int, seconds: float) -> None:
@@ -32,6 +33,8 @@ def feedback(bundle_id: str, outcome: Outcome) -> None:
 
 def serving(model: str, catalog: str, profile_day: dt.date) -> None:
     """What this worker answers with from now on."""
-    _serving.clear()
+    while _before:  # labels cannot be taken back where several processes count
+        _serving.labels(*_before.pop()).set(0)
     _serving.labels(model, catalog).set(1)
+    _before.append((model, catalog))
     _profiles.set(dt.datetime.combine(profile_day, dt.time(), dt.UTC).timestamp())
