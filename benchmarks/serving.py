@@ -3,7 +3,8 @@
 The real service (`serving.demonstration.running`, one worker) over a simulated bank with a model trained on it answers
 `POST /v1/recommend` for one client after another: profile, candidates, both models, order, reasons, and the decision on
 the disk. The peer, uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one
-thread. A process of its own asks each over one connection that stays open, in turns.
+thread. A process of its own asks each over one connection that stays open, in turns. Batches are asked for the same
+clients, all at once, after each round.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import typer
 
@@ -35,7 +37,7 @@ from training.train import train
 
 ROWS = 40
 ASKED = 500  # different clients, over and over
-TARGET, TAIL = 2.0, 5.0
+TARGET, TAIL, BATCH = 2.0, 5.0, 5.0
 
 
 def main(
@@ -58,12 +60,14 @@ def main(
         snapshot = Snapshot.read(FOLDER / "profiles")
         asked.write_text(json.dumps(_some(snapshot, ASKED)))
         seconds: dict[str, list[list[float]]] = {"ours": [], "bare": []}
+        of_batch: list[float] = []  # seconds a client
         with running() as url, _bare(snapshot) as bare_port:
             ports = {"ours": urlsplit(url).port, "bare": bare_port}
             for number in range(rounds):
                 for way in ports if number % 2 == 0 else reversed(ports):
                     with console.status(f"Round {number + 1} of {rounds}: {way}"):
                         seconds[way].append(child("benchmarks.load", ports[way], asked, requests)["seconds"])
+                of_batch.append(_batch(url, json.loads(asked.read_text())))
     medians = {way: [float(np.median(of_round)) for of_round in of_way] for way, of_way in seconds.items()}
     tails = [float(np.quantile(of_round, 0.99)) for of_round in seconds["ours"]]
     ours, bare = (1000 * float(np.median(medians[way])) for way in ("ours", "bare"))
@@ -73,8 +77,25 @@ def main(
             "median", f"{ours:.2f} ms", f"bare {bare:.2f} ms", median_ratio(medians["ours"], medians["bare"]), TARGET
         ),
         Figure("tail", tail, f"median {ours:.2f} ms", median_ratio(tails, medians["ours"]), TAIL),
+        Figure(
+            "a batch, clients a second",
+            f"{1 / np.median(of_batch):,.0f}",
+            f"one by one {1000 / ours:,.0f}",
+            median_ratio(medians["ours"], of_batch),
+            BATCH,
+            False,
+        ),
     ]
     show(f"POST /v1/recommend, one connection, {rounds} rounds of {requests:,} requests", figures)
+
+
+def _batch(url: str, clients: list[str]) -> float:
+    """Seconds a client of one batch, as a night run asks."""
+    started = time.perf_counter()
+    reply = httpx.post(f"{url}/v1/recommend_batch", json={"client_ids": clients, "k": 5}, timeout=60)
+    reply.raise_for_status()
+    assert len(reply.json()["answers"]) == len(clients)
+    return (time.perf_counter() - started) / len(clients)
 
 
 def _some(snapshot: Snapshot, count: int) -> list[str]:

@@ -127,7 +127,7 @@ class Access(_Model):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. A client is seen whose manager and branch are those named here; None names none."""
+    """Who asks, `key:…` or `person:…`. A client is seen whose manager and branch are named here; None names none."""
 
     name: str | None
     scopes: frozenset[Scope]
@@ -207,7 +207,7 @@ class Gatekeeper:
         self._limiter = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
         self._rates: dict[str, list[limits.RateLimitItem]] = {}
         self._signers: dict[str, jwt.PyJWK] = {}
-        self._fetched = -math.inf
+        self._fetched, self._fetching = -math.inf, asyncio.Lock()
 
     @property
     def guarded(self) -> bool:
@@ -239,7 +239,7 @@ class Gatekeeper:
             key = access.by_hash.get(_hash(secret))
             if key is None:
                 raise _unknown("this API key is not known, or not any more")
-            return Caller(key.name, frozenset(key.scopes), True, rate=key.rate or access.rate)
+            return Caller(f"key:{key.name}", frozenset(key.scopes), True, rate=key.rate or access.rate)
         kind, _, token = told.partition(" ")
         if kind.lower() != "bearer" or access.people is None:
             how = ["an API key in the header X-Api-Key"] if access.keys else []
@@ -261,15 +261,17 @@ class Gatekeeper:
         scopes = frozenset(Scope(name) for name in names if name in set(Scope))
         manager, branch = (_text(claims, name) for name in (people.manager_claim, people.branch_claim))
         everybody = Scope.ALL_CLIENTS in scopes
-        return Caller(str(claims["sub"])[:200], scopes, everybody, manager, branch, people.rate or rate)
+        return Caller(f"person:{claims['sub']}"[:200], scopes, everybody, manager, branch, people.rate or rate)
 
     async def _signer(self, people: People, header: Mapping[str, Any]) -> jwt.PyJWK:
         """The key that the token names; the issuer's keys are fetched when it is not among those known."""
         name = str(header.get("kid", ""))
-        if name not in self._signers and time.monotonic() - self._fetched > KEYS_EVERY:
-            self._fetched = time.monotonic()
-            with suppress(Exception):  # with the keys known so far, tokens of these are taken
-                self._signers = await asyncio.to_thread(_keys, people.jwks)
+        if name not in self._signers:
+            async with self._fetching:  # who comes while they are fetched waits for them
+                if name not in self._signers and time.monotonic() - self._fetched > KEYS_EVERY:
+                    with suppress(Exception):  # with the keys known so far, tokens of these are taken
+                        self._signers = await asyncio.to_thread(_keys, people.jwks)
+                    self._fetched = time.monotonic()
         if name not in self._signers:
             raise jwt.InvalidKeyError("the issuer has no key of that name, or its keys cannot be fetched")
         return self._signers[name]

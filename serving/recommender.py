@@ -199,6 +199,7 @@ class Recommender:
         profiles, encoding = snapshot.profiles, model.encoding
         _need_one_day(model, snapshot, relationships)
         self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
+        self.draw = explorer(self.candidates.catalog.policy.exploration)
         self._contributions = Contributions(model.adoption.booster)
         self._reasons = Reasons(model, self.candidates)
         self._features = {feature.name: feature for feature in model.features}

@@ -40,6 +40,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
 from serving import metrics
@@ -75,7 +76,7 @@ from serving.decisions import (
 from serving.preparing import load, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError, explorer
+from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
 from training.by_value import Aim
 
 _log = logging.getLogger("sheaf.serving")
@@ -144,6 +145,8 @@ async def _body(request: Request) -> bytes:
                 length += len(part)
                 if length > LONGEST:
                     raise Refusal(413, f"the body is longer than {LONGEST:,} bytes; ask for fewer clients at once")
+    except ClientDisconnect as error:
+        raise Refusal(400, "the body broke off; send it again") from error
     except TimeoutError as error:
         raise Refusal(408, f"the body was not there within {SLOWEST:g} seconds; send it faster") from error
     return b"".join(parts)
@@ -175,7 +178,7 @@ async def recommend(ask: Ask, request: Request) -> Response:
         own = recommender.own(profile, [ask.client_id])
         resting = await _resting(recommender, [ask.client_id], ask.channel)
         [decided] = recommender.decide(
-            profile, [ask.client_id], ask.k, ask.lines, ask.objective, own, resting, app.state.draw
+            profile, [ask.client_id], ask.k, ask.lines, ask.objective, own, resting, recommender.draw
         )
     row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
     await app.state.log.done(add_decisions([row]))
@@ -195,7 +198,7 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
         with _refusing("client_ids"):
             own = recommender.own(profiles, clients)
             decided = recommender.decide(
-                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, app.state.draw
+                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw
             )
         for one in decided:
             metrics.offers(offer.bundle_id for offer in one.answer.offers)
@@ -382,7 +385,6 @@ def _answer_with(recommender: Recommender) -> None:
         for aim in aims:
             ANSWER.dump_json(recommender.recommend(str(client_id), objective=aim))
     app.state.recommender = recommender
-    app.state.draw = explorer(recommender.candidates.catalog.policy.exploration)
     about = recommender.model.version, recommender.candidates.catalog.version
     metrics.serving(*about, recommender.snapshot.as_of)
     settle()

@@ -234,7 +234,7 @@ def test_who_asked_is_logged_and_sees_a_new_client_of_its_own(
     body = {"new_client": {"kind": "retail", "age": 31}}
     made = httpx.post(f"{guarded.url}/v1/recommend", json=body, headers=mine).json()["decision_id"]
     place = f"{guarded.url}/v1/decisions/{made}"
-    assert httpx.get(place, headers=mine).json()["caller"] == "anna"
+    assert httpx.get(place, headers=mine).json()["caller"] == "person:anna"
     assert httpx.get(place, headers=bearer(manager_id=books["mine"][1], sub="bert")).status_code == 404
     assert httpx.get(place, headers=callers["key of audit"].headers).status_code == 200
 
@@ -386,10 +386,17 @@ def test_keys_from_a_file_and_new_ones_of_the_issuer(line: WholeLine, tmp_path: 
     access.write_text(f"people: {{issuer: {ISSUER}, audience: {AUDIENCE}, jwks: {keys}}}\n")
     gate = Gatekeeper(access)
     caller = asyncio.run(gate.admit(request(token(branch_id="B1")), Scope.AUDIT))
-    assert caller == Caller("anna", frozenset(SCOPES), False, None, "B1", "50/second")
+    assert caller == Caller("person:anna", frozenset(SCOPES), False, None, "B1", "50/second")
+
+    async def at_once() -> list[Caller]:
+        gate._signers.clear()
+        gate._fetched -= 61
+        return await asyncio.gather(*(gate.admit(request(token()), Scope.AUDIT) for _ in range(5)))
+
+    assert len(asyncio.run(at_once())) == 5  # those who come while the keys are fetched wait for them
     keys.write_text(json.dumps({"keys": [public(SIGNER, "one"), public(STRANGER, "two")]}))
     gate._fetched -= 61  # a minute later
-    assert asyncio.run(gate.admit(request(token(STRANGER, "two")), Scope.AUDIT)).name == "anna"
+    assert asyncio.run(gate.admit(request(token(STRANGER, "two")), Scope.AUDIT)).name == "person:anna"
 
 
 def test_without_access_only_this_machine_is_answered() -> None:
