@@ -104,10 +104,10 @@ def answered_with_problems(app: FastAPI) -> None:
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's description: the statuses of its refusals, and that the log may be away."""
+    """For a route's description: its refusals, those of who may not ask, and that the log may be away."""
     wait = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}}
-    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in statuses}
-    return told | {503: {"model": Problem, "headers": wait}}
+    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, *statuses)}
+    return told | {status: {"model": Problem, "headers": wait} for status in (429, 503)}
 
 
 def _field(error: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # before bentoml is imported: a bank's service calls nobody
 
@@ -36,6 +36,7 @@ import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
 from fastapi import FastAPI, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -82,6 +83,7 @@ from training.by_value import Aim
 _log = logging.getLogger("sheaf.serving")
 AT_ONCE = 32  # clients of a batch: others are answered between
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
+Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
 
 
@@ -239,21 +241,21 @@ async def feedback(told: Feedback, request: Request) -> Response:
 
 
 @app.get("/v1/clients/{client_id}", response_model=Portrait, tags=["recommend"], responses=refusals(404, 422))
-async def client(client_id: str, request: Request) -> Response:
+async def client(client_id: Named, request: Request) -> Response:
     """What is known of a client as of the day of the profiles: each fact with its meaning, some in words."""
     with _refusing("client_id"):
         return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(_caller(request), client_id))))
 
 
 @app.get("/v1/decisions/{decision_id}", response_model=Audit, tags=["audit"], responses=refusals(404, 422))
-async def decision(decision_id: str, request: Request) -> Response:
+async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
     row, told = await app.state.log.done(read_decision(decision_id, _mine(_caller(request))))
     return _json(AUDIT.dump_json(audit(_recommender(), row, told)))
 
 
 @app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
-async def logged_quote(quote_id: str, request: Request) -> Response:
+async def logged_quote(quote_id: Named, request: Request) -> Response:
     """All that a quote rests on."""
     row = await app.state.log.done(read_quote(quote_id, _mine(_caller(request))))
     return _json(QUOTE_AUDIT.dump_json(quote_audit(row)))
