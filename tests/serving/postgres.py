@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ def binaries() -> Path | None:
     return next((folder for folder in found if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
 
 
+RECOVERS = 90.0  # seconds at most, on a busy machine
+
+
 class Postgres:
     """A server in `folder` that can be stopped and started."""
 
@@ -39,9 +43,16 @@ class Postgres:
         engine = sa.create_engine(
             self.url("postgres").replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
         )
-        with engine.connect() as connection:
-            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
-        return self.url(name)
+        until = time.monotonic() + RECOVERS
+        while True:
+            try:
+                with engine.connect() as connection:
+                    connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+                return self.url(name)
+            except sa.exc.OperationalError:  # it still recovers from what an earlier test did to it
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
 
     def lay_out(self) -> None:
         self._run("initdb", "-D", "data", "-U", "sheaf", "--auth=trust", "--encoding=UTF8", "--no-locale", "-N")

@@ -22,7 +22,7 @@ from serving.decisions.tables import decisions
 from serving.demonstration import end, family, start
 from tests.conftest import ROOT, WholeLine
 from tests.serving.logged import decision
-from tests.serving.postgres import Postgres
+from tests.serving.postgres import RECOVERS, Postgres
 
 ROUNDS = {"sqlite": 100, "postgresql": 50}  # kills; `python -m benchmarks.durability` does more
 SECONDS = 12  # for these, however slow the disk is
@@ -58,7 +58,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_itself_is_killed(server: P
             thread.start()
         time.sleep(drawn.uniform(0.1, 0.3))
         server.kill_a_backend(place)  # on which PostgreSQL ends every other and recovers from its journal
-        before, until = len(acknowledged), time.monotonic() + 20
+        before, until = len(acknowledged), time.monotonic() + RECOVERS
         while len(acknowledged) < before + 20 and time.monotonic() < until:
             time.sleep(0.05)
         stop.set()
