@@ -33,11 +33,11 @@ def running(port: int | None = None) -> Iterator[str]:
             end(process)
 
 
-def start(port: int | None = None) -> tuple[subprocess.Popen[str], str]:
+def start(port: int | None = None, workers: int = 1) -> tuple[subprocess.Popen[str], str]:
     """The service, ready, and its address. Raises RuntimeError with its last words where it does not start."""
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(command(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command(port, workers), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + START_SECONDS
     while not _ready(url):
         if process.poll() is not None or time.monotonic() > until:

@@ -85,6 +85,7 @@ AT_ONCE = 32  # clients of a batch: others are answered between
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
+BUSIEST = int(os.environ.get("SHEAF_BUSIEST") or 16)  # requests under way: who comes then is refused, and not kept
 
 
 @dataclass(slots=True)
@@ -121,7 +122,11 @@ class Guarded(APIRoute):
 
         async def handle(request: Request) -> Response:
             started, status = time.perf_counter(), 500
+            app.state.under_way += 1
             try:
+                if app.state.under_way > BUSIEST:
+                    raise Refusal(503, "too many ask at once; ask again in a second", headers={"retry-after": "1"})
+                await asyncio.sleep(0)  # who else came by now is counted, or refused, before this one is worked on
                 request.state.caller = await app.state.gatekeeper.admit(request, scope)
                 response = await inner(request)
                 status = response.status_code
@@ -130,6 +135,7 @@ class Guarded(APIRoute):
                 status = status_of(error)
                 raise
             finally:
+                app.state.under_way -= 1
                 metrics.request(self.path, status, time.perf_counter() - started)
 
         return handle
@@ -163,6 +169,7 @@ app = FastAPI(
     redoc_url=None,
 )
 app.router.route_class = Guarded
+app.state.under_way = 0
 
 
 @app.post("/v1/recommend", response_model=Answer, tags=["recommend"], responses=refusals(408, 413, 404, 415, 422))

@@ -1,4 +1,4 @@
-"""A client that asks over one connection that it keeps open: `python -m benchmarks.load PORT CLIENTS_FILE REQUESTS`.
+"""A client that asks over one connection that it keeps open: `… benchmarks.serving.load PORT CLIENTS_FILE REQUESTS`.
 
 A bare socket and requests made beforehand, so that the seconds are the server's and hardly the client's.
 """
@@ -19,7 +19,7 @@ WARM_UP = 200  # requests
 
 def main(port: int, clients: Path, requests: int) -> None:
     """Hands back the seconds of each request. Raises RuntimeError for any answer but 200."""
-    asked = [_request(client) for client in json.loads(clients.read_text())]
+    asked = [request(client) for client in json.loads(clients.read_text())]
     gc.disable()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -31,7 +31,7 @@ def main(port: int, clients: Path, requests: int) -> None:
     hand_back(seconds=seconds[WARM_UP:])
 
 
-def _request(client: str) -> bytes:
+def request(client: str) -> bytes:
     body = json.dumps({"client_id": client, "k": 5}).encode()
     head = "POST /v1/recommend HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
