@@ -116,6 +116,7 @@ class December:
     client: np.ndarray
     item: np.ndarray
     probability: np.ndarray
+    log_odds: np.ndarray
     inputs: np.ndarray
     truth: np.ndarray
 
@@ -133,12 +134,15 @@ class December:
         true[rows.client_id.map(row).fillna(-1).astype(int), rows.bundle_id.map(bundle)] = rows[["utility", "slope"]]
         true = true[:-1][ranking.client, ranking.item]
         known = np.isfinite(true).all(axis=1)
-        client, item, probability = ranking.client[known], ranking.item[known], ranking.probability[known]
+        client, item, probability, log_odds = (
+            of[known] for of in (ranking.client, ranking.item, ranking.probability, ranking.log_odds)
+        )
         held = candidates.held(values)
         book = Pricer(Valuer(candidates).book, ()).book
-        given = inputs(candidates, values, held, client, item, probability)
+        given = inputs(candidates, values, held, client, item, log_odds)
         return cls(
-            candidates, values, Clients(cells(book, candidates, values), held), client, item, probability, given,
+            candidates, values, Clients(cells(book, candidates, values), held), client, item, probability,
+            log_odds, given,
             true[known],
         )  # fmt: skip
 
@@ -154,8 +158,8 @@ class December:
 
 
 def main(
-    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 40_000,
-    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 4,
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 100_000,
+    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 12,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 2,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
 ) -> None:
@@ -240,7 +244,7 @@ def _by_value(december: December, found: Found) -> list[Figure]:
     """What the first three of each client bring in truth."""
     valuer = Valuer(december.candidates, ANYBODY, Artifact(found.response, {}))
     held = december.clients.held
-    worth = valuer(december.values, held, december.client, december.item, december.probability)
+    worth = valuer(december.values, held, december.client, december.item, december.probability, december.log_odds)
     best = december.price(True_(), december.truth)
     keep = 1 - valuer.book.pricing.tax
     value = best.eva + best.change
@@ -248,7 +252,7 @@ def _by_value(december: December, found: Found) -> list[Figure]:
     ours = np.where(worth.sold, december.accepts(worth.concession) * (value - keep * worth.concession), -np.inf)
 
     def first(score: np.ndarray, brought: np.ndarray) -> np.ndarray:
-        order, ranking = ordered(december.client, december.item, score, december.probability)
+        order, ranking = ordered(december.client, december.item, score, december.probability, december.log_odds)
         kept = (ranking.rank <= TOP) & np.isfinite(brought[order]) & (score[order] > 0)
         return np.bincount(ranking.client[kept], brought[order][kept], len(december.values))
 
@@ -321,11 +325,11 @@ def _at_once(name: str, december: December, response: ShareLogit | Trees) -> Fig
     pricer, took = december.pricer(response), []
     candidates = december.candidates
     item = np.resize(np.arange(len(candidates.offers)), AT_ONCE)
-    client, probability = np.zeros(AT_ONCE, dtype=int), np.full(AT_ONCE, 0.02)
+    client, log_odds = np.zeros(AT_ONCE, dtype=int), np.full(AT_ONCE, -4.0)
     for row in range(200):
         values, held = december.values[row : row + 1], december.clients.held[row : row + 1]
         started = time.perf_counter()
-        given = inputs(candidates, values, held, client, item, probability)
+        given = inputs(candidates, values, held, client, item, log_odds)
         pricer.price(Clients(december.clients.cell[row : row + 1], held), client, item, None, given)
         took.append(1000 * (time.perf_counter() - started))
     median = float(np.median(took))

@@ -391,9 +391,9 @@ class Recommender:
         probability[at], share[at] = model.adoption.of_rows(candidates, values, slate, log_odds, threads=1)
         bundles = bundle_rows(candidates, values, slate, probability, share)
         client, item = bundles.pairs.client, bundles.pairs.item
-        whole = model.completion(bundles)
+        whole, apart = model.completion(bundles), bundles.column("log_odds")
         if objective is Aim.VALUE:
-            worth = self.valuer(values, slate.held, client, item, whole, own)
+            worth = self.valuer(values, slate.held, client, item, whole, apart, own)
             score, allowed = worth.value, worth.sold
         else:
             score = model.order.score(bundles, threads=1)
@@ -408,7 +408,7 @@ class Recommender:
         ]
         chosen = [picks for picks, _, _ in shown]
         priced: list[Priced | None] = self._priced(
-            values, slate.held, client, item, whole, own, [place for picks in chosen for place, _, _ in picks]
+            values, slate.held, client, item, whole, apart, own, [place for picks in chosen for place, _, _ in picks]
         )
         brought = [sorted({product for _, _, products in picks for product in products}) for picks in chosen]
         row_of = np.full(slate.held.shape, -1)
@@ -468,13 +468,14 @@ class Recommender:
         client: np.ndarray,
         item: np.ndarray,
         whole: np.ndarray,
+        apart: np.ndarray,
         own: Own | None,
         chosen: list[int],
     ) -> list[Priced | None]:
         """Of each chosen pair its price and worth; None where it has none."""
         if not self.prices or not chosen:
             return [None] * len(chosen)
-        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen], own)
+        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen], apart[chosen], own)
         columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold)
         currency = self.candidates.catalog.currency
         return [

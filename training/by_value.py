@@ -110,12 +110,13 @@ class Valuer:
         client: np.ndarray,
         item: np.ndarray,
         probability: np.ndarray,
+        log_odds: np.ndarray,
         own: Own | None = None,
     ) -> Worth:
-        """The pairs (client, item) valued; `held` is (clients, products), `probability` of the whole bundle. What is
-        held is as `own` has it; without, it counts as typical contracts."""
+        """The pairs (client, item) valued; `held` is (clients, products), `probability` and `log_odds` are those of
+        `Ranking`. What is held is as `own` has it; without, it counts as typical contracts."""
         whom = Clients(self.cells(values), held, own)
-        given = inputs(self.candidates, values, held, client, item, probability) if self.learned else None
+        given = inputs(self.candidates, values, held, client, item, log_odds) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
         abroad = self._column(values, self.book.pricing.abroad)[client] == 1
         at_list = np.where(abroad, self._at_list_abroad[item], self._at_list[item])
@@ -129,8 +130,10 @@ class Valuer:
         self, values: np.ndarray, held: np.ndarray, ranking: Ranking, own: Own | None = None
     ) -> tuple[Ranking, Worth]:
         """The ranking anew, by value, without what may not be offered; its scores are the values."""
-        worth = self(values, held, ranking.client, ranking.item, ranking.probability, own)
+        worth = self(values, held, ranking.client, ranking.item, ranking.probability, ranking.log_odds, own)
         kept = np.flatnonzero(worth.sold)
         worth = worth[kept]
-        order, again = ordered(ranking.client[kept], ranking.item[kept], worth.value, ranking.probability[kept])
+        order, again = ordered(
+            ranking.client[kept], ranking.item[kept], worth.value, ranking.probability[kept], ranking.log_odds[kept]
+        )
         return again, worth[order]

@@ -44,6 +44,8 @@ class Ranking:
     """Candidate bundles of clients, by client in the order of the profiles, best first.
 
     Flat arrays: `client` are rows of the profiles, `rank` starts at 1, `item` are positions in `candidates.offers`.
+    `probability` is that all of what the bundle brings is opened, `log_odds` the mean over what it brings of the
+    log-odds that each is opened by itself.
     """
 
     client: np.ndarray
@@ -51,6 +53,7 @@ class Ranking:
     item: np.ndarray
     score: np.ndarray
     probability: np.ndarray
+    log_odds: np.ndarray
 
     def top(self, k: int) -> Ranking:
         kept = self.rank <= k
@@ -60,7 +63,7 @@ class Ranking:
     def join(cls, parts: Sequence[Ranking], starts: Sequence[int]) -> Ranking:
         """One ranking of several, whose clients begin at `starts`."""
         moved = [part.client + start for part, start in zip(parts, starts, strict=True)]
-        names = ("rank", "item", "score", "probability")
+        names = ("rank", "item", "score", "probability", "log_odds")
         return cls(np.concatenate(moved), *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -104,10 +107,10 @@ class Model:
             told = self.adoption.estimates(candidates, values[block], slate, peers[block], threads=1)
             rows = bundle_rows(candidates, values[block], slate, *told)
             score, pairs = self.order.score(rows, threads=1), rows.pairs
-            return ordered(pairs.client, pairs.item, score, self.completion(rows))[1]
+            return ordered(pairs.client, pairs.item, score, self.completion(rows), rows.column("log_odds"))[1]
 
         if not blocks:
-            return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float)))
+            return Ranking(*(np.empty(0, dtype) for dtype in (int, int, int, float, float, float)))
         with ThreadPoolExecutor(threads) as pool:  # a block a thread: then the rows are made side by side as well
             return Ranking.join(list(pool.map(of, blocks)), [block.start for block in blocks])
 
@@ -193,14 +196,14 @@ def _booster(text: str) -> lgb.Booster:
 
 
 def ordered(
-    client: np.ndarray, item: np.ndarray, score: np.ndarray, probability: np.ndarray
+    client: np.ndarray, item: np.ndarray, score: np.ndarray, probability: np.ndarray, log_odds: np.ndarray
 ) -> tuple[np.ndarray, Ranking]:
     """The order of the pairs, by client and best first, equal scores in the catalog's order; and they in that order."""
     order = np.lexsort((item, -score, client))
     client = client[order]
     starts = np.flatnonzero(np.r_[True, client[1:] != client[:-1]]) if len(client) else np.empty(0, dtype=int)
     rank = np.arange(len(client)) - np.repeat(starts, np.diff(np.r_[starts, len(client)])) + 1
-    return order, Ranking(client, rank, item[order], score[order], probability[order])
+    return order, Ranking(client, rank, item[order], score[order], probability[order], log_odds[order])
 
 
 def _verified(folder: Path, fingerprint: str | None) -> dict[str, str]:

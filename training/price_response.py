@@ -1,10 +1,10 @@
 """How clients answer to a price, learned from the bank's own offers.
 
-    log-odds of acceptance = a + b·x + g[kind]·s/P
+    log-odds of acceptance = a + b·x + f(log_odds) + g[kind]·s/P
 
-with `x` of `COLUMNS`, `s` what is conceded and `P` the list price: a logit (the reference), and beside it LightGBM with
-a monotone constraint on s/P (the challenger), which answers where its log loss on later offers to other clients is
-lower by more than chance: trees tell nothing of concessions beyond those that were made.
+with `x` of `COLUMNS`, `f` straight between knots, `s` what is conceded and `P` the list price: a logit (the reference),
+and beside it LightGBM with a monotone constraint on s/P (the challenger), which answers where its log loss on later
+offers to other clients is lower by more than chance: trees tell nothing of concessions beyond those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
 that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
@@ -35,7 +35,6 @@ from scipy.special import expit
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
-from training.adoption import logit
 from training.candidates import Candidates
 from training.fitting import fit
 from training.metrics import bootstrap_interval
@@ -46,19 +45,21 @@ from training.sample import HORIZON_DAYS, fold, last_day, read_sample
 
 KINDS, LINES = tuple(map(str, Kind)), tuple(map(str, Line))
 OF_PAIR = (
-    *(f"kind_{kind}" for kind in KINDS), *(f"line_{line}" for line in LINES), "wanted", "brings", "products_held",
+    *(f"kind_{kind}" for kind in KINDS), *(f"line_{line}" for line in LINES), "log_odds", "brings", "products_held",
 )  # fmt: skip
 COLUMNS = (*OF_PAIR, "log_list_price")
-"""Kind of client and line of the bundle as 0 or 1; `wanted`: the log-odds that a product which it brings is opened
-anyway, by the model's probability of them all; how many it brings, how many are held; the logarithm of P."""
+"""Kind of client and line of the bundle as 0 or 1; `log_odds`: how readily the products that it brings are opened
+anyway, by the model, each by itself, the mean; how many it brings, how many are held; the logarithm of P."""
+LOG_ODDS = COLUMNS.index("log_odds")
+KNOTS = 5  # what a model tells of the rare is less apart in truth than what it tells of the likely
 LEAST = 100  # offers that were accepted, and as many that were not: fewer teach no response
 FOLDS = 3
 ALIKE = 2.0  # standard deviation, before any offer is seen, of a kind's slope around the mean of all kinds
 RIDGE = 1.0
 ANSWERED = 0.99  # of the answers come within the time that an offer has to be old
 WEIGHT = 10.0  # a single offer counts for no more than so many
-ADOPTION_DAYS = 3
-FILE, FORMAT = "response.json", 1
+ADOPTION_DAYS = 9
+FILE, FORMAT = "response.json", 2
 TREES: Mapping[str, Any] = {
     "objective": "binary", "learning_rate": 0.05, "num_leaves": 7, "min_data_in_leaf": 100, "lambda_l2": 10.0,
     "monotone_constraints": [0] * len(COLUMNS) + [1], "monotone_constraints_method": "advanced",
@@ -77,20 +78,18 @@ def inputs(
     held: np.ndarray,
     client: np.ndarray,
     item: np.ndarray,
-    probability: np.ndarray,
+    log_odds: np.ndarray,
 ) -> np.ndarray:
     """(pairs, columns of `OF_PAIR`): what a learned response takes of the pairs (client, item).
 
-    `values` are profiles in the encoding's columns, `held` (clients, products); `probability` is the model's, of the
-    whole bundle.
+    `values` are profiles in the encoding's columns, `held` (clients, products); `log_odds` are those of `Ranking`.
     """
     brings = ((~held).astype(float) @ candidates.parts.T)[client, item]
     texts = candidates.encoding.categories[KIND]
     kind = values[:, candidates.encoding.columns.index(KIND)][client]
     line = np.array([str(offer.line) for offer in candidates.offers])[item]
     of_kind = [kind == (texts.index(name) if name in texts else -1) for name in KINDS]
-    alone = np.power(np.clip(probability, 1e-9, 1 - 1e-9), 1 / np.maximum(brings, 1))
-    columns = [*of_kind, *(line == name for name in LINES), logit(alone), brings, held.sum(axis=1)[client]]
+    columns = [*of_kind, *(line == name for name in LINES), log_odds, brings, held.sum(axis=1)[client]]
     return np.stack(columns, axis=1).astype(float)
 
 
@@ -103,16 +102,21 @@ def inputs_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_i
     if not len(place):
         return None
     held = candidates.held(values)
-    return inputs(candidates, values, held, ranking.client[place], ranking.item[place], ranking.probability[place])
+    return inputs(candidates, values, held, ranking.client[place], ranking.item[place], ranking.log_odds[place])
 
 
 @dataclass(frozen=True)
 class ShareLogit:
-    """The reference: utility linear in `COLUMNS`, a slope in s/P of its own for each kind of client."""
+    """The reference: utility linear in `COLUMNS`, bent where `log_odds` passes a knot, and a slope in s/P of its own
+    for each kind of client.
+
+    `coefficients` are those of `COLUMNS` and of what `log_odds` is above each knot.
+    """
 
     intercept: float
     coefficients: np.ndarray
     slopes: np.ndarray
+    knots: np.ndarray
     told: str = ""
     assumption: bool = False
 
@@ -122,11 +126,13 @@ class ShareLogit:
 
         `x` (offers, columns) of `COLUMNS`, `share` conceded of the list price.
         """
-        mean, spread = x.mean(axis=0), x.std(axis=0)
-        scaled = np.divide(x - mean, spread, out=np.zeros_like(x), where=spread > 0)
+        knots = np.unique(np.quantile(x[:, LOG_ODDS], np.arange(1, KNOTS + 1) / (KNOTS + 1)))
+        bent = _bent(x, knots)
+        mean, spread = bent.mean(axis=0), bent.std(axis=0)
+        scaled = np.divide(bent - mean, spread, out=np.zeros_like(bent), where=spread > 0)
         priced = x[:, : len(KINDS)] * share[:, None]
         design = np.column_stack([np.ones(len(x)), scaled, priced])
-        columns = x.shape[1]
+        columns = bent.shape[1]
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
             utility = design @ theta
@@ -142,14 +148,14 @@ class ShareLogit:
         bounds = [(None, None)] * (columns + 1) + [(0.0, None)] * len(KINDS)
         theta = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}).x
         b = np.divide(theta[1 : columns + 1], spread, out=np.zeros(columns), where=spread > 0)
-        return cls(float(theta[0] - b @ mean), b, theta[columns + 1 :])
+        return cls(float(theta[0] - b @ mean), b, theta[columns + 1 :], knots)
 
     def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """(offers,) each: utility at list price, and what a unit of money adds to it."""
         x, price = _x(offers), offers.list_price
         steep = x[:, : len(KINDS)] @ self.slopes
         gamma = np.divide(steep, price, out=np.zeros(len(x)), where=price > 0)
-        return self.intercept + x @ self.coefficients, gamma
+        return self.intercept + _bent(x, self.knots) @ self.coefficients, gamma
 
     def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
         utility, gamma = self.as_logit(offers)
@@ -159,7 +165,9 @@ class ShareLogit:
     def to_json(self) -> dict[str, Any]:
         return {
             "intercept": self.intercept,
-            "coefficients": dict(zip(COLUMNS, self.coefficients.tolist(), strict=True)),
+            "coefficients": dict(zip(COLUMNS, self.coefficients.tolist(), strict=False)),
+            "knots": self.knots.tolist(),
+            "beyond_knots": self.coefficients[len(COLUMNS) :].tolist(),
             "slopes": dict(zip(KINDS, self.slopes.tolist(), strict=True)),
         }
 
@@ -193,6 +201,11 @@ class Trees:
 
     def to_json(self) -> dict[str, Any]:
         return {"booster": self.booster.model_to_string()}
+
+
+def _bent(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """(offers, columns and knots): `x`, and how far `log_odds` is above each knot."""
+    return np.column_stack([x, np.maximum(x[:, LOG_ODDS, None] - knots, 0.0)])
 
 
 def _x(offers: Offers) -> np.ndarray:
@@ -391,9 +404,9 @@ def _of_month(
     row = {client: at for at, client in enumerate(profiles.client_ids)}
     client = np.array([row.get(name, -1) for name in rows["client_id"]], dtype=int)
     ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
-    probability = np.full((len(profiles.client_ids) + 1, len(candidates.offers)), np.nan)
-    probability[ranking.client, ranking.item] = ranking.probability
-    of_pair = probability[client, rows["item"]]
+    log_odds = np.full((len(profiles.client_ids) + 1, len(candidates.offers)), np.nan)
+    log_odds[ranking.client, ranking.item] = ranking.log_odds
+    of_pair = log_odds[client, rows["item"]]
     kept = np.isfinite(of_pair)  # the others were no candidates: they held all of it, or may not have it
     client, item = client[kept], rows["item"][kept]
     held = candidates.held(profiles.values)
@@ -478,9 +491,10 @@ def slope_errors(made: Made, logit: ShareLogit) -> np.ndarray:
     client's offers are not independent, and weights are no counts.
     """
     x, kinds = made.x, len(KINDS)
-    design = np.column_stack([np.ones(len(x)), x, x[:, :kinds] * made.share[:, None]])
+    bent = _bent(x, logit.knots)
+    design = np.column_stack([np.ones(len(x)), bent, x[:, :kinds] * made.share[:, None]])
     q = logit.accepts(made.offers, made.share * made.list_price)
-    penalty = np.diag(np.r_[0.0, RIDGE * x.var(axis=0), np.zeros(kinds)])
+    penalty = np.diag(np.r_[0.0, RIDGE * bent.var(axis=0), np.zeros(kinds)])
     penalty[-kinds:, -kinds:] = (np.eye(kinds) - 1 / kinds) / ALIKE**2
     second = (design * (made.weight * q * (1 - q))[:, None]).T @ design + penalty
     clients, of = np.unique(made.client_id.astype(str), return_inverse=True)
@@ -559,7 +573,8 @@ def _read(content: Mapping[str, Any]) -> ShareLogit | Trees:
     coefficients, slopes = (
         np.array([of[key][name] for name in names]) for key, names in (("coefficients", COLUMNS), ("slopes", KINDS))
     )
-    return ShareLogit(float(of["intercept"]), coefficients, slopes)
+    coefficients = np.concatenate([coefficients, of["beyond_knots"]])
+    return ShareLogit(float(of["intercept"]), coefficients, slopes, np.array(of["knots"], dtype=float))
 
 
 def described(found: Found) -> dict[str, float]:

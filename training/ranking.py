@@ -63,7 +63,8 @@ def bundle_rows(
     """The ranking rows of every candidate bundle of the slate.
 
     `probability` is (clients, products): calibrated, of opening each product within the horizon. `share` is of the
-    client's next opening, as the choice model has it; `chosen` is 0 for a client of whom that says nothing.
+    client's next opening, as the choice model has it; `chosen` is 0 for a client of whom that says nothing. Beside
+    `COLUMNS` there is `log_odds`: the mean of those that the bundle's missing products are opened, each by itself.
     """
     held, missing = slate.held, ~slate.held
     client, item = slate.pairs.client, slate.pairs.item
@@ -106,6 +107,9 @@ def bundle_rows(
         "kind": lambda: values[:, candidates.encoding.columns.index(KIND)][client],
         "products_held": lambda: held.sum(axis=1)[client],
         "chosen": chosen,
+        "log_odds": lambda: (
+            (np.where(missing, logit(np.clip(probability, TINY, 1 - TINY)), 0.0) @ parts)[client, item] / brings
+        ),
     }
     return BundleRows(slate.pairs, columns)
 

@@ -28,6 +28,7 @@ from training.price_response import (
     COLUMNS,
     KINDS,
     LEAST,
+    LOG_ODDS,
     OF_PAIR,
     Artifact,
     Found,
@@ -48,15 +49,16 @@ CATALOG = priced()
 LAST = dt.date(2025, 12, 31)
 
 
-def made(number: int, seed: int = 0, judged: float = 0.0) -> Made:
-    """Offers answered by a known logit; a part `judged` of them at prices that lean to who wants the bundle more."""
+def made(number: int, seed: int = 0, judged: float = 0.0, least: float = -np.inf) -> Made:
+    """Offers answered by a known logit; a part `judged` of them at prices that lean to who wants the bundle more. Below
+    `least`, the log-odds say nothing of the answer."""
     rng = np.random.default_rng(seed)
     kind = rng.choice(len(KINDS), number, p=[0.6, 0.3, 0.1])
     wanted, price = rng.normal(-4.0, 1.0, number), rng.uniform(50, 2_000, number)
     x = np.zeros((number, len(COLUMNS)))
     x[np.arange(number), kind] = 1.0
     x[:, len(KINDS)] = 1.0
-    x[:, COLUMNS.index("wanted")], x[:, COLUMNS.index("brings")] = wanted, 1.0
+    x[:, LOG_ODDS], x[:, COLUMNS.index("brings")] = wanted, 1.0
     x[:, COLUMNS.index("log_list_price")] = np.log(price)
     hidden = rng.normal(0, 1.0, number)
     by_hand = rng.random(number) < judged
@@ -64,7 +66,7 @@ def made(number: int, seed: int = 0, judged: float = 0.0) -> Made:
     level = (rng.random(number)[:, None] > np.cumsum(chances, axis=1)[:, :-1]).sum(axis=1)
     share = np.where(by_hand, np.clip(0.15 + 0.1 * hidden, 0.0, 0.3), LEVELS[level])
     propensity = np.where(by_hand, np.nan, chances[np.arange(number), level])
-    q = expit(-1.0 + 0.5 * (wanted + 4.0) + hidden * (judged > 0) + SLOPES[kind] * share)
+    q = expit(-1.0 + 0.5 * (np.maximum(wanted, least) + 4.0) + hidden * (judged > 0) + SLOPES[kind] * share)
     months = np.array([dt.date(2025, month, 1) for month in range(1, 9)], dtype=object)
     return Made(
         np.array([f"c{at}" for at in rng.integers(0, number // 2, number)], dtype=object),
@@ -77,7 +79,23 @@ def test_the_logit_finds_the_slopes_that_answers_were_drawn_with() -> None:
     of = made(60_000)
     found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
     assert (abs(found.slopes - SLOPES) < [0.5, 0.7, 1.2]).all()  # three standard errors: 36,000, 18,000, 6,000 offers
-    assert found.coefficients[COLUMNS.index("wanted")] == pytest.approx(0.5, abs=0.05)
+    low, middle, high = at_list(found, of, [-5.5, -4.0, -2.5])
+    assert [middle - low, high - middle] == pytest.approx([0.75, 0.75], abs=0.12)
+
+
+def at_list(found: ShareLogit, of: Made, log_odds: list[float]) -> list[float]:
+    """Utility at list price of the first offer, if it had these log-odds."""
+    x = np.repeat(of.x[:1], len(log_odds), axis=0)
+    x[:, LOG_ODDS] = log_odds
+    return found.as_logit(Offers(np.repeat(of.list_price[:1], len(x)), x[:, : len(OF_PAIR)]))[0].tolist()
+
+
+def test_the_logit_bends_where_log_odds_say_less() -> None:
+    of = made(60_000, least=-4.0)
+    found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
+    lowest, low, high = at_list(found, of, [-5.5, -4.5, -2.5])
+    assert low - lowest == pytest.approx(0.0, abs=0.15)
+    assert high - low == pytest.approx(0.75, abs=0.15)
 
 
 def test_prices_given_to_who_wants_the_bundle_look_steeper_than_they_are_and_chance_mends_it() -> None:

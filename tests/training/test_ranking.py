@@ -257,4 +257,4 @@ def test_ranks_begin_at_one_with_the_best(model: Model, sample: TrainingSample) 
 def test_nobody_has_no_ranking(model: Model, sample: TrainingSample) -> None:
     candidates, values = model.candidates(), model.align(sample.days[-1].profiles).values[:0]
     ranking = model.rank(candidates, values, candidates.peer_groups(values))
-    assert [len(of) for of in vars(ranking).values()] == [0] * 5
+    assert [len(of) for of in vars(ranking).values()] == [0] * 6
