@@ -95,8 +95,8 @@ def test_ties_are_read_from_what_the_simulation_draws_from():
 @pytest.mark.parametrize(
     "module",
     [
-        "discovery", "new_products", "pricing", "profiles", "rank", "ranking.ablation", "ranking.single", "serving.__main__",
-        "simulated", "simulation", "training",
+        "discovery", "new_products", "pricing", "profiles", "rank", "ranking.ablation", "ranking.single",
+        "serving.__main__", "simulated", "simulation", "training",
     ],
 )  # fmt: skip
 def test_every_benchmark_says_what_it_compares(module):
