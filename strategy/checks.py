@@ -11,7 +11,7 @@ from catalog import Catalog
 from catalog.checks import Where, did_you_mean
 from features import C
 from strategy.columns import CATEGORY, NUMBER, OF_PAIR, OF_PLAN, Columns, texts
-from strategy.conditions import Condition, Rule, shown
+from strategy.conditions import Condition, Rule, exact
 from strategy.policy import OF_TIER, POTENTIAL, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]
@@ -134,9 +134,9 @@ def _scale(scale: Scale, order: Sequence[str], at: Where) -> Found:
         yield (*at, "steps"), f"the tiers do not go down as in tiers.order, {', '.join(order)}; sort the steps"
     first, last = scale.steps[0], scale.steps[-1]
     if first.below is not None:
-        yield (*at, "steps", 0), f"leaves a gap from {shown(first.below)} on; remove below of the best tier"
+        yield (*at, "steps", 0), f"leaves a gap from {exact(first.below)} on; remove below of the best tier"
     if last.at_least is not None:
-        what = f"leaves a gap below {shown(last.at_least)}; remove at_least of the last tier"
+        what = f"leaves a gap below {exact(last.at_least)}; remove at_least of the last tier"
         yield (*at, "steps", len(scale.steps) - 1), what
     if last.margin:
         yield (*at, "steps", len(scale.steps) - 1), "the last tier has no at_least for its margin; remove the margin"
@@ -145,12 +145,12 @@ def _scale(scale: Scale, order: Sequence[str], at: Where) -> Found:
         if upper.at_least is None:
             yield (*at, "steps", number), f"{upper.tier} has no at_least, so it takes everybody; say where it begins"
         elif lower.below is None or lower.below > upper.at_least:
-            yield where, f"{lower.tier} and {upper.tier} overlap; set its below to {shown(upper.at_least)}"
+            yield where, f"{lower.tier} and {upper.tier} overlap; set its below to {exact(upper.at_least)}"
         elif lower.below < upper.at_least:
-            ends = f"{shown(lower.below)} to {shown(upper.at_least)}"
-            yield where, f"nobody has a tier from {ends}, a gap; set its below to {shown(upper.at_least)}"
+            ends = f"{exact(lower.below)} to {exact(upper.at_least)}"
+            yield where, f"nobody has a tier from {ends}, a gap; set its below to {exact(upper.at_least)}"
         elif lower.at_least is not None and lower.at_least + lower.margin > upper.at_least - upper.margin:
-            ends = f"{shown(lower.at_least)} and {shown(upper.at_least)}"
+            ends = f"{exact(lower.at_least)} and {exact(upper.at_least)}"
             yield where, f"the margins around {ends} overlap, or the thresholds do not go down; make them smaller"
 
 

@@ -40,7 +40,7 @@ class Bound(Model):
         }[self.sign]
 
     def __str__(self) -> str:
-        return f"{self.sign} {shown(self.number)}"
+        return f"{self.sign} {exact(self.number)}"
 
 
 class Condition(Model):
@@ -153,6 +153,11 @@ def literal(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(literal, value))}]"
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def exact(number: float) -> str:
+    """A threshold as a person reads it, with all of its digits."""
+    return f"{number:,.12g}"
 
 
 def shown(value: Any) -> str:

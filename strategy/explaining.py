@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from strategy.conditions import Condition, Rule, shown
+from features import C
+from strategy.conditions import Condition, Rule, exact
 from strategy.planning import thresholds
 from strategy.policy import Strategy
 
@@ -44,7 +45,9 @@ class Explanation:
 def explained(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> list[Explanation]:
     """Every outcome of a client's plan; `values` are those of a row of `Planner.plans` with `policy.asks_of_clients`
     kept, `last` the row of the plan before."""
-    found = [_of_rules(stage.name, stage.rules, values) for stage in policy.facts]
+    sector = Need(C.SECTOR, values.get(C.SECTOR), "")
+    found = [Explanation("industry", values["industry"], f"industries.{values['industry']}", (sector,), ())]
+    found += [_of_rules(stage.name, stage.rules, values) for stage in policy.facts]
     found.append(_of_tier(policy, values, last or {}))
     found += [_of_rules(stage.name, stage.rules, values) for stage in policy.following]
     return found
@@ -112,7 +115,7 @@ def _of_tier(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, Any
     looked += [Need(column, values.get(column), "") for column in scale.figure]
     changes = []
     if at:
-        changes.append(Change(tiers[at - 1], scale.name, (Need(told, figure, f">= {shown(least[at - 1])}"),)))
+        changes.append(Change(tiers[at - 1], scale.name, (Need(told, figure, f">= {exact(least[at - 1])}"),)))
     if at < len(least):
-        changes.append(Change(tiers[at + 1], scale.name, (Need(told, figure, f"< {shown(least[at])}"),)))
+        changes.append(Change(tiers[at + 1], scale.name, (Need(told, figure, f"< {exact(least[at])}"),)))
     return Explanation("tier", values["tier"], scale.name, tuple(looked), tuple(changes))

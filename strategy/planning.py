@@ -94,8 +94,9 @@ class Planner:
             whom = f"(select * from {source} where {C.CLIENT}::varchar = {literal(client)})"
             table = self.connection.sql(self.query(whom, keep)).to_arrow_table()
         else:
-            table = pa.concat_tables(self.plans(profiles, keep))
-        if len(table) != 1:
+            parts = list(self.plans(profiles, keep))
+            table = pa.concat_tables(parts) if parts else None
+        if table is None or len(table) != 1:
             raise ValueError(f"client {client} is not in the profiles; look up the id, or profile another day")
         last: dict[str, Any] | None = None
         if self.previous:

@@ -20,8 +20,7 @@ def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanat
     """One client's plan with the reason for each outcome."""
     title = f"Client {plan[C.CLIENT]} as of {plan['as_of']}"
     visit = "no visit is due" if plan["next_visit"] is None else f"next visit {plan['next_visit']:%A, %Y-%m-%d}"
-    head = f"industry {plan['industry']} · {visit}: {plan['visit_purpose']}"
-    return Group(_explained(title, why, policy), escape(head))
+    return Group(_explained(title, why, policy), escape(f"{visit.capitalize()}: {plan['visit_purpose']}"))
 
 
 def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, currency: str) -> Group:
@@ -95,7 +94,9 @@ def _explained(title: str, why: Sequence[Explanation], policy: Strategy) -> Tabl
 
 
 def _looked(need: Need) -> str:
-    return f"{need.column} is {shown(need.now)}" + (f" ({need.needed})" if need.needed else "")
+    return f"{need.column} is {shown(need.now)}" + (
+        f" ({need.needed})" if need.needed not in ("", str(need.now)) else ""
+    )
 
 
 def _change(change: Any) -> str:
