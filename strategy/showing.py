@@ -19,8 +19,8 @@ from strategy.policy import Route, Strategy, Visit
 def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanation]) -> Group:
     """One client's plan with the reason for each outcome."""
     title = f"Client {plan[C.CLIENT]} as of {plan['as_of']}"
-    visit = "no visit is due" if plan["next_visit"] is None else f"next visit {plan['next_visit']:%A, %Y-%m-%d}"
-    return Group(_explained(title, why, policy), escape(f"{visit.capitalize()}: {plan['visit_purpose']}"))
+    visit = "No visit is due" if plan["next_visit"] is None else f"Next visit {plan['next_visit']:%A, %Y-%m-%d}"
+    return Group(_explained(title, why, policy), escape(f"{visit}: {plan['visit_purpose']}"))
 
 
 def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, currency: str) -> Group:
