@@ -194,9 +194,9 @@ def _routes(policy: Strategy, catalog: Catalog) -> Found:
         if signs not in names:
             what = f"nobody may sign: there is no authority {signs} in the catalog; {did_you_mean(signs, names)}"
             yield (*at, number, "then", "signs"), what
-        elif rule.then.by == "committee" and signs not in routes.committees:
+        elif rule.then.signature == "committee" and signs not in routes.committees:
             what = f"nobody may sign: {signs} has no committee; add it to routes.committees, or write single"
-            yield (*at, number, "then", "by"), what
+            yield (*at, number, "then", "signature"), what
     products = [product.product_id for product in catalog.products]
     for number, one in enumerate(routes.sub_authorities):
         where: Where = ("routes", "sub_authorities", number)

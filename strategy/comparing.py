@@ -24,7 +24,7 @@ _WORTH = ("eva", "capital")
 
 _REROUTED = f"""
     select count(*) from route_a a join route_b b using ({C.CLIENT}, {C.BUNDLE})
-    where (a.signs, a."by", a.papers, a.days) is distinct from (b.signs, b."by", b.papers, b.days)
+    where (a.signs, a.signature, a.papers, a.days) is distinct from (b.signs, b.signature, b.papers, b.days)
 """
 
 
@@ -53,7 +53,7 @@ class ByRoute:
     """Offers that go one way: who signs, alone or in committee, on which papers; and the mean of expected days."""
 
     signs: str | None
-    by: str
+    signature: str
     papers: str
     offers: tuple[int, int]
     days: tuple[float, float]
@@ -100,7 +100,7 @@ def compare(
         columns = f"{C.CLIENT}, tier, manager, manager_load, eva, capital, {POTENTIAL}"
         _gather(connection, f"plan_{name}", columns, planner.plans(profiles, [*_WORTH, POTENTIAL]))
         if offers is not None:
-            columns = f'{C.CLIENT}, {C.BUNDLE}, signs, "by", papers, days'
+            columns = f"{C.CLIENT}, {C.BUNDLE}, signs, signature, papers, days"
             _gather(connection, f"route_{name}", columns, Router(planner, catalog).of_offers(profiles))
     moves = connection.sql(
         f"select a.tier, b.tier, count(*) from plan_a a join plan_b b using ({C.CLIENT}) group by all"
@@ -110,7 +110,7 @@ def compare(
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in (*_WORTH, POTENTIAL))
     tiers = _both(connection, "plan", "tier", f"count(*), {sums}")
     loads = _both(connection, "plan", "manager", "count(*), sum(manager_load)")
-    routes = _both(connection, "route", 'signs, "by", papers', "count(*), avg(days)") if offers else {}
+    routes = _both(connection, "route", "signs, signature, papers", "count(*), avg(days)") if offers else {}
     [[rerouted]] = connection.sql(_REROUTED).fetchall() if offers else [[0]]
     return Comparison(
         clients=sum(clients for *_, clients in moves),

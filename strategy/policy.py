@@ -139,7 +139,7 @@ class Route(Model):
     priority: Level
     papers: Literal["full", "simplified"]
     signs: Name
-    by: Literal["single", "committee"]
+    signature: Literal["single", "committee"]
     days: Count
 
 

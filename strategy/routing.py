@@ -49,19 +49,20 @@ class Router:
     def keep(self) -> list[str]:
         """The columns of profiles that routes need."""
         pricing = self.book.pricing
-        of_price = [name for name in (C.RATING, pricing.turnover) if name]
+        of_price = [name for name in (C.KIND, C.RATING, pricing.turnover) if name]
         own = self.policy.asks_of_pairs - self.policy.of_plans - OF_PAIR.keys()
         held = [HELD + product.product_id for product in self.catalog.products]
         return sorted({*of_price, *own, *held})
 
     def routes(self, plans: pa.Table, offers: pa.Table) -> pa.Table:
         """A row an offer, as `offers` stand: `client_id`, `bundle_id`, `line`, `credit`, `list_price`, `concession`,
-        and the route: `route_priority`, `papers`, `signs` (null where nobody may), `by`, `days`, the names of the rule
-        (`route_rule`) and of the sub-authority that counted, if one did (`sub_authority`), and who may grant the
+        and the route: `route_priority`, `papers`, `signs` (null where nobody may), `signature`, `days`, the names of the
+        rule (`route_rule`) and of the sub-authority that counted, if one did (`sub_authority`), and who may grant the
         concession (`concession_signs`).
 
         `plans` are those of the offers' clients, with the columns to `keep`. Raises ValueError for a client without a
-        plan, a bundle that the catalog has not, and a concession that is negative.
+        plan, a bundle that the catalog has not, that is for other kinds of clients or brings nothing, and a negative
+        concession.
         """
         client = _places(plans[C.CLIENT], offers[C.CLIENT])
         if (client < 0).any():
@@ -72,8 +73,8 @@ class Router:
             raise ValueError(f"there is no bundle {bundle!r} in the catalog; {did_you_mean(bundle, self.places)}")
         bundle = np.array([self.places[one] for one in bundles], dtype=int)
         concession = offers[C.CONCESSION].to_numpy().astype(float)
-        if (concession < 0).any() or np.isnan(concession).any():
-            raise ValueError(f"a concession of {np.nanmin(concession):,.2f} is no saving; give 0 or more")
+        if (wrong := ~(concession >= 0)).any():
+            raise ValueError(f"{wrong.sum():,} offers have a concession below 0, or none; it has to be 0 or more")
         pairs = self._pairs(plans, client, bundle, concession)
         cursor = self.planner.connection.cursor()  # of its own: another query may still be handing its rows on
         cursor.register("pairs", pairs.append_column("_row", pa.array(np.arange(len(bundle)))))
@@ -120,6 +121,13 @@ class Router:
         brings = ~np.concatenate([held, np.ones((len(held), 1), dtype=bool)], axis=1)[client[:, None], slots]
         credit = np.where(brings, self.credit[slots], 0.0)
         offers = self.catalog.offers
+        self._refuse(plans, client, bundle, ~brings.any(axis=1), "holds all of {bundle} already")
+        if C.KIND in plans.column_names:
+            kinds = plans[C.KIND].to_pylist()
+            others = [
+                kinds[c] is not None and kinds[c] not in offers[b].kinds for c, b in zip(client, bundle, strict=True)
+            ]
+            self._refuse(plans, client, bundle, np.array(others, dtype=bool), "is of a kind that {bundle} is not for")
         columns: dict[str, Any] = {
             C.CLIENT: plans[C.CLIENT].take(pa.array(client)),
             C.BUNDLE: [offers[at].bundle_id for at in bundle],
@@ -134,6 +142,12 @@ class Router:
             lends = credit > 0
             columns[f"_sub_{number}"] = lends.any(axis=1) & (covered | ~lends).all(axis=1)
         return pa.table(columns)
+
+    def _refuse(self, plans: pa.Table, client: np.ndarray, bundle: np.ndarray, wrong: np.ndarray, why: str) -> None:
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            what = why.format(bundle=self.catalog.offers[bundle[at]].bundle_id)
+            raise ValueError(f"client {plans[C.CLIENT][int(client[at])]} {what}; route another bundle")
 
     def _column(self, plans: pa.Table, name: str | None, unknown: float) -> np.ndarray:
         if name is None or name not in plans.column_names:
@@ -159,10 +173,10 @@ class Router:
             f"{_pick('_rule', [getattr(rule.then, field) for rule in routes.rules])} as {name}"
             for field, name in told.items()
         ]
-        by = _pick("_rule", [rule.then.by for rule in routes.rules])
+        signature = _pick("_rule", [rule.then.signature for rule in routes.rules])
         columns += [
             f"{_pick('_at', names)} as signs",
-            f"if(_least is null, {by}, 'single') as by",
+            f"if(_least is null, {signature}, 'single') as signature",
             f"{_pick('_rule', [rule.name for rule in routes.rules])} as route_rule",
             f"if(_least is null, null, {_pick('_sub', [one.name for one in routes.sub_authorities])}) as sub_authority",
             f"{_pick('_granted', names)} as concession_signs",

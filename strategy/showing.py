@@ -27,9 +27,10 @@ def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, cu
     """One bundle's route with its reason."""
     table = _explained(f"Client {route[C.CLIENT]}, bundle {route[C.BUNDLE]}", [why], policy)
     signs = shown(route["signs"]) if route["signs"] else "nobody"
+    how = "in committee" if route["signature"] == "committee" else "alone"
     told = [
-        f"{signs} signs, {'in committee' if route['by'] == 'committee' else 'alone'}, within {route['days']} days, on "
-        f"{route['papers']} papers; priority {route['route_priority']}.",
+        f"{signs} signs, {how}, within {route['days']} days, on {route['papers']} papers; "
+        f"priority {route['route_priority']}.",
         f"Credit {route['credit']:,.0f}, list price {route['list_price']:,.2f}, concession {route['concession']:,.2f} "
         f"{currency}: {shown(route['concession_signs']) if route['concession_signs'] else 'nobody'} may grant that.",
     ]
@@ -58,9 +59,9 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     tables = [moves, tiers, grades]
     if found.routes:
         title = f"Routes of offers; {found.rerouted:,} change"
-        routes = _pairs(title, ("offers", "days"), "signs", "by", "papers")
+        routes = _pairs(title, ("offers", "days"), "signs", "signature", "papers")
         for route in found.routes:
-            way = (shown(route.signs) if route.signs else "nobody", route.by, route.papers)
+            way = (shown(route.signs) if route.signs else "nobody", route.signature, route.papers)
             routes.add_row(*map(escape, way), *_each(route.offers), *(f"{days:,.1f}" for days in route.days))
         tables.append(routes)
     return tables
@@ -108,5 +109,5 @@ def _told(outcome: Any) -> str:
     if isinstance(outcome, Visit):
         return "no visits" if outcome.days is None else f"every {outcome.days} days"
     if isinstance(outcome, Route):
-        return f"{shown(outcome.signs)}, {outcome.by}, {outcome.papers} papers, {outcome.days} days"
+        return f"{shown(outcome.signs)}, {outcome.signature}, {outcome.papers} papers, {outcome.days} days"
     return shown(outcome)

@@ -507,17 +507,20 @@ def test_plans_of_all_clients_and_then_of_one(sheaf: Sheaf, small_bank: Path) ->
     assert shown.code == 0, shown.err
     assert f"Client {firm['client_id']} as of 2025-12-31" in shown.out
     assert f"│ tier │ {firm['tier']} │" in shown.out
-    route = sheaf("plan", firm["client_id"], "leasing", *those, "--concession", "5")
+    held = pd.read_parquet(small_bank / "profiles.parquet", columns=["client_id", "kind", "held__leasing"])
+    without = held[(held["kind"] == "corporate") & (held["held__leasing"] == 0)]["client_id"].iloc[0]
+    route = sheaf("plan", without, "leasing", *those, "--concession", "5")
     assert (route.code, "account manager may grant that" in route.out) == (0, True)
 
-    ids = rows["client_id"].iloc[:2].to_list()
-    offers = pd.DataFrame({"client_id": ids, "rank": 1, "bundle_id": ["term_deposit"] * 2, "score": [1.0, 2.0],
+    ids, bundles = [without, without], ["leasing", "custody"]
+    offers = pd.DataFrame({"client_id": ids, "rank": [1, 2], "bundle_id": bundles, "score": [1.0, 2.0],
                            "concession": [0.0, 1.0], "eva": [1.0, 2.0]})  # fmt: skip
     offers.to_parquet("offers.parquet")
     assert sheaf("plan", *those, "--offers", "offers.parquet", "--routes", "routes.parquet").code == 0
     routes = pd.read_parquet("routes.parquet")
     assert routes["client_id"].to_list() == ids
-    assert set(routes["signs"]) == {"account_manager"}
+    assert routes["bundle_id"].to_list() == bundles
+    assert routes["signs"].to_list()[1] == "account_manager"
 
 
 def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:

@@ -77,7 +77,7 @@ def test_each_bank_approves_its_own_way(bank: str) -> None:
     router, table = plans(BANKS[bank])
     offers = pa.table({"client_id": ["saver", "works"], "bundle_id": ["mortgage", "leasing"], "concession": [0.0, 0.0]})
     found = router.routes(table, offers).to_pylist()
-    assert tuple((row["signs"], row["by"], row["papers"], row["days"]) for row in found) == ROUTES[bank]
+    assert tuple((row["signs"], row["signature"], row["papers"], row["days"]) for row in found) == ROUTES[bank]
 
 
 def test_the_policies_are_told_apart_by_their_versions() -> None:

@@ -58,11 +58,11 @@ def test_routes_of_offers_change_with_the_policy(book: Path) -> None:
               "score": [7.0, 8.0, -1.0], "concession": [0.0] * 3, "eva": [1.0] * 3}  # fmt: skip
     pq.write_table(pa.table(offers), book / "offers.parquet")
     at = ("routes", "rules", 4, "then")
-    slower = {"priority": 1, "papers": "full", "signs": "head_office", "by": "single", "days": 9}
+    slower = {"priority": 1, "papers": "full", "signs": "head_office", "signature": "single", "days": 9}
     other = read_strategy(changed(book / "other.yaml", *at, to=slower), CATALOG)
     found = compare((POLICY, other), CATALOG, book / "profiles.parquet", DAY, offers=book / "offers.parquet")
     assert found.rerouted == 2  # the key clients, whom the green channel is for
-    routes = {(one.signs, one.by): (one.offers, one.days) for one in found.routes}
+    routes = {(one.signs, one.signature): (one.offers, one.days) for one in found.routes}
     assert routes == {
         ("head_office", "committee"): ((2, 0), (5.0, 0)),
         ("head_office", "single"): ((0, 2), (0, 9.0)),

@@ -23,7 +23,7 @@ def problems(path: Path, **more: Any) -> list[str]:
 
 CORE = "{tier: core, at_least: 10000, below: 50000, margin: 1000}"
 FIRST = "{name: key client of a favoured industry, when: {tier: [key], industry: [favoured]}, then: 1}"
-SMALL = "then: {priority: 3, papers: full, signs: branch, by: single, days: 5}"
+SMALL = "then: {priority: 3, papers: full, signs: branch, signature: single, days: 5}"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ SMALL = "then: {priority: 3, papers: full, signs: branch, by: single, days: 5}"
                      "there is no tier cor; did you mean core?", id="tier"),
         pytest.param(SMALL, SMALL.replace("branch", "brunch"), "routes.rules[6].then.signs",
                      "nobody may sign: there is no authority brunch in the catalog; did you mean branch?", id="nobody"),
-        pytest.param("committees: [branch, head_office]", "committees: [head_office]", "routes.rules[7].then.by",
+        pytest.param("committees: [branch, head_office]", "committees: [head_office]", "routes.rules[7].then.signature",
                      "nobody may sign: branch has no committee; add it to routes.committees, or write single",
                      id="committee"),
         pytest.param("then: [phone, mobile, desk]", "then: [phone, telex, desk]", "service.channels.rules[6].then",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def route(client: dict[str, Any], bundle: str, concession: float = 0.0, policy: 
 
 
 def told(found: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(found[name] for name in ("signs", "by", "papers", "days", "route_rule"))
+    return tuple(found[name] for name in ("signs", "signature", "papers", "days", "route_rule"))
 
 
 def test_what_brings_no_credit_is_approved_at_once() -> None:
@@ -128,6 +127,9 @@ def test_offers_in_bulk_have_the_routes_of_one_by_one(tmp_path: Path) -> None:
 def test_what_cannot_be_routed_is_told() -> None:
     with pytest.raises(ValueError, match="there is no bundle 'growt' in the catalog; did you mean growth"):
         route(PLAIN, "growt")
-    with pytest.raises(ValueError, match=r"a concession of -1.00 is no saving; give 0 or more"):
+    with pytest.raises(ValueError, match="1 offers have a concession below 0, or none; it has to be 0 or more"):
         route(PLAIN, "growth", -1.0)
-    assert dt.date(2025, 12, 31) == DAY
+    with pytest.raises(ValueError, match="client c0 holds all of leasing already; route another bundle"):
+        route(PLAIN | {"held__leasing": 1.0}, "leasing")
+    with pytest.raises(ValueError, match="client c0 is of a kind that mortgage is not for"):
+        route(PLAIN, "mortgage")
