@@ -37,8 +37,9 @@ policies = typer.Typer(no_args_is_help=True, help="The strategy policy: how clie
 app.add_typer(policies, name="policy")
 keys = typer.Typer(no_args_is_help=True, help="Keys of the channels that may ask the service.")
 app.add_typer(keys, name="keys")
-console = Console(width=None if sys.stdout.isatty() else 120)
-errors = Console(stderr=True)
+# Without emoji: ":100:" between a file and a message is a line's number, and no picture.
+console = Console(width=None if sys.stdout.isatty() else 120, emoji=False)
+errors = Console(stderr=True, emoji=False)
 
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")

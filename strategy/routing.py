@@ -56,9 +56,9 @@ class Router:
 
     def routes(self, plans: pa.Table, offers: pa.Table) -> pa.Table:
         """A row an offer, as `offers` stand: `client_id`, `bundle_id`, `line`, `credit`, `list_price`, `concession`,
-        and the route: `route_priority`, `papers`, `signs` (null where nobody may), `signature`, `days`, the names of the
-        rule (`route_rule`) and of the sub-authority that counted, if one did (`sub_authority`), and who may grant the
-        concession (`concession_signs`).
+        and the route: `route_priority`, `papers`, `signs` (null where nobody may), `signature`, `days`, the names of
+        the rule (`route_rule`) and of the sub-authority that counted, if one did (`sub_authority`), and who may grant
+        the concession (`concession_signs`).
 
         `plans` are those of the offers' clients, with the columns to `keep`. Raises ValueError for a client without a
         plan, a bundle that the catalog has not, that is for other kinds of clients or brings nothing, and a negative

@@ -29,7 +29,7 @@ def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, cu
     signs = shown(route["signs"]) if route["signs"] else "nobody"
     how = "in committee" if route["signature"] == "committee" else "alone"
     told = [
-        f"{signs} signs, {how}, within {route['days']} days, on {route['papers']} papers; "
+        f"{signs} signs, {how}, within {_days(route['days'])}, on {route['papers']} papers; "
         f"priority {route['route_priority']}.",
         f"Credit {route['credit']:,.0f}, list price {route['list_price']:,.2f}, concession {route['concession']:,.2f} "
         f"{currency}: {shown(route['concession_signs']) if route['concession_signs'] else 'nobody'} may grant that.",
@@ -105,9 +105,13 @@ def _change(change: Any) -> str:
     return f"{_told(change.outcome)} with {needs}"
 
 
+def _days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
 def _told(outcome: Any) -> str:
     if isinstance(outcome, Visit):
         return "no visits" if outcome.days is None else f"every {outcome.days} days"
     if isinstance(outcome, Route):
-        return f"{shown(outcome.signs)}, {outcome.signature}, {outcome.papers} papers, {outcome.days} days"
+        return f"{shown(outcome.signs)}, {outcome.signature}, {outcome.papers} papers, {_days(outcome.days)}"
     return shown(outcome)

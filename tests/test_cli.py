@@ -547,6 +547,11 @@ def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> Non
     assert re.search(
         r"mine.yaml:\d+: tiers.scales\[2\].steps\[1\]: nobody has a tier from 1,500 to 2,500, a gap", bad.out
     )
+    hundred = text.splitlines()
+    hundred[99] = "    - {name: weak rating, when: {rating: [Z]}, then: false}"
+    assert "name: weak rating" in text.splitlines()[99]
+    Path("mine.yaml").write_text("\n".join(hundred))
+    assert "mine.yaml:100: service.green_channel[0]" in sheaf("policy", "check", "mine.yaml").out
     Path("mine.yaml").write_text(text.replace("1500", "2500"))
     compared = sheaf("policy", "compare", DEFAULT, "mine.yaml", "--profiles", profiles, "--as-of", str(LAST_DAY))
     assert (compared.code, "clients change tier" in compared.out) == (0, True)
