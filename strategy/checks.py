@@ -59,9 +59,10 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
         if column in catalog.policy.protected:
             yield at, f"{column} is protected by policy and may not decide how a client is served; remove the condition"
         elif column not in known:
-            later = column in OF_PLAN or column in OF_PAIR
-            why = "is told by a later part" if later else "is not a column of profiles"
-            yield at, f"{column} {why}; {did_you_mean(column, known)}"
+            if column in OF_PLAN or column in OF_PAIR:
+                yield at, f"{column} cannot be asked for here: it is told later, or is no single value; ask for another"
+            else:
+                yield at, f"{column} is not a column of profiles; {_near(column, known)}"
         elif (known[column] is CATEGORY) != bool(condition and condition.texts):
             wants = "[a, b], as it has texts" if known[column] is CATEGORY else '">= 1", as it has numbers'
             yield at, f"{column} is compared with what it has not; write {wants}"
@@ -91,6 +92,13 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
     yield from each(policy.routes.rules, ("routes", "rules"), known)
     subs = [one.rule for one in policy.routes.sub_authorities]
     yield from each(subs, ("routes", "sub_authorities"), known)
+
+
+def _near(column: str, known: Columns) -> str:
+    near = did_you_mean(column, known)
+    return (
+        near if near.startswith("did") else "docs/features.md has them, and a bank's own come by --profiles or --data"
+    )
 
 
 def _rules(rules: Sequence[Rule[Any]], at: Where) -> Found:

@@ -73,7 +73,7 @@ class Planner:
         self.connection.execute(f"create view {name} as select {select} from {source}")
 
     def plans(self, profiles: Path | Iterable[pa.Table], keep: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """The plans, in parts; of a file of profiles, or of tables of them in turn.
+        """The plans, ids ascending, in parts; of a file of profiles, or of tables of them in turn.
 
         Columns: `client_id`, `as_of`, the outcomes of the policy, each followed by the name of the rule that decided
         (`..._rule`), and those of the profiles to `keep`.
@@ -121,9 +121,9 @@ class Planner:
         columns = ["industry", *(name for stage in policy.facts for name in _columns(stage))]
         columns += ["scale", "figure", "tier", *(name for stage in policy.following for name in _columns(stage))]
         kept = "".join(f", {quoted(name)}" for name in keep)
-        return (
+        return (  # in the order of ids, as profiles are: threads hand on their parts as they please
             f"select {C.CLIENT}, {literal(str(self.as_of))}::date as as_of, {', '.join(map(quoted, columns))}, "
-            f"{self._next_visit()} as next_visit{kept} from ({found})"
+            f"{self._next_visit()} as next_visit{kept} from ({found}) order by {C.CLIENT}"
         )
 
     def _base(self, source: str, keep: Sequence[str]) -> str:

@@ -59,8 +59,8 @@ def plan(
     table: pa.Table, policy: Strategy = POLICY, day: dt.date = DAY, previous: Path | None = None
 ) -> list[dict[str, Any]]:
     """The plans in the order of ids."""
-    parts = Planner(policy, day, previous).plans([table])
-    return sorted(pa.concat_tables(parts).to_pylist(), key=lambda one: one[C.CLIENT])
+    found: list[dict[str, Any]] = pa.concat_tables(Planner(policy, day, previous).plans([table])).to_pylist()
+    return found
 
 
 def changed(path: Path, *at: str | int, to: Any) -> Path:
