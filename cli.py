@@ -33,10 +33,13 @@ app = typer.Typer(
 )
 decisions = typer.Typer(no_args_is_help=True, help="The log of what the service answered, and why.")
 app.add_typer(decisions, name="decisions")
+policies = typer.Typer(no_args_is_help=True, help="The strategy policy: how clients are served.")
+app.add_typer(policies, name="policy")
 keys = typer.Typer(no_args_is_help=True, help="Keys of the channels that may ask the service.")
 app.add_typer(keys, name="keys")
-console = Console(width=None if sys.stdout.isatty() else 120)
-errors = Console(stderr=True)
+# Without emoji: ":100:" between a file and a message is a line's number, and no picture.
+console = Console(width=None if sys.stdout.isatty() else 120, emoji=False)
+errors = Console(stderr=True, emoji=False)
 
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")
@@ -55,6 +58,18 @@ ObjectiveOption = Annotated[
     typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
 ]
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
+
+
+PolicyFile = Annotated[Path | None, typer.Option("--policy", help="YAML of the strategy. Default: the one of Sheaf.")]
+ProfilesFile = Annotated[
+    Path | None, typer.Option("--profiles", help="Parquet file, as `sheaf profile --out` writes it.")
+]
+PreviousFile = Annotated[
+    Path | None, typer.Option("--previous", help="Plans made before: clients near a threshold keep their tier.")
+]
+OffersFile = Annotated[
+    Path | None, typer.Option("--offers", help="Offers, as `sheaf rank --objective value` writes them.")
+]
 
 
 def _parquet(out: Path | None) -> Path | None:
@@ -590,6 +605,129 @@ def _terms(terms: list[str]) -> dict[str, str]:
     if without:
         raise ValueError(f"--with {without[0]}: has no value; write it as mortgage.rate=0.035")
     return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
+
+
+@app.command()
+def plan(
+    client: Annotated[str | None, typer.Argument(help="The client's id. Default: all, into --out.")] = None,
+    bundle: Annotated[str | None, typer.Argument(help="Show how this bundle is approved for the client.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Bank to profile, in place of --profiles.")] = None,
+    profiles: ProfilesFile = None,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
+    offers: OffersFile = None,
+    concession: Annotated[float, typer.Option(help="Of the bundle: what the client saves a year.", min=0.0)] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="Parquet file, a row a client.", callback=_parquet)] = None,
+    routes: Annotated[
+        Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=_parquet)
+    ] = None,
+) -> None:
+    """Say how clients are served: type, tier, priority, channels, manager, visits, and how bundles are approved.
+
+    For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
+    --previous of the next time.
+    """
+    from features import Bank, dictionary, profile_tables, write_parquet
+    from strategy import Planner, Router
+    from training.sample import last_day
+
+    if (data is None) == (profiles is None):
+        raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
+    if profiles is not None and as_of is None:
+        raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
+    if client is None and out is None and routes is None:
+        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet")
+    if routes is not None and offers is None:
+        raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
+    sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
+    day = _day(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
+    columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
+    chosen = _policy(policy, sold, profiles, columns)
+    planner = Planner(chosen, day, previous, offers)
+
+    def source(cohort: list[str] | None = None) -> Any:
+        return profiles if bank is None else profile_tables(bank, sold, day, cohort)
+
+    if client is not None:
+        _show_plan(planner, sold, source([client]), client, bundle, concession)
+        return
+    with _steps(f"Plans as of {day}") as step:
+        if out is not None:
+            step(str(out))
+            write_parquet(out, planner.plans(source()))
+        if routes is not None:
+            step(str(routes))
+            write_parquet(routes, Router(planner, sold).of_offers(source()))
+    places = " and ".join(str(place) for place in (out, routes) if place)
+    console.print(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}.", highlight=False)
+
+
+def _policy(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:
+    """The policy, checked against the catalog and the columns of the profiles, if there are any."""
+    from strategy import DEFAULT as OURS
+    from strategy import profile_columns, read_strategy
+
+    return read_strategy(path or OURS, sold, profile_columns(profiles) if profiles else columns)
+
+
+def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
+    from strategy import Router, explained, explained_route
+    from strategy.showing import plan_table, route_table
+
+    router = Router(planner, sold) if bundle else None
+    found = planner.one(client, source, router.keep if router else ())
+    if router is None or bundle is None:
+        console.print(plan_table(planner.policy, found.plan, explained(planner.policy, found.plan, found.last)))
+        return
+    route = router.one(found.table, bundle, concession)
+    why = explained_route(planner.policy, found.plan | route)
+    console.print(route_table(planner.policy, route, why, sold.currency))
+
+
+@policies.command("check")
+def check_policy(
+    file: Annotated[Path, typer.Argument(help="YAML of the strategy.")],
+    catalog: CatalogPath = DEFAULT,
+    profiles: ProfilesFile = None,
+) -> None:
+    """Say everything that is wrong with a policy, by file and line; exit code 1 if anything is.
+
+    With --profiles its columns count, and the texts in them: sectors that no client is of, or that no list has.
+    """
+    from strategy import StrategyError, profile_columns, profile_texts, read_strategy
+
+    sold = read_catalog(catalog)
+    try:
+        columns, texts = (profile_columns(profiles), profile_texts(profiles)) if profiles else (None, None)
+        found = read_strategy(file, sold, columns, texts)
+    except StrategyError as error:
+        console.print(escape(str(error)), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    console.print(f"{file}: {found.name}, version {found.version}, is as it should be.", highlight=False)
+
+
+@policies.command("compare")
+def compare_policies(
+    one: Annotated[Path, typer.Argument(help="YAML of the strategy as it is.")],
+    other: Annotated[Path, typer.Argument(help="YAML of the strategy as it may become.")],
+    profiles: Annotated[Path, typer.Option(help="Parquet file, as `sheaf profile --out` writes it.")],
+    as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day of the profiles.")],
+    catalog: CatalogPath = DEFAULT,
+    previous: PreviousFile = None,
+    offers: OffersFile = None,
+) -> None:
+    """Show what a change of policy would do to the whole book: tiers, EVA and capital, managers, and offers' routes."""
+    from strategy import compare
+    from strategy.showing import comparison_tables
+
+    sold = read_catalog(catalog)
+    both = (_policy(one, sold, profiles), _policy(other, sold, profiles))
+    with _steps("Comparing"):
+        found = compare(both, sold, profiles, as_of.date(), previous, offers)
+    for table in comparison_tables(found, (both[0].name, both[1].name)):
+        console.print(table)
 
 
 @app.command()

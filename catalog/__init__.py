@@ -17,7 +17,7 @@ from catalog.models import (
     Tier,
 )
 from catalog.prices import AssetClass, Authority, Benefit, Curve, Grade, Pricing, Sheet
-from catalog.reading import DEFAULT, CatalogError, read_catalog
+from catalog.reading import DEFAULT, CatalogError, read_catalog, read_model
 from catalog.whole import Catalog
 
 __all__ = [
@@ -46,4 +46,5 @@ __all__ = [
     "Sheet",
     "Tier",
     "read_catalog",
+    "read_model",
 ]

@@ -6,7 +6,7 @@ back onto the nodes. YAML 1.2 by ruamel.yaml, so that `no` is a text and not fal
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,12 @@ class _Source:
         file, line = self.places.get(written, (self.path, 0))
         self.problems.add((file, line, f"{key_path(at)}: {what}" if at else what))
 
+    def told(self) -> str:
+        """Every mistake on a line, in the order of files and lines."""
+        found = sorted(self.problems)
+        lines = [f"{file}:{line}: {what}" if line else f"{file}: {what}" for file, line, what in found]
+        return "\n".join(map(_printable, lines))
+
 
 def read_catalog(path: Path | str) -> Catalog:
     """The catalog in a YAML file, or in all `*.yaml` and `*.yml` files of a folder taken together.
@@ -63,11 +69,37 @@ def read_catalog(path: Path | str) -> Catalog:
         _load(file, source)
     catalog = _build(source)
     if catalog is None or source.problems:
-        lines = [
-            f"{file}:{line}: {what}" if line else f"{file}: {what}" for file, line, what in sorted(source.problems)
-        ]
-        raise CatalogError("\n".join(map(_printable, lines)))
+        raise CatalogError(source.told())
     return catalog
+
+
+def read_model(
+    path: Path | str,
+    model: type[_M],
+    contradictions: Callable[[_M], Iterable[tuple[Where, str]]],
+    error: Callable[[str], ValueError],
+) -> _M:
+    """The model in a YAML file other than a catalog, read and checked in the same manner.
+
+    `contradictions` gives what is wrong between the parts of a model whose fields are right. Raises `error` of a
+    message like CatalogError's, with everything that is wrong.
+    """
+    source, made = _Source(Path(path)), None
+    if source.path.is_file():
+        _load(source.path, source)
+    else:
+        _unread(source, source.path, 0, "there is no such file; give a YAML file")
+    if not source.unread:
+        try:
+            made = model.model_validate(source.content)
+        except ValidationError as found:
+            for detail in found.errors():
+                source.report(*in_words(model, detail))
+    for at, what in contradictions(made) if made is not None else ():
+        source.report(at, what)
+    if made is None or source.problems:
+        raise error(source.told())
+    return made
 
 
 def _printable(line: str) -> str:

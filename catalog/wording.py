@@ -50,7 +50,7 @@ def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:
     if kind == "extra_forbidden":
         owner = _owner(model, at[:-1])
         fields = [name for name in owner.model_fields if name not in ("product_id", "bundle_id")]
-        return at, f"is not a field of a {owner.__name__.lower()}; {did_you_mean(at[-1], fields)}"
+        return at, f"is not a field of a {owner.__name__.partition('[')[0].lower()}; {did_you_mean(at[-1], fields)}"
     if kind in ("enum", "literal_error"):
         words = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         return at, f"{_shown(value)} is not known; {did_you_mean(value, words)}"

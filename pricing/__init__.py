@@ -3,7 +3,7 @@
 from pricing.book import Book, NoPriceSheetError
 from pricing.clients import Client, Position
 from pricing.economics import Economics, Rates
-from pricing.offering import Clients, Pricer, Prices
+from pricing.offering import Clients, Pricer, Prices, signing
 from pricing.quoting import Curve, Quote, Standing, quote
 from pricing.response import Assumed, Logit, Offers, Response
 from pricing.terms import what_if
@@ -32,6 +32,7 @@ __all__ = [
     "of_groups",
     "quote",
     "shares",
+    "signing",
     "what_if",
     "worth",
 ]

@@ -6,6 +6,7 @@ held, and the concession s that maximises q(s)·(EVA at list price + change - (1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,6 +59,13 @@ def granted(authority: Authority, list_price: np.ndarray) -> np.ndarray:
     """The largest concession that the authority may grant on the list price."""
     most = authority.share * np.maximum(list_price, 0.0)
     return most if authority.amount is None else np.minimum(most, authority.amount)
+
+
+def signing(authorities: Sequence[Authority], list_price: np.ndarray, concession: np.ndarray) -> np.ndarray:
+    """(pairs,): the place among the authorities of the first who may grant the concession, to half a cent; their number
+    where nobody may."""
+    may = np.stack([granted(one, list_price) >= concession - 0.005 for one in authorities])
+    return np.where(may.any(axis=0), may.argmax(axis=0), len(authorities))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pricing.clients import Client
 from pricing.economics import Economics
 from pricing.lines import Amounts, Line, line_of, total
 from pricing.money import cents
-from pricing.offering import Clients, Pricer, Prices, granted
+from pricing.offering import Clients, Pricer, Prices, signing
 from pricing.response import Offers, Response
 from pricing.rules import Check, checks
 from pricing.spreading import spread
@@ -258,7 +258,8 @@ def _of_group(book: Book, client: Client, today: Economics, group: Sequence[Clie
 
 
 def _goes_to(authorities: tuple[Authority, ...], list_price: np.ndarray, concession: float) -> str | None:
-    return next((one.name for one in authorities if granted(one, list_price)[0] >= concession - 0.005), None)
+    at = int(signing(authorities, list_price, np.array([concession]))[0])
+    return authorities[at].name if at < len(authorities) else None
 
 
 def _remedy(book: Book, lines: tuple[Line, ...], new: list[int], sums: Amounts, with_it: Standing) -> str:

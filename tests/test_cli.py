@@ -472,3 +472,87 @@ def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "Error: 300 months cannot be simulated" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.fixture(scope="module")
+def small_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a simulated `bank/` and its `profiles.parquet` as of 2025-12-31."""
+    from catalog import DEFAULT
+    from features import Bank, profile_tables, write_parquet
+    from simulation import simulate
+
+    folder = tmp_path_factory.mktemp("small")
+    simulate(folder / "bank", 150, months=3, seed=1)
+    tables = profile_tables(Bank.open(folder / "bank"), read_catalog(DEFAULT), LAST_DAY)
+    write_parquet(folder / "profiles.parquet", tables)
+    return folder
+
+
+def test_plans_of_all_clients_and_then_of_one(sheaf: Sheaf, small_bank: Path) -> None:
+    those = ["--profiles", small_bank / "profiles.parquet", "--as-of", str(LAST_DAY)]
+    ended = sheaf("plan", *those, "--out", "plans.parquet")
+    assert (ended.code, "By policy Default strategy" in ended.out) == (0, True)
+    rows = pd.read_parquet("plans.parquet")
+    assert len(rows) == len(pd.read_parquet(small_bank / "profiles.parquet", columns=["client_id"]))
+    assert set(rows["tier"]) <= {"key", "core", "standard", "basic"}
+
+    again = sheaf("plan", *those, "--previous", "plans.parquet", "--out", "again.parquet")
+    assert again.code == 0
+    pd.testing.assert_frame_equal(*(frame.sort_values("client_id", ignore_index=True) for frame in
+                                    (rows, pd.read_parquet("again.parquet"))))  # fmt: skip
+
+    firm = rows[rows["type"] == "corporate"].iloc[0]
+    bank = ["--data", small_bank / "bank", "--as-of", str(LAST_DAY)]
+    shown = sheaf("plan", firm["client_id"], *bank, "--previous", "plans.parquet")
+    assert shown.code == 0, shown.err
+    assert f"Client {firm['client_id']} as of 2025-12-31" in shown.out
+    assert f"│ tier │ {firm['tier']} │" in shown.out
+    held = pd.read_parquet(small_bank / "profiles.parquet", columns=["client_id", "kind", "held__leasing"])
+    without = held[(held["kind"] == "corporate") & (held["held__leasing"] == 0)]["client_id"].iloc[0]
+    route = sheaf("plan", without, "leasing", *those, "--concession", "5")
+    assert (route.code, "account manager may grant that" in route.out) == (0, True)
+
+    ids, bundles = [without, without], ["leasing", "custody"]
+    offers = pd.DataFrame({"client_id": ids, "rank": [1, 2], "bundle_id": bundles, "score": [1.0, 2.0],
+                           "concession": [0.0, 1.0], "eva": [1.0, 2.0]})  # fmt: skip
+    offers.to_parquet("offers.parquet")
+    assert sheaf("plan", *those, "--offers", "offers.parquet", "--routes", "routes.parquet").code == 0
+    routes = pd.read_parquet("routes.parquet")
+    assert routes["client_id"].to_list() == ids
+    assert routes["bundle_id"].to_list() == bundles
+    assert routes["signs"].to_list()[1] == "account_manager"
+
+
+def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:
+    those = ["--profiles", small_bank / "profiles.parquet", "--as-of", str(LAST_DAY)]
+    assert "say whose plans to make" in sheaf("plan", "C0000001").err
+    assert "give it with --as-of" in sheaf("plan", "C0000001", *those[:2]).err
+    assert "say whom to show" in sheaf("plan", *those).err
+    assert "--routes wants the offers" in sheaf("plan", *those, "--routes", "routes.parquet").err
+    assert "client C9 is not in the profiles" in sheaf("plan", "C9", *those).err
+    assert "client C9 is not in the profiles" in sheaf("plan", "C9", "--data", small_bank / "bank").err
+    assert list(Path().glob("*.parquet")) == []
+
+
+def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> None:
+    from strategy import DEFAULT
+
+    profiles = small_bank / "profiles.parquet"
+    good = sheaf("policy", "check", DEFAULT)
+    assert (good.code, "is as it should be" in good.out) == (0, True)
+    text = DEFAULT.read_text(encoding="utf-8")
+    Path("mine.yaml").write_text(text.replace("at_least: 1500, margin: 150", "at_least: 2500, margin: 150"))
+    bad = sheaf("policy", "check", "mine.yaml")
+    assert bad.code == 1
+    assert re.search(
+        r"mine.yaml:\d+: tiers.scales\[2\].steps\[1\]: nobody has a tier from 1,500 to 2,500, a gap", bad.out
+    )
+    hundred = text.splitlines()
+    hundred[99] = "    - {name: weak rating, when: {rating: [Z]}, then: false}"
+    assert "name: weak rating" in text.splitlines()[99]
+    Path("mine.yaml").write_text("\n".join(hundred))
+    assert "mine.yaml:100: service.green_channel[0]" in sheaf("policy", "check", "mine.yaml").out
+    Path("mine.yaml").write_text(text.replace("1500", "2500"))
+    compared = sheaf("policy", "compare", DEFAULT, "mine.yaml", "--profiles", profiles, "--as-of", str(LAST_DAY))
+    assert (compared.code, "clients change tier" in compared.out) == (0, True)
+    assert "Managers that the clients take" in compared.out

@@ -96,7 +96,7 @@ def test_ties_are_read_from_what_the_simulation_draws_from():
     "module",
     [
         "discovery", "new_products", "pricing", "profiles", "rank", "ranking.ablation", "ranking.single",
-        "serving.__main__", "simulated", "simulation", "training",
+        "serving.__main__", "simulated", "simulation", "strategy", "training",
     ],
 )  # fmt: skip
 def test_every_benchmark_says_what_it_compares(module):

@@ -1,0 +1,117 @@
+"""Plans, routes and comparisons as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from features import C
+from strategy.comparing import Comparison
+from strategy.conditions import shown
+from strategy.explaining import Explanation, Need
+from strategy.policy import Route, Strategy, Visit
+
+
+def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanation]) -> Group:
+    """One client's plan with the reason for each outcome."""
+    title = f"Client {plan[C.CLIENT]} as of {plan['as_of']}"
+    visit = "No visit is due" if plan["next_visit"] is None else f"Next visit {plan['next_visit']:%A, %Y-%m-%d}"
+    return Group(_explained(title, why, policy), escape(f"{visit}: {plan['visit_purpose']}"))
+
+
+def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, currency: str) -> Group:
+    """One bundle's route with its reason."""
+    table = _explained(f"Client {route[C.CLIENT]}, bundle {route[C.BUNDLE]}", [why], policy)
+    signs = shown(route["signs"]) if route["signs"] else "nobody"
+    how = "in committee" if route["signature"] == "committee" else "alone"
+    told = [
+        f"{signs} signs, {how}, within {_days(route['days'])}, on {route['papers']} papers; "
+        f"priority {route['route_priority']}.",
+        f"Credit {route['credit']:,.0f}, list price {route['list_price']:,.2f}, concession {route['concession']:,.2f} "
+        f"{currency}: {shown(route['concession_signs']) if route['concession_signs'] else 'nobody'} may grant that.",
+    ]
+    if route["sub_authority"]:
+        told.append(f"Sub-authority: {route['sub_authority']}.")
+    return Group(table, escape("\n".join(told)))
+
+
+def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
+    """Moves between tiers, and tiers, managers and routes under either policy."""
+    rows = [one.tier for one in found.tiers]
+    moves = Table(
+        title=f"{found.moved:,} of {found.clients:,} clients change tier: from {names[0]} (down) to {names[1]}"
+    )
+    moves.add_column("")
+    for tier in rows:
+        moves.add_column(escape(tier), justify="right")
+    for tier in rows:
+        moves.add_row(escape(tier), *(f"{found.moves.get((tier, other), 0):,}" for other in rows))
+    tiers = _pairs("Clients, EVA and capital a year by tier", ("clients", "EVA", "capital", "potential"), "tier")
+    for one in found.tiers:
+        tiers.add_row(escape(one.tier), *_each(one.clients, one.eva, one.capital, one.potential))
+    grades = _pairs("Managers that the clients take", ("clients", "managers"), "grade")
+    for grade in found.grades:
+        grades.add_row(escape(grade.grade), *_each(grade.clients), *(f"{load:,.1f}" for load in grade.managers))
+    tables = [moves, tiers, grades]
+    if found.routes:
+        title = f"Routes of offers; {found.rerouted:,} change"
+        routes = _pairs(title, ("offers", "days"), "signs", "signature", "papers")
+        for route in found.routes:
+            way = (shown(route.signs) if route.signs else "nobody", route.signature, route.papers)
+            routes.add_row(*map(escape, way), *_each(route.offers), *(f"{days:,.1f}" for days in route.days))
+        tables.append(routes)
+    return tables
+
+
+def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:
+    table = Table(title=title, caption="each under the first policy, then under the second", title_justify="left")
+    for key in keys:
+        table.add_column(key)
+    for figure in figures:
+        for _ in range(2):
+            table.add_column(figure, justify="right")
+    return table
+
+
+def _each(*pairs: tuple[float, float]) -> list[str]:
+    return [f"{value:,.0f}" for pair in pairs for value in pair]
+
+
+def _explained(title: str, why: Sequence[Explanation], policy: Strategy) -> Table:
+    table = Table(title=escape(title), title_justify="left", caption_justify="left", show_lines=True)
+    for name in ("", "outcome", "rule", "because", "what would change it"):
+        table.add_column(name)
+    for one in why:
+        because = "\n".join(_looked(need) for need in one.looked) or "no rule before it is met"
+        table.add_row(
+            *map(escape, (shown(one.part), _told(one.outcome), one.rule, because, "\n".join(map(_change, one.changes))))
+        )
+    table.caption = escape(f"policy {policy.name} {policy.version}")
+    return table
+
+
+def _looked(need: Need) -> str:
+    return f"{need.column} is {shown(need.now)}" + (
+        f" ({need.needed})" if need.needed not in ("", str(need.now)) else ""
+    )
+
+
+def _change(change: Any) -> str:
+    needs = " and ".join(f"{need.column} {need.needed} (now {shown(need.now)})" for need in change.needs)
+    return f"{_told(change.outcome)} with {needs}"
+
+
+def _days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def _told(outcome: Any) -> str:
+    if isinstance(outcome, Visit):
+        return "no visits" if outcome.days is None else f"every {outcome.days} days"
+    if isinstance(outcome, Route):
+        return f"{shown(outcome.signs)}, {outcome.signature}, {outcome.papers} papers, {_days(outcome.days)}"
+    return shown(outcome)

@@ -1,0 +1,29 @@
+"""docs/strategy.md is of the policy that comes with the project."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from strategy import DEFAULT, Strategy
+from strategy.policy import Facts, Route, Service
+from tests.strategy.banks import POLICY
+
+PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", [Strategy, Facts, Service, Route])
+def test_every_part_of_the_policy_is_on_the_page(model: type[Strategy]) -> None:
+    assert [name for name in model.model_fields if name != "name" and f"`{name}`" not in PAGE] == []
+
+
+def test_the_answers_are_those_of_the_default_policy() -> None:
+    assert set(re.findall(r"policy Default strategy (\w+)", PAGE)) == {POLICY.version}
+
+
+def test_the_tiers_shown_are_the_default_ones() -> None:
+    [shown] = re.findall(r"```yaml\n(tiers:.*?)```", PAGE, re.DOTALL)
+    lines = {line.strip() for line in DEFAULT.read_text(encoding="utf-8").splitlines()}
+    assert [line for line in shown.splitlines() if line.strip() not in lines] == []
