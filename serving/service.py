@@ -22,11 +22,11 @@ import datetime as dt
 import gc
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -44,9 +44,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
-from serving import metrics
+from serving import logs, metrics
 from serving.access import Caller, Gatekeeper, Scope
-from serving.asking import PRINTABLE, Ask, AskMany, AskQuote, Feedback
+from serving.asking import Ask, AskMany, AskQuote, Feedback
 from serving.auditing import (
     AUDIT,
     HAPPENED,
@@ -123,6 +123,7 @@ class Guarded(APIRoute):
             started, status = time.perf_counter(), 500
             try:
                 request.state.caller = await app.state.gatekeeper.admit(request, scope)
+                _own_id(request)
                 response = await inner(request)
                 status = response.status_code
                 return response
@@ -169,7 +170,7 @@ app.router.route_class = Guarded
 async def recommend(ask: Ask, request: Request) -> Response:
     """Offers for one client, best first, with at most four reasons each; logged before they are sent.
 
-    The header X-Request-Id, if there is one, is logged with them.
+    The header X-Request-ID is logged with them.
     """
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     with _refusing("new_client"):
@@ -266,9 +267,25 @@ answered_with_problems(app)
 _TEXTS = TypeAdapter(list[str])
 
 
+_answering: ContextVar[Recommender | None] = ContextVar("answering", default=None)
+
+
 def _recommender() -> Recommender:
+    """What answers now; the line on the log names its versions, whatever is taken up meanwhile."""
     recommender: Recommender = app.state.recommender
+    _answering.set(recommender)
     return recommender
+
+
+def _versions() -> dict[str, Any]:
+    recommender = _answering.get() or _recommender()
+    return {
+        "model_version": recommender.model.version,
+        "catalog_version": recommender.candidates.catalog.version,
+    }
+
+
+app.add_middleware(logs.Told, about=_versions)
 
 
 async def _resting(
@@ -312,11 +329,15 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _request_id(request: Request) -> str | None:
-    request_id = request.headers.get("x-request-id")
-    if request_id is not None and not re.match(PRINTABLE, request_id):
-        raise Refusal(422, "x-request-id: give 1 to 200 printable characters", "x-request-id")
+def _request_id(request: Request) -> str:
+    request_id: str = request.state.request_id
     return request_id
+
+
+def _own_id(request: Request) -> None:
+    """Refuses a request whose own id cannot be passed on, so that it was given another."""
+    if request.headers.get(logs.HEADER, _request_id(request)) != _request_id(request):
+        raise Refusal(422, "x-request-id: give 1 to 200 printable characters", "x-request-id")
 
 
 @contextmanager
@@ -362,6 +383,7 @@ class SheafService:
         The decision log's schema is brought up to date here, once.
         """
         try:
+            logs.configure()
             load()
             Gatekeeper.configured()
             place, seconds = configured()
@@ -372,6 +394,7 @@ class SheafService:
             raise BentoMLException(str(error)) from error
 
     def __init__(self) -> None:
+        logs.configure()
         seen = stamp()
         _answer_with(load())
         app.state.gatekeeper = Gatekeeper.configured()
@@ -410,4 +433,8 @@ def _refresh(seen: tuple[object, ...]) -> None:
             version, day = recommender.model.version, recommender.snapshot.as_of
             _log.warning("answers are from model %s and profiles of %s now", version, day)
         except Exception as error:  # whatever it is, callers go on being answered
-            _log.error("what was laid out anew is refused, the present model and profiles go on: %s", error)
+            told = isinstance(error, ValueError | OSError)  # whose words are ours; else it is a fault, and where it is
+            _log.error(
+                "what was laid out anew is refused, the present model and profiles go on: %s",
+                error if told else type(error).__name__, exc_info=None if told else error,
+            )  # fmt: skip

@@ -61,12 +61,12 @@ def issuer(keys: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def served(line: WholeLine, access: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+def served(line: WholeLine, access: Path, patch: pytest.MonkeyPatch, log: Path | None = None) -> Iterator[str]:
     patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     patch.setenv("BENTOML_HOME", str(line.folder / "bentoml"))
     patch.setenv("SHEAF_DECISIONS", str(access.with_name("decisions.db")))
     patch.setenv("SHEAF_ACCESS", str(access))
-    with chdir(line.folder), running() as url:
+    with chdir(line.folder), running(log=log) as url:
         yield url
 
 
@@ -177,6 +177,8 @@ ENDPOINTS = {
 
 
 def ask(url: str, endpoint: str, client: str, of: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+    headers = {**headers, "x-request-id": "r-1"}  # refusals tell it
+
     def post(body: Any) -> httpx.Response:
         return httpx.post(f"{url}/v1/{endpoint}", json=body, headers=headers, timeout=30)
 
