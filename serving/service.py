@@ -162,6 +162,7 @@ app = FastAPI(
     openapi_url="/openapi.json",
     docs_url=None,
     redoc_url=None,
+    generate_unique_id_function=lambda route: route.name,  # what generated clients call it
 )
 app.router.route_class = Guarded
 
