@@ -6,7 +6,7 @@
     POST /v1/feedback         what became of an offered bundle
     GET  /v1/clients/{id}     a client's profile in words
     GET  /v1/decisions/{id}   all that an answer rests on, replayed
-    GET  /v1/quotes/{id}      all that a quote rests on
+    GET  /v1/quotes/{id}      all that a quote rests on, replayed
     GET  /livez /readyz /healthz /metrics   BentoML's own
     GET  /openapi.json        the same for code generators
 
@@ -74,7 +74,8 @@ from serving.decisions import (
     read_quote,
     upgrade,
 )
-from serving.preparing import load, stamp
+from serving.earlier import who_decided
+from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
 from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
@@ -253,14 +254,18 @@ async def client(client_id: Named, request: Request) -> Response:
 async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
     row, told = await app.state.log.done(read_decision(decision_id, _mine(_caller(request))))
-    return _json(AUDIT.dump_json(audit(_recommender(), row, told)))
+    by = await asyncio.to_thread(who_decided, _recommender(), row, place("earlier"))
+    return _json(AUDIT.dump_json(audit(by[0], row, told, by[1])))
 
 
 @app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
 async def logged_quote(quote_id: Named, request: Request) -> Response:
-    """All that a quote rests on."""
+    """All that a quote rests on, and whether the logged inputs give the same quote again."""
     row = await app.state.log.done(read_quote(quote_id, _mine(_caller(request))))
-    return _json(QUOTE_AUDIT.dump_json(quote_audit(row)))
+    recommender = _recommender()
+    of_then = row | {"model_version": recommender.model.version}  # what the model gave for it is logged
+    by = await asyncio.to_thread(who_decided, recommender, of_then, place("earlier"))
+    return _json(QUOTE_AUDIT.dump_json(quote_audit(by[0], row, by[1])))
 
 
 app.router.route_class = APIRoute
@@ -387,10 +392,10 @@ class SheafService:
             logs.configure()
             load()
             Gatekeeper.configured()
-            place, seconds = configured()
-            upgrade(place, seconds)
+            log, seconds = configured()
+            upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
-            os.environ.setdefault("SHEAF_DECISIONS", str(place.database))
+            os.environ.setdefault("SHEAF_DECISIONS", str(log.database))
         except ValueError as error:
             raise BentoMLException(str(error)) from error
 
@@ -431,9 +436,11 @@ def _refresh(seen: tuple[object, ...]) -> None:
         try:
             recommender = load()
             _answer_with(recommender)
+            metrics.refresh(taken=True)
             version, day = recommender.model.version, recommender.snapshot.as_of
             _log.warning("answers are from model %s and profiles of %s now", version, day)
         except Exception as error:  # whatever it is, callers go on being answered
+            metrics.refresh(taken=False)
             told = isinstance(error, ValueError | OSError)  # whose words are ours; else it is a fault, and where it is
             _log.error(
                 "what was laid out anew is refused, the present model and profiles go on: %s",
