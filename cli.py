@@ -176,14 +176,21 @@ def profile(
         Path | None, typer.Option(help="A Parquet file, for people and notebooks.", callback=_parquet)
     ] = None,
     snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="For the service, which takes them up while it runs; its catalog, its model."),
+    ] = False,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""
+    if serve:
+        _refresh(data, catalog, _day(as_of), out, snapshot)
+        return
     from features import Bank, profile_matrices, profile_tables, write_parquet
     from features.snapshot import Snapshot
     from training.sample import last_day
 
     if out is None and snapshot is None:
-        raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both")
+        raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     with _steps(f"Profiles as of {day}") as step:
@@ -198,6 +205,20 @@ def profile(
                 lambda done: step(f"{done:,} clients"),
             )
     console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
+
+
+def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | None) -> None:
+    from serving.preparing import load, refresh
+
+    if catalog != DEFAULT or any(elsewhere):
+        raise ValueError(
+            "--serve goes with --data and --as-of only: the service has its catalog and its places; for a new catalog "
+            "or champion: sheaf serve --data DIR --catalog CATALOG --prepare-only"
+        )
+    with _steps("Profiles for the service") as step:
+        found = refresh(data, day, step)
+    load()  # what cannot be served is told here, not only on the service's log
+    console.print(f"Profiles as of {found} are laid out; a service that runs takes them up within three seconds.")
 
 
 @app.command()
@@ -792,6 +813,21 @@ def upgrade() -> None:
 
     url, seconds = configured()
     console.print(f"The decision log {place(url)} has schema {bring(url, seconds)}.", highlight=False)
+
+
+@decisions.command("keep")
+def keep() -> None:
+    """Take from the registry the earlier models that decisions rest on, so that the service can replay those."""
+    from serving.decisions import Writer, configured
+    from serving.earlier import keep_registered
+    from serving.preparing import place
+
+    log = Writer(configured()[0], seconds=60.0)  # it may be long, and nobody waits for an answer
+    kept, lost = keep_registered(log, place("earlier"))
+    log.close()
+    console.print(f"{len(kept)} versions that decisions rest on are in {place('earlier')}.", highlight=False)
+    if lost:
+        console.print(f"The registry does not have: {', '.join(sorted(lost))}.", highlight=False)
 
 
 def _access_file(path: Path | None) -> Path:

@@ -50,9 +50,11 @@ class Snapshot:
         try:
             clients = _write(place, parts, as_of, progress)
             place.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
+            before = place.with_name(f"{place.name}-before")
+            if folder.exists():  # in the way for no longer than a rename takes
+                folder.rename(before)
             place.rename(folder)
+            shutil.rmtree(before, ignore_errors=True)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise

@@ -36,6 +36,7 @@ from serving.problems import Refusal
 RATE = "50/second"  # of a caller that none is named for
 READ_EVERY = 1.0  # seconds between two looks at the file
 KEYS_EVERY = 60.0  # seconds between two fetches of an issuer's keys, where a token names one that is not known
+KEYS_AGE = 3_600.0  # seconds after which they are fetched anyway: one that was taken back is trusted no longer
 LEEWAY = 10  # seconds by which an issuer's clock may differ from ours
 _log = logging.getLogger("sheaf.access")
 
@@ -207,7 +208,7 @@ class Gatekeeper:
         self._limiter = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
         self._rates: dict[str, list[limits.RateLimitItem]] = {}
         self._signers: dict[str, jwt.PyJWK] = {}
-        self._fetched, self._fetching = -math.inf, asyncio.Lock()
+        self._fetched, self._fresh, self._fetching = -math.inf, -math.inf, asyncio.Lock()
 
     @property
     def guarded(self) -> bool:
@@ -266,15 +267,23 @@ class Gatekeeper:
     async def _signer(self, people: People, header: Mapping[str, Any]) -> jwt.PyJWK:
         """The key that the token names; the issuer's keys are fetched when it is not among those known."""
         name = str(header.get("kid", ""))
-        if name not in self._signers:
+        if self._wanted(name):
             async with self._fetching:  # who comes while they are fetched waits for them
-                if name not in self._signers and time.monotonic() - self._fetched > KEYS_EVERY:
-                    with suppress(Exception):  # with the keys known so far, tokens of these are taken
+                if self._wanted(name):
+                    try:
                         self._signers = await asyncio.to_thread(_keys, people.jwks)
+                        self._fresh = time.monotonic()
+                    except Exception as error:  # with the keys known so far, tokens of these are taken
+                        _log.error("the issuer's keys cannot be fetched, those known stay: %s", type(error).__name__)
                     self._fetched = time.monotonic()
         if name not in self._signers:
             raise jwt.InvalidKeyError("the issuer has no key of that name, or its keys cannot be fetched")
         return self._signers[name]
+
+    def _wanted(self, name: str) -> bool:
+        """Whether the issuer's keys are to be fetched now, for a token that names this one."""
+        now = time.monotonic()
+        return (name not in self._signers or now - self._fresh > KEYS_AGE) and now - self._fetched > KEYS_EVERY
 
     def _count(self, caller: Caller) -> None:
         rate = caller.rate or RATE

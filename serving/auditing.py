@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from pricing.worth import Own
 from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
 from serving.quoting import QUOTED, Quoted
-from serving.recommender import ANSWER, Answer, Decided, Recommender
+from serving.recommender import ANSWER, Answer, Decided, PricedBy, Recommender
 from training.by_value import Aim
 
 TOLD = 20  # differences that a replay names
@@ -111,9 +112,11 @@ class QuoteAudit:
     model_version: str
     catalog_version: str
     response_version: str | None
+    replay: Replay
 
 
 AUDIT, QUOTE_AUDIT, HAPPENED = TypeAdapter(Audit), TypeAdapter(QuoteAudit), TypeAdapter(Happened)
+_PRICED_BY = TypeAdapter(PricedBy)
 
 
 def entry(
@@ -160,7 +163,7 @@ def quote_entry(
     recommender: Recommender, asked: AskQuote, request_id: str | None = None, caller: str | None = None
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
-    quoted, client = recommender.quote(asked)
+    quoted, by = recommender.quote(asked)
     quoted.quote_id = quote_id = new_id()
     sent = QUOTED.dump_json(quoted)
     row = {
@@ -171,7 +174,10 @@ def quote_entry(
         "client_id": asked.client_id,
         "channel": asked.channel,
         "asked": asked.model_dump_json(),
-        "held": to_json(client, inf_nan_mode="null").decode(),
+        "held": to_json(by.client, inf_nan_mode="null").decode(),
+        "priced_by": to_json(
+            {"group": by.group, "as_of": by.as_of, "authority": by.authority, "inputs": by.inputs}, inf_nan_mode="null"
+        ).decode(),
         "answer": sent.decode(),
         "model_version": recommender.model.version,
         "catalog_version": quoted.catalog_version,
@@ -180,18 +186,45 @@ def quote_entry(
     return row, sent
 
 
-def quote_audit(row: Mapping[str, Any]) -> QuoteAudit:
-    """A logged quote as an auditor reads it."""
+def quote_audit(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[str] = ()) -> QuoteAudit:
+    """A logged quote as an auditor reads it, replayed by this recommender, unless something of it is `missing`."""
     read = {
         "asked": AskQuote.model_validate_json(row["asked"]),
         "held": json.loads(row["held"]),
         "answer": QUOTED.validate_json(row["answer"]),
+        "replay": replay_quote(recommender, row, missing),
     }
     return QuoteAudit(**{name: row[name] for name in QuoteAudit.__dataclass_fields__ if name not in read}, **read)
 
 
-def audit(recommender: Recommender, row: Mapping[str, Any], feedback: Sequence[Mapping[str, Any]]) -> Audit:
-    """A logged decision as an auditor reads it, replayed by this recommender."""
+def replay_quote(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[str] = ()) -> Replay:
+    """Works the quote out again from what it was priced by, with the same catalog and learned price response."""
+    if row["priced_by"] is None:
+        return Replay(None, "it was logged before all that a quote rests on was", ())
+    now: dict[str, str | None] = {"catalog_version": recommender.candidates.catalog.version}
+    if row["response_version"] is not None:  # else it went by the policy's assumption
+        now["response_version"] = recommender.learned.version if recommender.learned else None
+    if others := _others(row, now, missing):
+        return others
+    told = {**json.loads(row["priced_by"]), "client": json.loads(row["held"])}
+    for client in (told["client"], *told["group"]):
+        client["held"] = {product: _known(position) for product, position in client["held"].items()}
+    quoted = recommender.priced(AskQuote.model_validate_json(row["asked"]), _PRICED_BY.validate_python(told))
+    quoted.quote_id = row["quote_id"]
+    return _compared({"answer": row["answer"]}, {"answer": QUOTED.dump_json(quoted).decode()})
+
+
+def _known(position: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in position.items()}
+
+
+def audit(
+    recommender: Recommender,
+    row: Mapping[str, Any],
+    feedback: Sequence[Mapping[str, Any]],
+    missing: Sequence[str] = (),
+) -> Audit:
+    """A logged decision as an auditor reads it, replayed by this recommender, unless something of it is `missing`."""
     of_model = row["model_version"] == recommender.model.version
     considered = json.loads(row["candidates"])
     told = zip(*(considered[name] for name in ("bundle_id", "score", "probability")), strict=True)
@@ -207,7 +240,7 @@ def audit(recommender: Recommender, row: Mapping[str, Any], feedback: Sequence[M
         answer=ANSWER.validate_json(row["answer"]),
         feedback=tuple(happened(one) for one in feedback),
         profile=recommender.in_words(np.frombuffer(row["profile"], _FLOAT)) if of_model else None,
-        replay=replay(recommender, row),
+        replay=replay(recommender, row, missing),
     )
 
 
@@ -216,7 +249,7 @@ def happened(row: Mapping[str, Any]) -> Happened:
     return HAPPENED.validate_python({name: row[name] for name in Happened.__dataclass_fields__})
 
 
-def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
+def replay(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[str] = ()) -> Replay:
     """Works the answer out again from the logged profile and parameters, with the same model, catalog and prices."""
     objective = Aim(row["objective"])
     now: dict[str, str | None] = {
@@ -226,9 +259,8 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
     if recommender.prices and row["catalog_version"] == now["catalog_version"]:  # else it may have had none
         now["response_version"] = recommender.learned.version if recommender.learned else None
         now["authority"] = recommender.valuer.authority
-    others = [f"{name} was {row[name]} and is {has}" for name, has in now.items() if row[name] != has]
-    if others:
-        return Replay(None, f"{'; '.join(others)}: ask a service that has what the decision rests on", ())
+    if others := _others(row, now, missing):
+        return others
     values = np.frombuffer(row["profile"], _FLOAT).reshape(1, -1).astype(np.float32)
     lines = tuple(map(Line, json.loads(row["lines"])))
     own = _own(recommender, row["own"])
@@ -240,6 +272,21 @@ def replay(recommender: Recommender, row: Mapping[str, Any]) -> Replay:
     decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
     logged = {"answer": row["answer"], "candidates": row["candidates"]}
     again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}
+    return _compared(logged, again)
+
+
+def _others(row: Mapping[str, Any], now: Mapping[str, str | None], missing: Sequence[str]) -> Replay | None:
+    """Why there is no replay: other versions than those of the row; None where they are the same."""
+    others = [f"{name} was {row[name]} and is {has}" for name, has in now.items() if row[name] != has]
+    if not others:
+        return None
+    lost = f"; {', '.join(missing)} is not kept here" if missing else ""
+    remedy = "ask a service that has what it rests on, or see whether the registry still does: sheaf decisions keep"
+    return Replay(None, f"{'; '.join(others)}{lost}: {remedy}", ())
+
+
+def _compared(logged: Mapping[str, str], again: Mapping[str, str]) -> Replay:
+    """Whether texts of JSON are the same, and where not."""
     if logged == again:
         return Replay(True, "the logged inputs give the same answer, to the last digit", ())
     found = tuple(_differences("", *({name: json.loads(text) for name, text in of.items()} for of in (logged, again))))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,9 +22,9 @@ LOOKED_AT = 300  # clients of each kind
 
 
 @contextmanager
-def running(port: int | None = None) -> Iterator[str]:
-    """The service's address while it runs. Raises RuntimeError with its last words where it does not start."""
-    process, url = start(port)
+def running(port: int | None = None, log: Path | None = None) -> Iterator[str]:
+    """The service's address while it runs, as `start` starts it."""
+    process, url = start(port, log)
     try:
         yield url
     finally:
@@ -33,18 +35,24 @@ def running(port: int | None = None) -> Iterator[str]:
             end(process)
 
 
-def start(port: int | None = None, workers: int = 1) -> tuple[subprocess.Popen[str], str]:
-    """The service, ready, and its address. Raises RuntimeError with its last words where it does not start."""
+def start(port: int | None = None, log: Path | None = None, workers: int = 1) -> tuple[subprocess.Popen[str], str]:
+    """The service, ready, and its address; what it says goes to the file `log`, if one is named.
+
+    Raises RuntimeError with its last words where it does not start.
+    """
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(command(port, workers), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    until = time.monotonic() + START_SECONDS
-    while not _ready(url):
-        if process.poll() is not None or time.monotonic() > until:
-            end(process)
-            said = (process.communicate()[0] or "").strip().splitlines()[-15:]
-            raise RuntimeError("the service did not start; its last words:\n" + "\n".join(said))
-        time.sleep(0.2)
+    # A file, not a pipe: nobody would read that, and the service would wait for somebody who does.
+    with log.open("w+") if log else tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command(port, workers), stdout=said, stderr=subprocess.STDOUT, text=True)
+        until = time.monotonic() + START_SECONDS
+        while not _ready(url):
+            if process.poll() is not None or time.monotonic() > until:
+                end(process)
+                said.seek(0)
+                last = said.read().strip().splitlines()[-15:]
+                raise RuntimeError("the service did not start; its last words:\n" + "\n".join(last))
+            time.sleep(0.2)
     return process, url
 
 

@@ -15,6 +15,7 @@ _offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
 _feedback = Counter("sheaf_feedback", "What became of offers.", ["bundle_id", "outcome"])
 _profiles = Gauge("sheaf_profiles_timestamp_seconds", "The day of the profiles.", multiprocess_mode="livemin")
 _serving = Gauge("sheaf_serving_info", "1 for what answers.", ["model", "catalog"], multiprocess_mode="livemax")
+_refreshes = Counter("sheaf_refresh", "What was laid out anew: taken or refused.", ["outcome"])
 _before: list[tuple[str, str]] = []
 
 
@@ -38,3 +39,8 @@ def serving(model: str, catalog: str, profile_day: dt.date) -> None:
     _serving.labels(model, catalog).set(1)
     _before.append((model, catalog))
     _profiles.set(dt.datetime.combine(profile_day, dt.time(), dt.UTC).timestamp())
+
+
+def refresh(taken: bool) -> None:
+    """What was laid out anew was taken up by this worker, or refused."""
+    _refreshes.labels("taken" if taken else "refused").inc()

@@ -16,6 +16,7 @@ from catalog import Catalog
 from features import Bank, profile_matrices
 from features.relationship import Relationships
 from features.snapshot import Snapshot
+from serving.earlier import keep
 from serving.recommender import Recommender
 from training.model import Model
 from training.price_response import FILE, Artifact
@@ -26,6 +27,7 @@ _CODE = Path(__file__).resolve().parents[1]
 # A built bento holds what it serves beside its code; else it is the current folder that has it.
 FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
 _NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow"}
+PLACES = ("model", "profiles", "relationships", "catalog", "price_response")  # what `load` reads
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 
 
@@ -35,7 +37,8 @@ def prepare(
     """Lays out, for the service, the champion, the price response if one was learned, the catalog, and the bank's
     profiles and relationships as of a day (default: its last).
 
-    All is made beside what is there and then put in its place at once; a service that runs takes it up by itself.
+    All is made beside what is there and then put in its place at once; a service that runs takes it up by itself. What
+    answered before is kept (`serving.earlier`).
     """
     progress("champion")
     champion, bank = need_champion(), Bank.open(data)
@@ -61,6 +64,28 @@ def prepare(
                 (FOLDER / name).rename(old / name)
             if (new / name).exists():
                 (new / name).rename(FOLDER / name)
+        keep(old, place("earlier"))
+
+
+def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None) -> dt.date:
+    """Lays out the bank's profiles and relationships as of a day (default: its last) for the model and the catalog that
+    the service has already, and returns the day. A service that runs takes them up by itself, both or none.
+
+    Raises ValueError where no model is laid out.
+    """
+    bank, (model, sold) = Bank.open(data), _answering()
+    catalog, day = model.candidates(sold).catalog, as_of or last_day(bank)
+    profiles, relationships = place("profiles"), place("relationships")
+    new = relationships.with_name(f".new-{relationships.name}")
+    try:
+        progress("what clients hold")
+        Relationships.of(bank, catalog, day).write(new)
+        parts = map(model.align, profile_matrices(bank, catalog, day))
+        Snapshot.write(profiles, parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients"))
+        new.replace(relationships)
+    finally:
+        new.unlink(missing_ok=True)
+    return day
 
 
 def profile_one(
@@ -92,28 +117,33 @@ def load(authority: str | None = None) -> Recommender:
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them.
     """
+    (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
+    relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
+    learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
+    return Recommender(model, snapshot, catalog, learned, authority, relationships)
+
+
+def _answering() -> tuple[Model, Catalog | None]:
+    """The model and the catalog that are laid out; None: the one that the model was trained with. Raises ValueError."""
     if not place("model").is_dir():
         raise ValueError(
             f"nothing is laid out to serve in {place('model')}; name the bank: sheaf serve --data DIR, or the folder "
             "of a model: SHEAF_MODEL"
         )
-    model, snapshot, sold = Model.load(place("model")), Snapshot.read(place("profiles")), place("catalog")
-    relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
-    learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
+    model, sold = Model.load(place("model")), place("catalog")
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
-        return Recommender(model, snapshot, None, learned, authority, relationships)
+        return model, None
     try:
-        catalog = Catalog.model_validate_json(sold.read_bytes())
+        return model, Catalog.model_validate_json(sold.read_bytes())
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
-    return Recommender(model, snapshot, catalog, learned, authority, relationships)
 
 
 def stamp() -> tuple[tuple[int, int] | None, ...]:
     """Changes when anything that `load` reads is laid out anew."""
     found: list[tuple[int, int] | None] = []
-    for what in ("model", "profiles", "relationships", "catalog", "price_response"):
+    for what in PLACES:
         try:
             told = place(what).stat()
             found.append((told.st_ino, told.st_mtime_ns))
@@ -123,7 +153,8 @@ def stamp() -> tuple[tuple[int, int] | None, ...]:
 
 
 def place(what: str) -> Path:
-    """Where the service's `model`, `profiles`, `relationships`, `price_response` or `catalog` lies."""
+    """Where the service's `model`, `profiles`, `relationships`, `price_response` or `catalog` lies, and those that are
+    `earlier`."""
     named = os.environ.get(f"SHEAF_{what.upper()}")
     return Path(named) if named else FOLDER / _NAMES.get(what, what)
 

@@ -12,10 +12,19 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.routing import BaseRoute, Match
 
+from serving.asking import PRINTABLE
 from serving.decisions import LogUnavailableError, RefusedError
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID: dict[str, Any] = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "description": "the caller's own name of the request, 1 to 200 printable characters; without, one is made",
+    "schema": {"type": "string", "pattern": PRINTABLE},
+}
+ECHOED = {"description": "the request's, as in the logs", "schema": {"type": "string"}}
 
 
 class Wrong(BaseModel):
@@ -26,7 +35,8 @@ class Wrong(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no answer, and what to do; `errors` are the fields to blame, if any are."""
+    """Why there is no answer, and what to do; `errors` are the fields to blame, if any are. The log has the same
+    `request_id`."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -35,6 +45,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[Wrong] = []
+    request_id: str
 
 
 class Refusal(Exception):
@@ -54,9 +65,16 @@ def status_of(error: Exception) -> int:
 
 
 def problem(
-    status: int, detail: str, errors: Iterable[Wrong] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    errors: Iterable[Wrong] = (),
+    headers: Mapping[str, str] | None = None,
+    *,
+    request_id: str,
 ) -> Response:
-    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors))
+    told = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors), request_id=request_id
+    )
     return Response(told.model_dump_json(), status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -66,27 +84,30 @@ def answered_with_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         wrong = [Wrong(field=_field(item), problem=item["msg"]) for item in error.errors()]
-        return problem(422, "; ".join(f"{one.field}: {one.problem}" for one in wrong[:5]), wrong)
+        told = "; ".join(f"{one.field}: {one.problem}" for one in wrong[:5])
+        return problem(422, told, wrong, request_id=_id(request))
 
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> Response:
-        return problem(error.status, str(error), [Wrong(field=error.field, problem=error.problem)])
+        return problem(
+            error.status, str(error), [Wrong(field=error.field, problem=error.problem)], request_id=_id(request)
+        )
 
     @app.exception_handler(Refusal)
     async def refusal(request: Request, error: Refusal) -> Response:
-        return problem(error.status, error.detail, error.errors, error.headers)
+        return problem(error.status, error.detail, error.errors, error.headers, request_id=_id(request))
 
     @app.exception_handler(LogUnavailableError)
     async def unavailable(request: Request, error: LogUnavailableError) -> Response:
-        return problem(503, str(error), headers={"retry-after": str(error.retry_after)})
+        return problem(503, str(error), headers={"retry-after": str(error.retry_after)}, request_id=_id(request))
 
     @app.api_route("/{path:path}", methods=list(METHODS), include_in_schema=False)
     async def elsewhere(request: Request) -> Response:
         allowed = [of for of in METHODS if any(_takes(route, request, of) for route in app.routes[:-1])]
         if allowed:
             detail = f"{request.url.path} does not take {request.method}; see /openapi.json"
-            return problem(405, detail, headers={"allow": ", ".join(allowed)})
-        return problem(404, f"there is nothing at {request.url.path}; see /openapi.json")
+            return problem(405, detail, headers={"allow": ", ".join(allowed)}, request_id=_id(request))
+        return problem(404, f"there is nothing at {request.url.path}; see /openapi.json", request_id=_id(request))
 
     describe = app.openapi
 
@@ -94,7 +115,9 @@ def answered_with_problems(app: FastAPI) -> None:
         told = describe()
         for path in told["paths"].values():
             for operation in path.values():
+                operation.setdefault("parameters", []).append(REQUEST_ID)
                 for status, response in operation["responses"].items():
+                    response.setdefault("headers", {})[REQUEST_ID["name"]] = ECHOED
                     content = response.get("content", {})
                     if status >= "4" and "application/json" in content:
                         content[MEDIA_TYPE] = content.pop("application/json")
@@ -108,6 +131,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     wait = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}}
     told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, *statuses)}
     return told | {status: {"model": Problem, "headers": wait} for status in (429, 503)}
+
+
+def _id(request: Request) -> str:
+    told: str = request.state.request_id
+    return told
 
 
 def _field(error: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import random
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -163,6 +164,18 @@ class Decided:
     propensity: float
 
 
+@dataclass(frozen=True, slots=True)
+class PricedBy:
+    """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
+    who asks, and what the learned price response takes of it; without one, None."""
+
+    client: Client
+    group: tuple[Client, ...]
+    as_of: dt.date
+    authority: str | None
+    inputs: list[float] | None
+
+
 Draw = Callable[[int, int], tuple[int, ...] | None]
 """Of how many of the best, how many to show: their places, or None where this list is not explored."""
 
@@ -295,8 +308,8 @@ class Recommender:
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
         return self.model.align(new).values
 
-    def quote(self, asked: AskQuote) -> tuple[Quoted, Client]:
-        """The bundle priced for a client of the bank, and the client as it was priced: by what is held.
+    def quote(self, asked: AskQuote) -> tuple[Quoted, PricedBy]:
+        """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like.
 
         Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
         do, NoPriceSheetError where the catalog has no prices.
@@ -310,17 +323,24 @@ class Recommender:
         whom = replace(
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
         )
+        inputs = None if self.learned is None else inputs_of(self.model, self.candidates, values, asked.bundle_id)
+        group = tuple(there.group(asked.client_id, catalog))
+        by = PricedBy(
+            whom, group, there.as_of, asked.authority or self.authority, None if inputs is None else inputs[0].tolist()
+        )
+        return self.priced(asked, by), by
+
+    def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
+        """The quote for what was asked and what is known; the same for the same. Raises ValueError as `quote` does."""
+        catalog = self.candidates.catalog
         terms = {name: str(value) for name, value in asked.terms.items()}
-        sold = what_if(catalog, terms, whom.rating) if terms else catalog
-        response, inputs = None, None
-        if self.learned is not None:
-            inputs = inputs_of(self.model, self.candidates, values, asked.bundle_id)
-            response = None if inputs is None else self.learned.response
+        sold = what_if(catalog, terms, by.client.rating) if terms else catalog
+        learned = None if by.inputs is None else self.learned
         quoted = quote(
-            sold, whom, asked.bundle_id, there.as_of, asked.authority or self.authority, asked.concession, response,
-            inputs, group=there.group(asked.client_id, catalog),
+            sold, by.client, asked.bundle_id, by.as_of, by.authority, asked.concession,
+            learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]), group=by.group,
         )  # fmt: skip
-        return plain(quoted, catalog.version, self.learned.version if self.learned and response else None), whom
+        return plain(quoted, catalog.version, learned.version if learned else None)
 
     def portrait(self, client_id: str) -> Portrait:
         """The client's profile as a person reads it. Raises UnknownClientError."""

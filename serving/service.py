@@ -6,7 +6,7 @@
     POST /v1/feedback         what became of an offered bundle
     GET  /v1/clients/{id}     a client's profile in words
     GET  /v1/decisions/{id}   all that an answer rests on, replayed
-    GET  /v1/quotes/{id}      all that a quote rests on
+    GET  /v1/quotes/{id}      all that a quote rests on, replayed
     GET  /livez /readyz /healthz /metrics   BentoML's own
     GET  /openapi.json        the same for code generators
 
@@ -22,11 +22,11 @@ import datetime as dt
 import gc
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -44,9 +44,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
-from serving import metrics
+from serving import logs, metrics
 from serving.access import Caller, Gatekeeper, Scope
-from serving.asking import PRINTABLE, Ask, AskMany, AskQuote, Feedback
+from serving.asking import Ask, AskMany, AskQuote, Feedback
 from serving.auditing import (
     AUDIT,
     HAPPENED,
@@ -74,7 +74,8 @@ from serving.decisions import (
     read_quote,
     upgrade,
 )
-from serving.preparing import load, stamp
+from serving.earlier import who_decided
+from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
 from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
@@ -128,6 +129,7 @@ class Guarded(APIRoute):
                     raise Refusal(503, "too many ask at once; ask again in a second", headers={"retry-after": "1"})
                 await asyncio.sleep(0)  # who else came by now is counted, or refused, before this one is worked on
                 request.state.caller = await app.state.gatekeeper.admit(request, scope)
+                _own_id(request)
                 response = await inner(request)
                 status = response.status_code
                 return response
@@ -167,6 +169,7 @@ app = FastAPI(
     openapi_url="/openapi.json",
     docs_url=None,
     redoc_url=None,
+    generate_unique_id_function=lambda route: route.name,  # what generated clients call it
 )
 app.router.route_class = Guarded
 app.state.under_way = 0
@@ -176,7 +179,7 @@ app.state.under_way = 0
 async def recommend(ask: Ask, request: Request) -> Response:
     """Offers for one client, best first, with at most four reasons each; logged before they are sent.
 
-    The header X-Request-Id, if there is one, is logged with them.
+    The header X-Request-ID is logged with them.
     """
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     with _refusing("new_client"):
@@ -258,14 +261,18 @@ async def client(client_id: Named, request: Request) -> Response:
 async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
     row, told = await app.state.log.done(read_decision(decision_id, _mine(_caller(request))))
-    return _json(AUDIT.dump_json(audit(_recommender(), row, told)))
+    by = await asyncio.to_thread(who_decided, _recommender(), row, place("earlier"))
+    return _json(AUDIT.dump_json(audit(by[0], row, told, by[1])))
 
 
 @app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
 async def logged_quote(quote_id: Named, request: Request) -> Response:
-    """All that a quote rests on."""
+    """All that a quote rests on, and whether the logged inputs give the same quote again."""
     row = await app.state.log.done(read_quote(quote_id, _mine(_caller(request))))
-    return _json(QUOTE_AUDIT.dump_json(quote_audit(row)))
+    recommender = _recommender()
+    of_then = row | {"model_version": recommender.model.version}  # what the model gave for it is logged
+    by = await asyncio.to_thread(who_decided, recommender, of_then, place("earlier"))
+    return _json(QUOTE_AUDIT.dump_json(quote_audit(by[0], row, by[1])))
 
 
 app.router.route_class = APIRoute
@@ -273,9 +280,25 @@ answered_with_problems(app)
 _TEXTS = TypeAdapter(list[str])
 
 
+_answering: ContextVar[Recommender | None] = ContextVar("answering", default=None)
+
+
 def _recommender() -> Recommender:
+    """What answers now; the line on the log names its versions, whatever is taken up meanwhile."""
     recommender: Recommender = app.state.recommender
+    _answering.set(recommender)
     return recommender
+
+
+def _versions() -> dict[str, Any]:
+    recommender = _answering.get() or _recommender()
+    return {
+        "model_version": recommender.model.version,
+        "catalog_version": recommender.candidates.catalog.version,
+    }
+
+
+app.add_middleware(logs.Told, about=_versions)
 
 
 async def _resting(
@@ -319,11 +342,15 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _request_id(request: Request) -> str | None:
-    request_id = request.headers.get("x-request-id")
-    if request_id is not None and not re.match(PRINTABLE, request_id):
-        raise Refusal(422, "x-request-id: give 1 to 200 printable characters", "x-request-id")
+def _request_id(request: Request) -> str:
+    request_id: str = request.state.request_id
     return request_id
+
+
+def _own_id(request: Request) -> None:
+    """Refuses a request whose own id cannot be passed on, so that it was given another."""
+    if request.headers.get(logs.HEADER, _request_id(request)) != _request_id(request):
+        raise Refusal(422, "x-request-id: give 1 to 200 printable characters", "x-request-id")
 
 
 @contextmanager
@@ -369,16 +396,18 @@ class SheafService:
         The decision log's schema is brought up to date here, once.
         """
         try:
+            logs.configure()
             load()
             Gatekeeper.configured()
-            place, seconds = configured()
-            upgrade(place, seconds)
+            log, seconds = configured()
+            upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
-            os.environ.setdefault("SHEAF_DECISIONS", str(place.database))
+            os.environ.setdefault("SHEAF_DECISIONS", str(log.database))
         except ValueError as error:
             raise BentoMLException(str(error)) from error
 
     def __init__(self) -> None:
+        logs.configure()
         seen = stamp()
         _answer_with(load())
         app.state.gatekeeper = Gatekeeper.configured()
@@ -414,7 +443,13 @@ def _refresh(seen: tuple[object, ...]) -> None:
         try:
             recommender = load()
             _answer_with(recommender)
+            metrics.refresh(taken=True)
             version, day = recommender.model.version, recommender.snapshot.as_of
             _log.warning("answers are from model %s and profiles of %s now", version, day)
         except Exception as error:  # whatever it is, callers go on being answered
-            _log.error("what was laid out anew is refused, the present model and profiles go on: %s", error)
+            metrics.refresh(taken=False)
+            told = isinstance(error, ValueError | OSError)  # whose words are ours; else it is a fault, and where it is
+            _log.error(
+                "what was laid out anew is refused, the present model and profiles go on: %s",
+                error if told else type(error).__name__, exc_info=None if told else error,
+            )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import app
+from serving.preparing import PLACES
 from training import Parameters
 
 ROOT = Path(__file__).parent.parent
@@ -35,3 +36,18 @@ def test_every_training_parameter_is_explained_with_its_default() -> None:
     for name, value in Parameters().model_dump().items():
         told = "see" if isinstance(value, dict) else str(value).lower() if isinstance(value, bool) else f"{value:g}"
         assert re.search(rf"\| `{name}` \| {re.escape(told)}", text), name
+
+
+def test_every_variable_of_the_environment_is_in_the_one_table_and_does_something() -> None:
+    """Those of Sheaf wherever they stand, and whatever else the code reads or sets."""
+    rooms = [*(path.parent for path in ROOT.glob("*/__init__.py")), ROOT / "tests"]
+    files = [path for room in rooms for path in room.rglob("*.py")] + [ROOT / "cli.py"]
+    code = {path: path.read_text(encoding="utf-8") for path in files}
+    named = {name for text in code.values() for name in re.findall(r"\bSHEAF_[A-Z_]*[A-Z]\b", text)}
+    named |= {f"SHEAF_{what.upper()}" for what in (*PLACES, "earlier")}
+    for path, text in code.items():
+        if path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks"):
+            named |= set(re.findall(r"""environ(?:\.\w+)?[\[(]["'](\w+)""", text))
+    table = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([A-Z][A-Z_]+)` \|", table, re.MULTILINE)
+    assert sorted(told) == sorted(named)

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -22,6 +22,7 @@ from training.price_response import Artifact
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 NAME, RESPONSE = "sheaf", "sheaf-price-response"
 ABOUT = {NAME: "Ranks product bundles for clients", RESPONSE: "How clients answer to a price"}
@@ -164,21 +165,46 @@ def need_champion() -> Registered[Model]:
     return found
 
 
+def models() -> Iterator[Registered[Model]]:
+    """Every model that is registered, the newest first; a warning names one that has lost its files."""
+    return _every(NAME, Model.load)
+
+
+def price_responses() -> Iterator[Registered[Artifact]]:
+    """Every price response that is registered, as `models` gives models."""
+    return _every(RESPONSE, Artifact.load)
+
+
+def _every(name: str, load: Callable[[Path, str | None], M]) -> Iterator[Registered[M]]:
+    versions = client().search_model_versions(f"name = '{name}'")
+    for version in sorted(versions, key=lambda one: -int(one.version)):
+        try:
+            yield _loaded(version, load)
+        except ArtifactError as error:
+            warnings.warn(str(error), stacklevel=2)
+
+
 def _champion(name: str, load: Callable[[Path, str | None], M]) -> Registered[M] | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+    return _loaded(version, load)
+
+
+def _loaded(version: ModelVersion, load: Callable[[Path, str | None], M]) -> Registered[M]:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    registry = client()
-    try:
-        version = registry.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return None
     try:
         folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=tracking_uri()))
     except (MlflowException, OSError) as error:
+        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
         raise ArtifactError(
-            f"version {version.version} ({CHAMPION}) of {name} has lost its files at {version.source}: restore them or "
-            "train anew"
+            f"version {version.version}{aliases} of {version.name} has lost its files at {version.source}: restore "
+            "them or train anew"
         ) from error
     return Registered(load(folder, version.tags.get("fingerprint")), str(version.version), str(version.run_id))
 

@@ -12,6 +12,7 @@ from serving.decisions.entries import (
     read_decision,
     read_past,
     read_quote,
+    read_versions,
 )
 from serving.decisions.tables import Outcome
 from serving.decisions.writer import LogUnavailableError, RefusedError, Writer
@@ -33,5 +34,6 @@ __all__ = [
     "read_decision",
     "read_past",
     "read_quote",
+    "read_versions",
     "upgrade",
 ]

@@ -175,6 +175,19 @@ def read_quote(quote_id: str, visible: Visible = everything) -> Work[dict[str, A
     return work
 
 
+def read_versions() -> Work[dict[str, set[str]]]:
+    """The versions of `model` and `price_response` that what is logged rests on."""
+
+    def work(connection: sa.Connection) -> dict[str, set[str]]:
+        models = set(connection.scalars(sa.select(decisions.c.model_version).distinct()))
+        responses: set[str] = set()
+        for table in (decisions, quotes):
+            responses |= {one for one in connection.scalars(sa.select(table.c.response_version).distinct()) if one}
+        return {"model": models, "price_response": responses}
+
+    return work
+
+
 def _check_same(told: Told, before: Mapping[str, Any]) -> None:
     for field in ("decision_id", "bundle_id", "outcome", "at"):
         if before[field] != getattr(told, field):

@@ -44,7 +44,7 @@ decisions = sa.Table(
     "decisions",
     metadata,
     sa.Column("decision_id", sa.String(36), primary_key=True),  # UUIDv7: in order of time
-    sa.Column("request_id", sa.String(200)),  # the caller's own, from the header X-Request-Id
+    sa.Column("request_id", sa.String(200)),  # from the header X-Request-ID, or made for it
     sa.Column("caller", sa.String(200)),  # empty as long as callers do not say who they are
     sa.Column("asked_at", Moment, nullable=False),
     sa.Column("client_id", sa.String(200), index=True),  # null: someone who was not a client yet
@@ -76,6 +76,7 @@ quotes = sa.Table(
     sa.Column("channel", sa.String(100)),
     sa.Column("asked", sa.Text, nullable=False),  # JSON: the bundle, and what was supposed
     sa.Column("held", sa.Text, nullable=False),  # JSON: what of the client was priced by
+    sa.Column("priced_by", sa.Text),  # JSON: what else it was priced by, for a replay; null: an older Sheaf's
     sa.Column("answer", sa.Text, nullable=False),  # JSON as it was sent
     sa.Column("model_version", sa.String(40), nullable=False),
     sa.Column("catalog_version", sa.String(40), nullable=False),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,16 @@ def token(signer: Any = SIGNER, kid: str = "one", algorithm: str = "RS256", **ch
 
 
 @contextmanager
-def issuer(keys: dict[str, Any]) -> Iterator[str]:
-    """The address of an issuer's keys, which are those of `keys` at the time."""
+def issuer(keys: dict[str, Any], asked: list[float] | None = None) -> Iterator[str]:
+    """The address of an issuer's keys, which are those of `keys` at the time; when it was `asked` is written down."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(time.monotonic())
+            if not keys:
+                self.send_error(500)
+                return
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"keys": list(keys.values())}).encode())
@@ -61,12 +67,12 @@ def issuer(keys: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def served(line: WholeLine, access: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+def served(line: WholeLine, access: Path, patch: pytest.MonkeyPatch, log: Path | None = None) -> Iterator[str]:
     patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     patch.setenv("BENTOML_HOME", str(line.folder / "bentoml"))
     patch.setenv("SHEAF_DECISIONS", str(access.with_name("decisions.db")))
     patch.setenv("SHEAF_ACCESS", str(access))
-    with chdir(line.folder), running() as url:
+    with chdir(line.folder), running(log=log) as url:
         yield url
 
 
@@ -177,6 +183,8 @@ ENDPOINTS = {
 
 
 def ask(url: str, endpoint: str, client: str, of: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+    headers = {**headers, "x-request-id": "r-1"}  # refusals tell it
+
     def post(body: Any) -> httpx.Response:
         return httpx.post(f"{url}/v1/{endpoint}", json=body, headers=headers, timeout=30)
 
@@ -397,6 +405,59 @@ def test_keys_from_a_file_and_new_ones_of_the_issuer(line: WholeLine, tmp_path: 
     keys.write_text(json.dumps({"keys": [public(SIGNER, "one"), public(STRANGER, "two")]}))
     gate._fetched -= 61  # a minute later
     assert asyncio.run(gate.admit(request(token(STRANGER, "two")), Scope.AUDIT)).name == "person:anna"
+
+
+def test_a_new_key_of_the_issuer_is_taken_up_and_an_old_one_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The issuer is a server of its own. It is asked for a reason, and not as often as somebody makes one up."""
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving import access
+    from serving.problems import Refusal
+
+    every, age = 0.5, 2.5
+    monkeypatch.setattr(access, "KEYS_EVERY", every)
+    monkeypatch.setattr(access, "KEYS_AGE", age)
+    keys, asked = {"one": public(SIGNER, "one")}, list[float]()
+    old, new = token(), token(STRANGER, "two")
+
+    def taken(gate: access.Gatekeeper, text: str) -> bool:
+        request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())]})
+        try:
+            return asyncio.run(gate.admit(request, Scope.AUDIT)).name == "person:anna"
+        except Refusal as refused:
+            return refused.status != 401
+
+    with issuer(keys, asked) as jwks:
+        path = tmp_path / "access.yaml"
+        path.write_text(f"rate: 9999/second\npeople: {{issuer: {ISSUER}, audience: {AUDIENCE}, jwks: '{jwks}'}}\n")
+        gate = access.Gatekeeper(path)
+        assert taken(gate, old)
+        assert [taken(gate, old) for _ in range(20)] == [True] * 20
+        assert len(asked) == 1
+        keys["two"] = public(STRANGER, "two")
+        assert not taken(gate, new)  # it was asked a moment ago
+        time.sleep(every)
+        assert taken(gate, new)
+        assert taken(gate, old)
+        assert len(asked) == 2
+        until = time.monotonic() + 3 * every
+        while time.monotonic() < until:
+            assert not taken(gate, token(STRANGER, f"made up {time.monotonic_ns()}"))
+        assert 3 <= len(asked) <= 6
+        assert all(later - earlier >= every for earlier, later in pairwise(asked))
+        del keys["one"]  # taken back, as one that somebody stole
+        time.sleep(age + every)
+        assert taken(gate, new)
+        assert not taken(gate, old)
+        keys.clear()  # the issuer fails: whom it vouched for goes on being taken
+        time.sleep(age + every)
+        before = len(asked)
+        assert taken(gate, new)
+        assert len(asked) == before + 1
 
 
 def test_without_access_only_this_machine_is_answered() -> None:

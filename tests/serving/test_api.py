@@ -163,7 +163,7 @@ def test_other_ways_in_are_refused_in_the_same_shape(service: str, path: str, st
     assert reply.status_code == status
     assert reply.headers["content-type"] == "application/problem+json"
     told = reply.json()
-    assert told.keys() == {"type", "title", "status", "detail", "errors"}
+    assert told.keys() == {"type", "title", "status", "detail", "errors", "request_id"}
     assert told["status"] == status
     assert told["detail"].endswith("see /openapi.json")
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import chdir
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from catalog import Line
+from cli import app
 from serving import ANSWER, Recommender
-from serving.auditing import AUDIT, audit, entry, replay
+from serving.asking import AskQuote
+from serving.auditing import AUDIT, audit, entry, quote_audit, quote_entry, replay, replay_quote
+from serving.decisions import Writer, add_decisions, upgrade
+from serving.decisions.database import parsed
+from serving.earlier import keep, who_decided
+from serving.preparing import FOLDER
 from tests.conftest import WholeLine
+from tests.serving.logged import decision
+from training import Model
 from training.by_value import Aim
+from training.price_response import COLUMNS, KINDS, Artifact, ShareLogit
 
 
 def test_every_answer_is_replayed_to_the_last_digit(line: WholeLine) -> None:
@@ -93,3 +106,151 @@ def test_k_cuts_what_is_shown_and_not_what_is_logged(recommender: Recommender, k
     decided = recommender.decide(profile, ["c0001"], k)[0]
     assert decided.bundle_ids == recommender.decide(profile, ["c0001"], 5)[0].bundle_ids
     assert len(decided.bundle_ids) == len(decided.scores) == len(decided.probabilities)
+
+
+def learned(slope: float = 4.0) -> Artifact:
+    """A price response, as if one had been learned."""
+    weights = np.linspace(-0.3, 0.3, len(COLUMNS))
+    return Artifact(ShareLogit(-1.0, weights, np.full(len(KINDS), slope), "a logit"), {"as_of": "2025-12-31"})
+
+
+def quoted(of: Recommender, client: str, **more: Any) -> dict[str, Any] | None:
+    """The row of a quote on the client's first offer that has a price."""
+    for offer in of.recommend(client).offers:
+        if offer.worth is not None:
+            asked = AskQuote(client_id=client, bundle_id=offer.bundle_id, **more)
+            return json_row(quote_entry(of, asked)[0])
+    return None
+
+
+def json_row(row: dict[str, Any]) -> dict[str, Any]:
+    assert all(isinstance(row[name], str) for name in ("asked", "held", "priced_by", "answer"))
+    return row
+
+
+@pytest.mark.parametrize("response", [None, learned()], ids=["by assumption", "as learned"])
+def test_every_quote_is_replayed_to_the_last_digit(line: WholeLine, response: Artifact | None) -> None:
+    of = line.recommender
+    of = Recommender(of.model, of.snapshot, None, response, None, of.relationships)
+    terms: list[dict[str, Any]] = [{}, {"terms": {"hurdle": 0.12}, "concession": 0.5}, {"suitable_until": "2026-12-31"}]
+    grouped = 0
+    for number, client in enumerate(map(str, of.snapshot.profiles.client_ids[::8])):
+        row = quoted(of, client, **terms[number % 3])
+        if row is None:
+            continue
+        told = replay_quote(of, row)
+        assert (told.same, told.differences) == (True, ()), told
+        assert (row["response_version"] is None) == (response is None)
+        grouped += bool(json.loads(row["priced_by"])["group"])
+    assert grouped  # the worth of a group is replayed as well
+
+
+def test_a_quote_is_replayed_whatever_became_of_the_client_and_of_the_model(line: WholeLine) -> None:
+    """It rests on what is logged of the client, and on the model by the inputs of the learned response alone."""
+    of, client = line.recommender, str(line.recommender.snapshot.profiles.client_ids[0])
+    row = quoted(of, client)
+    assert row is not None
+    nobody = Recommender(_another(of.model), of.snapshot, of.candidates.catalog)
+    assert replay_quote(nobody, row).same is True
+    assert quote_audit(nobody, row).replay.same is True
+
+
+def test_an_altered_quote_is_told_and_one_of_other_prices_is_not_replayed(line: WholeLine) -> None:
+    of, client = line.recommender, str(line.recommender.snapshot.profiles.client_ids[0])
+    of = Recommender(of.model, of.snapshot, None, learned(), None, of.relationships)
+    row = quoted(of, client)
+    assert row is not None
+    forged = json.loads(row["answer"])
+    forged["total"]["eva"] += 1.0
+    told = replay_quote(of, row | {"answer": json.dumps(forged)})
+    assert (told.same, [one.field for one in told.differences]) == (False, ["answer.total.eva"])
+    other = Recommender(of.model, of.snapshot, None, learned(5.0), None, of.relationships)
+    told = replay_quote(other, row)
+    assert told.same is None
+    assert told.why.startswith(f"response_version was {learned().version} and is {learned(5.0).version}")
+    assert replay_quote(of, row | {"priced_by": None}).same is None  # of an older Sheaf
+
+
+def _another(model: Model) -> Model:
+    """A model of another version that says the same."""
+    return replace(model, about={**model.about, "note": "another"})
+
+
+@pytest.fixture
+def kept(line: WholeLine, recommender: Recommender, tmp_path: Path) -> Path:
+    """The made model and catalog, as kept when the line's took their place."""
+    laid_out, kept = tmp_path / "laid out", tmp_path / "earlier"
+    recommender.model.save(laid_out / "model")
+    (laid_out / "catalog.json").write_text(recommender.candidates.catalog.model_dump_json())
+    learned().save(laid_out / "price_response")
+    keep(laid_out, kept)
+    keep(laid_out, kept)  # what is there stays
+    return kept
+
+
+def test_a_decision_of_an_earlier_champion_is_replayed_with_what_was_kept(
+    recommender: Recommender, line: WholeLine, kept: Path
+) -> None:
+    now = line.recommender
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), ["c0001"])[0], 5, ())
+    then, missing = who_decided(now, row, kept)
+    assert (then.model.version, missing) == (recommender.model.version, [])
+    found = audit(then, row, [], missing)
+    assert found.replay.same is True
+    assert found.profile == recommender.in_words(recommender.profile_of("c0001"))
+    mine, _ = entry(
+        now, now.decide(now.profile_of(client := str(now.snapshot.profiles.client_ids[0])), [client])[0], 5, ()
+    )
+    assert who_decided(now, mine, kept) == (now, [])
+
+
+def test_what_is_not_kept_is_named(recommender: Recommender, line: WholeLine, kept: Path) -> None:
+    row, _ = entry(recommender, recommender.decide(recommender.profile_of("c0001"), ["c0001"])[0], 5, ())
+    lost = row | {"model_version": "0123456789ab", "response_version": "ba9876543210"}
+    then, missing = who_decided(line.recommender, lost, kept)
+    assert (then, missing) == (line.recommender, ["model 0123456789ab", "response ba9876543210"])
+    told = audit(then, lost, [], missing).replay
+    assert told.same is None
+    assert "model 0123456789ab, response ba9876543210 is not kept here" in told.why
+    assert "sheaf decisions keep" in told.why
+    model = kept / "model" / recommender.model.version
+    next(model.glob("adoption*")).write_text("damaged")
+    damaged = kept.parent / "damaged"
+    kept.rename(damaged)  # under another name nothing of it has been read before
+    assert who_decided(line.recommender, row, damaged)[1] == [f"model {recommender.model.version}"]
+
+
+def test_a_catalog_of_before_is_replayed_with_the_model_that_still_answers(line: WholeLine, tmp_path: Path) -> None:
+    of, client = line.recommender, str(line.recommender.snapshot.profiles.client_ids[0])
+    catalog = of.candidates.catalog
+    dearer = catalog.model_copy(update={"name": "dearer"})
+    now = Recommender(of.model, of.snapshot, dearer, None, None, of.relationships)
+    row, _ = entry(of, of.decide(of.profile_of(client), [client])[0], 5, ())
+    then, missing = who_decided(
+        now, row, tmp_path
+    )  # nothing is kept, but the model has the catalog it was trained with
+    assert (then.model is of.model, then.candidates.catalog.version, missing) == (True, catalog.version, [])
+    assert replay(then, row).same is True
+
+
+def test_the_registry_gives_the_earlier_models_that_decisions_rest_on(
+    line: WholeLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = parsed(str(tmp_path / "decisions.db"))
+    upgrade(place)
+    log = Writer(place, 5.0)
+    log.do(add_decisions([decision(model_version=version) for version in (line.champion.version, "0123456789ab")]))
+    log.close()
+    monkeypatch.setenv("SHEAF_DECISIONS", str(tmp_path / "decisions.db"))
+    monkeypatch.setenv("SHEAF_EARLIER", str(tmp_path / "earlier"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for _ in range(2):
+        with chdir(line.folder):
+            told = CliRunner().invoke(app, ["decisions", "keep"])
+        assert told.exit_code == 0, told.output
+        words = " ".join(told.output.split())
+        assert words.startswith("1 versions that decisions rest on are in")
+        assert "The registry does not have: 0123456789ab." in words
+    found = Model.load(tmp_path / "earlier" / "model" / line.champion.version)
+    assert found.version == line.champion.version
+    assert (line.folder / FOLDER / "model").exists()  # what answers now stays where it is

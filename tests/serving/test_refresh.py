@@ -6,13 +6,16 @@ import datetime as dt
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -20,8 +23,10 @@ import pytest
 
 from catalog import DEFAULT, read_catalog
 from features import ProfileMatrix
+from features.relationship import Relationships
 from features.snapshot import Snapshot
 from serving.demonstration import running
+from serving.earlier import keep
 from serving.preparing import FOLDER, prepare
 from tests.conftest import ROOT, WholeLine
 
@@ -104,6 +109,88 @@ def test_profiles_of_another_day_are_taken_up_without_a_dropped_request(laid_out
     assert "there is no bundle" in told  # what clients hold is of that day too, or this would not be answered
     prepare(line.bank, read_catalog(DEFAULT), dt.date(2025, 12, 31))
     assert becomes(partial(laid_out.is_of, dt.date(2025, 12, 31)))
+    assert (laid_out.folder / "earlier" / "model" / line.champion.version).is_dir()  # as the one before, each time
+    assert [path.name for path in (laid_out.folder / "earlier" / "catalog").iterdir()] == [
+        f"{line.recommender.candidates.catalog.version}.json"
+    ]
+
+
+def test_what_an_earlier_champion_answered_is_replayed_over_http(laid_out: Running, line: WholeLine) -> None:
+    def ask(kind: str, body: dict[str, str]) -> dict[str, Any]:
+        return dict(httpx.post(f"{laid_out.url}/v1/{kind}", json=body, timeout=30).json())
+
+    body = {"client_id": laid_out.client}
+    answer = ask("recommend", body)
+    quoted = ask("quote", body | {"bundle_id": answer["offers"][0]["bundle_id"]})
+    keep(laid_out.folder, laid_out.folder / "earlier")
+    another = replace(line.champion, about={**line.champion.about, "note": "another"})
+    another.save(laid_out.folder / ".another")
+    (laid_out.folder / "model").rename(laid_out.folder / ".before")
+    (laid_out.folder / ".another").rename(laid_out.folder / "model")
+    assert becomes(lambda: laid_out.now()["model_version"] == another.version)
+    decided, of_quote = (
+        f"{laid_out.url}/v1/decisions/{answer['decision_id']}",
+        f"{laid_out.url}/v1/quotes/{quoted['quote_id']}",
+    )
+    try:
+        earlier, away = laid_out.folder / "earlier", laid_out.folder / ".earlier"
+        earlier.rename(away)
+        told = httpx.get(decided, timeout=30).json()["replay"]
+        assert (told["same"], f"model {line.champion.version} is not kept here" in told["why"]) == (None, True)
+        away.rename(earlier)
+        found = httpx.get(decided, timeout=30).json()
+        assert (found["model_version"], found["replay"]["same"]) == (line.champion.version, True)
+        assert found["profile"]
+        assert httpx.get(of_quote, timeout=30).json()["replay"]["same"] is True
+    finally:
+        shutil.rmtree(laid_out.folder / "model")
+        (laid_out.folder / ".before").rename(laid_out.folder / "model")
+        assert becomes(lambda: laid_out.now()["model_version"] == line.champion.version)
+
+
+def sheaf_profile(line: WholeLine, folder: Path, *more: str) -> subprocess.Popen[str]:
+    """The command as somebody gives it, in the folder of the service."""
+    command = [str(Path(sys.executable).with_name("sheaf")), "profile", "--data", str(line.bank), "--serve", *more]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_sheaf_profile_refreshes_a_service_that_runs_and_killed_it_changes_nothing(
+    laid_out: Running, line: WholeLine
+) -> None:
+    before, folder = laid_out.now(), laid_out.folder.parents[1]
+    asked = Asked(laid_out.url, laid_out.client)
+    thread = threading.Thread(target=asked.run)
+    thread.start()
+    try:
+        killed = sheaf_profile(line, folder, "--as-of", "2025-11-30")
+        assert becomes(lambda: any(laid_out.folder.glob(".new-*")))
+        killed.kill()
+        killed.communicate()
+        time.sleep(3)
+        assert laid_out.now() == before
+        assert (Snapshot.read(laid_out.folder / "profiles").as_of, Relationships.read(
+            laid_out.folder / "relationships.arrow").as_of) == (dt.date(2025, 12, 31),) * 2  # fmt: skip
+        done = sheaf_profile(line, folder, "--as-of", "2025-11-30")
+        out, err = done.communicate()
+        assert done.returncode == 0, out + err
+        assert "Profiles as of 2025-11-30 are laid out" in out
+        assert becomes(partial(laid_out.is_of, dt.date(2025, 11, 30)))
+        assert laid_out.now() == before | {"profile_day": "2025-11-30"}
+        bundle = httpx.post(f"{laid_out.url}/v1/recommend", json={"client_id": laid_out.client}).json()["offers"][0]
+        body = {"client_id": laid_out.client, "bundle_id": bundle["bundle_id"]}
+        assert httpx.post(f"{laid_out.url}/v1/quote", json=body).json()["as_of"] == "2025-11-30"  # both, or neither
+        assert sheaf_profile(line, folder).wait() == 0  # without a day, the bank's last
+        assert becomes(partial(laid_out.is_of, dt.date(2025, 12, 31)))
+    finally:
+        asked.over = True
+        thread.join()
+    assert asked.failed == []
+    refused = sheaf_profile(line, folder, "--catalog", "catalog.yaml")
+    assert "--serve goes with --data and --as-of only" in refused.communicate()[1]
+    assert refused.returncode == 1
 
 
 def _damage_model(folder: Path) -> None:

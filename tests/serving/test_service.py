@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from jsonschema import validate
 
@@ -23,6 +26,7 @@ from catalog import Line
 from serving import ANSWER, Answer
 from serving.preparing import FOLDER
 from tests.conftest import ROOT, WholeLine
+from tests.test_house import repository_files
 
 
 def post(service: str, body: Any, to: str = "v1/recommend") -> httpx.Response:
@@ -191,6 +195,19 @@ def test_health_and_metrics_are_told(service: str) -> None:
         assert httpx.get(f"{service}/{path}").status_code == 200
 
 
+def test_every_figure_that_the_page_names_is_told(service: str, client_id: str) -> None:
+    answer = post(service, {"client_id": client_id}).json()
+    told = {"decision_id": answer["decision_id"], "bundle_id": answer["offers"][0]["bundle_id"], "outcome": "shown"}
+    now = dt.datetime.now(dt.UTC).isoformat()
+    assert post(service, told | {"idempotency_key": f"figures-{now}", "at": now}, "v1/feedback").status_code == 200
+    page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bsheaf_[a-z_]+(?:_seconds|_total|_info|_count|_bucket)\b", page))
+    there = set(re.findall(r"^(sheaf_\w+)[{ ]", httpx.get(f"{service}/metrics").text, re.MULTILINE))
+    assert len(named) >= 8
+    # The histogram stands there by its parts, and nothing was laid out anew yet.
+    assert named - there == {"sheaf_request_seconds", "sheaf_refresh_total"}
+
+
 def test_the_api_describes_itself(service: str) -> None:
     told = httpx.get(f"{service}/openapi.json").json()
     ask = told["paths"]["/v1/recommend"]["post"]
@@ -243,21 +260,36 @@ def test_callers_at_the_same_time_get_their_own_answers(service: str, line: Whol
         assert answer == line.recommender.recommend(client)
 
 
-def test_a_built_bento_serves_away_from_its_source(line: WholeLine, tmp_path: Path, client_id: str) -> None:
-    source = tmp_path / "source"
-    for room in ("catalog", "features", "pricing", "training", "serving"):
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("bentofile.yaml", "requirements.lock"):
-        shutil.copy(ROOT / file, source)
+# An editable installation finds the project from anywhere; a machine without the source does not.
+NO_SOURCE = """
+import sys
+
+sys.meta_path[:] = [one for one in sys.meta_path if not getattr(one, "__module__", "").startswith("__editable__")]
+"""
+
+
+def test_a_bento_built_from_a_clean_checkout_serves_away_from_its_source(
+    line: WholeLine, tmp_path: Path, client_id: str
+) -> None:
+    source, elsewhere, away = tmp_path / "source", tmp_path / "elsewhere", tmp_path / "away"
+    for path in repository_files():
+        place = source / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
     shutil.copytree(line.folder / FOLDER, source / FOLDER)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
-    bentoml = [sys.executable, "-P", "-m", "bentoml"]
-    built = subprocess.run(
-        [*bentoml, "build", "--output", "tag"], cwd=source, env=environment, capture_output=True, text=True
-    )
+    for folder in (elsewhere, away):
+        folder.mkdir()
+    (away / "sitecustomize.py").write_text(NO_SOURCE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SHEAF_")}
+    environment |= {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "true", "PYTHONPATH": str(away)}
+
+    def python(*arguments: str, where: Path = elsewhere) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", *arguments]
+        return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
+
+    for room in ("serving", "cli", "catalog"):
+        assert "ModuleNotFoundError" in python("-c", f"import {room}").stderr
+    built = python("-m", "bentoml", "build", "--output", "tag", where=source)
     assert built.returncode == 0, built.stderr
     shutil.rmtree(source)
     [src] = (tmp_path / "bentoml").glob("bentos/sheaf/*/src")
@@ -267,13 +299,18 @@ def test_a_built_bento_serves_away_from_its_source(line: WholeLine, tmp_path: Pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = [*bentoml, "serve", "sheaf:latest", "--host", "127.0.0.1", "--port", str(port)]
+    serve = [sys.executable, "-P", "-m", "bentoml", "serve", "sheaf:latest", "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(serve, cwd=elsewhere, env=environment, start_new_session=True) as process:
         try:
             reply = _once_it_answers(f"http://127.0.0.1:{port}", {"client_id": client_id, "k": 3})
+            mapped = {
+                at.path for one in psutil.Process(process.pid).children(recursive=True) for at in one.memory_maps()
+            }
         finally:
             os.killpg(process.pid, signal.SIGTERM)
     assert unlogged(reply) == line.recommender.recommend(client_id, k=3)
+    assert any(path.startswith(str(src)) for path in mapped)  # profiles, of the bento's own
+    assert not [path for path in mapped if path.startswith(str(line.folder))]
     assert (elsewhere / "mlruns" / "decisions.db").exists()
 
 

@@ -1,0 +1,129 @@
+"""The service's log, one JSON line each: every request, and what goes wrong or changes. Of clients it has ids at most,
+of requests no body and no token.
+
+SHEAF_LOG_LEVEL says how much is told: `info` (default) has the requests, `warning` only what somebody should know of.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.asking import PRINTABLE
+from serving.decisions import new_id
+from serving.problems import problem
+
+HEADER = "X-Request-ID"
+LEVELS = ("info", "warning")
+OTHERS = ("", "bentoml", "uvicorn.error", "circus")  # whose handlers are BentoML's
+_log = logging.getLogger("sheaf")
+_requests = logging.getLogger("sheaf.request")
+_printable = re.compile(PRINTABLE).match
+_header = HEADER.lower().encode()
+
+
+class Lines(logging.Formatter):
+    """A record as one line of JSON; of an error its type and where it arose, but not its words, which may be data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "at": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "log": record.name,
+            **getattr(record, "told", {}),
+        }
+        if record.name != _requests.name or record.levelno > logging.INFO:
+            told["message"] = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            told["error"] = type(error).__name__
+            told["where"] = [f"{step.filename}:{step.lineno}" for step in traceback.extract_tb(error.__traceback__)]
+        return json.dumps(told)
+
+
+def configure() -> None:
+    """Has this process tell all it tells as `Lines`, BentoML's own words included. Raises ValueError for a level that
+    is none."""
+    level = os.environ.get("SHEAF_LOG_LEVEL") or LEVELS[0]
+    if level not in LEVELS:
+        raise ValueError(f"SHEAF_LOG_LEVEL is {level!r}; give {' or '.join(LEVELS)}")
+    _log.setLevel(level.upper())
+    for name in OTHERS:
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(Lines())
+
+
+class Told:
+    """An app whose every request has an id, the caller's or its own, and a line on the log.
+
+    The id is in `scope["state"]["request_id"]`, and in the answer's header; `about` tells what is to be said of the
+    present request beside. An error that nobody expected is answered with a problem, and told.
+    """
+
+    def __init__(self, app: ASGIApp, about: Callable[[], dict[str, Any]]):
+        self.app, self.about = app, about
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status = time.perf_counter(), None
+        request_id = _given(scope["headers"]) or new_id()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (_header, request_id.encode())]
+            await send(message)
+
+        unexpected = None
+        try:
+            await self.app(scope, receive, sent)
+        except Exception as error:
+            unexpected = error
+            if status is not None:
+                raise
+            detail = "the service failed; nothing was wrong with the request as far as it knows: ask again, and tell "
+            answer = problem(500, f"{detail}those who run it the request_id if it goes on", request_id=request_id)
+            await answer(scope, receive, sent)
+        finally:
+            level = logging.INFO if unexpected is None else logging.ERROR
+            if _requests.isEnabledFor(level):
+                caller = state.get("caller")
+                told = {
+                    "request_id": request_id,
+                    "caller": caller and caller.name,
+                    "method": scope["method"],
+                    "route": _route(scope, status),
+                    "status": status,
+                    "milliseconds": round(1000 * (time.perf_counter() - started), 3),
+                    **self.about(),
+                }
+                _requests.log(level, "the service failed", exc_info=unexpected, extra={"told": told})
+
+
+def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The caller's own id, if there is one that may be passed on."""
+    for name, value in headers:
+        if name == _header:
+            text = value.decode("latin-1")
+            return text if _printable(text) else None
+    return None
+
+
+def _route(scope: Scope, status: int | None) -> str | None:
+    """The template, which names no client. What is at no route may be anything, and is not told."""
+    route = getattr(scope.get("route"), "path", None)
+    fixed = scope["path"] if status is not None and status < 400 else None
+    return fixed if route is None else None if "{path:path}" in route else route
