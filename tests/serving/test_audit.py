@@ -111,7 +111,9 @@ def test_k_cuts_what_is_shown_and_not_what_is_logged(recommender: Recommender, k
 def learned(slope: float = 4.0) -> Artifact:
     """A price response, as if one had been learned."""
     weights = np.linspace(-0.3, 0.3, len(COLUMNS))
-    return Artifact(ShareLogit(-1.0, weights, np.full(len(KINDS), slope), "a logit"), {"as_of": "2025-12-31"})
+    return Artifact(
+        ShareLogit(-1.0, weights, np.full(len(KINDS), slope), np.zeros(0), "a logit"), {"as_of": "2025-12-31"}
+    )
 
 
 def quoted(of: Recommender, client: str, **more: Any) -> dict[str, Any] | None:
