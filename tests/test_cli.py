@@ -434,8 +434,8 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank", "recommend", "serve",
-        "simulate", "train", "tune",
+        "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank", "recommend",
+        "serve", "simulate", "train", "tune",
     ]  # fmt: skip
 
 
