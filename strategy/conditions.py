@@ -67,6 +67,8 @@ class Condition(Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if bool(self.bounds) == bool(self.texts):
+            raise ValueError(f"is not a condition; {_HOW}")
         lows = [(one.number, one.sign == ">") for one in self.bounds if one.sign in (">", ">=", "=")]
         highs = [(one.number, one.sign != "<") for one in self.bounds if one.sign in ("<", "<=", "=")]
         if lows and highs:

@@ -434,8 +434,8 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "check", "demo", "discover", "outcomes", "price-response", "profile", "quote", "rank", "recommend", "serve",
-        "simulate", "train", "tune",
+        "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank", "recommend",
+        "serve", "simulate", "train", "tune",
     ]  # fmt: skip
 
 
@@ -544,6 +544,8 @@ def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> Non
     Path("mine.yaml").write_text(text.replace("at_least: 1500, margin: 150", "at_least: 2500, margin: 150"))
     bad = sheaf("policy", "check", "mine.yaml")
     assert bad.code == 1
+    refused = sheaf("plan", "C0000001", "--profiles", profiles, "--as-of", str(LAST_DAY), "--policy", "mine.yaml")
+    assert (refused.code, "Error: mine.yaml:" in refused.err) == (1, True)
     assert re.search(
         r"mine.yaml:\d+: tiers.scales\[2\].steps\[1\]: nobody has a tier from 1,500 to 2,500, a gap", bad.out
     )

@@ -167,6 +167,26 @@ def test_a_rule_put_above_the_others_changes_only_the_clients_it_matches(
             assert now == was
 
 
+@given(table=some_clients(), when=rules())
+@settings(max_examples=12)
+def test_a_scale_put_above_the_others_changes_only_the_clients_it_matches(
+    table: pa.Table, when: dict[str, Any]
+) -> None:
+    content = POLICY.model_dump(mode="json")
+    steps = [{"tier": "key", "at_least": 0.0}, {"tier": "basic", "below": 0.0}]
+    content["tiers"]["scales"].insert(0, {"name": "put above", "when": when, "figure": {"loans": 1.0}, "steps": steps})
+    before, after = plan(table), plan(table, type(POLICY).model_validate(content))
+    conditions = {name: Condition.model_validate(one) for name, one in when.items()}
+    rows = {row["client_id"]: row for row in table.to_pylist()}
+    for was, now in zip(before, after, strict=True):
+        row = rows[was["client_id"]]
+        if all(one.holds(row[name]) for name, one in conditions.items()):
+            figure = row["loans"] if row["loans"] is not None and row["loans"] == row["loans"] else 0.0
+            assert (now["scale"], now["tier"]) == ("put above", "key" if figure >= 0 else "basic")
+        else:
+            assert now == was
+
+
 @given(when=rules(), values=st.lists(st.one_of(st.none(), st.floats(allow_infinity=False)), min_size=1))
 @settings(max_examples=30)
 def test_a_condition_holds_in_sql_as_in_python(when: dict[str, Any], values: list[float | None]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from catalog import Policy
 from strategy import DEFAULT, StrategyError, read_strategy
-from tests.strategy.banks import CATALOG, POLICY, changed
+from tests.strategy.banks import CATALOG, POLICY, changed, plan, profiles
 
 TEXT = DEFAULT.read_text(encoding="utf-8")
 
@@ -163,6 +167,42 @@ def test_sectors_are_held_against_those_that_clients_are_of() -> None:
     found = problems(DEFAULT, occurring={"sector": sectors})
     assert any("no client is of the sector tourism" in line for line in found)
     assert any("industries: lacks hospitality, which clients are of; add them" in line for line in found)
+
+
+def places(content: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every way from the top of a document to something in it."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*at, key)
+        yield from places(value, (*at, key))
+
+
+CONTENT = YAML(typ="safe").load(TEXT)
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.text(max_size=5), st.just("'; drop table x"),
+    st.just([]), st.just({}), st.lists(st.text(max_size=3), max_size=2), st.just({"name": "x", "then": 1}),
+)  # fmt: skip
+
+
+@given(at=st.sampled_from(list(places(CONTENT))), value=ANYTHING)
+@settings(max_examples=60)
+def test_any_value_in_any_place_is_read_or_named(
+    tmp_path_factory: pytest.TempPathFactory, at: tuple[str | int, ...], value: Any
+) -> None:
+    content = place = deepcopy(CONTENT)
+    for key in at[:-1]:
+        place = place[key]
+    place[at[-1]] = value
+    file = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    YAML(typ="safe").dump(content, file)
+    try:
+        policy = read_strategy(file, CATALOG)
+    except StrategyError as error:
+        told = str(error).splitlines()
+    else:  # what is read can be applied
+        assert len(plan(profiles({"kind": "corporate"}), policy)) == 1
+        return
+    assert all(line.startswith(str(file)) for line in told)
 
 
 def test_the_default_policy_can_be_written_by_a_program_too(tmp_path: Path) -> None:
