@@ -304,7 +304,7 @@ class Gatekeeper:
         self._changed = stamp
         try:
             self._access = Access.read(self._path)
-            self._fetched = -math.inf
+            self._fetched = self._fresh = -math.inf
             _log.warning("access is read anew: %d keys", len(self._access.keys))
         except AccessError as error:
             _log.error("access stays as it was: %s", error)

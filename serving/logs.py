@@ -60,6 +60,7 @@ def configure() -> None:
     for name in OTHERS:
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(Lines())
+            handler.filters.clear()  # BentoML's adds what its own format has of traces, for every record
 
 
 class Told:
@@ -110,7 +111,15 @@ class Told:
                     "milliseconds": round(1000 * (time.perf_counter() - started), 3),
                     **self.about(),
                 }
-                _requests.log(level, "the service failed", exc_info=unexpected, extra={"told": told})
+                _tell(level, told, unexpected)
+
+
+def _tell(level: int, told: dict[str, Any], error: Exception | None) -> None:
+    """The line of a request. The record is made here: `Logger.log` looks for the line of code first."""
+    about = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord(_requests.name, level, __file__, 0, "the service failed", (), about)
+    record.told = told
+    _requests.handle(record)
 
 
 def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

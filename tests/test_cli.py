@@ -371,6 +371,8 @@ def test_without_offers_no_price_response_is_learned(sheaf: Sheaf, bank: list[st
 def test_profiles_have_to_go_somewhere(sheaf: Sheaf, bank: list[str | Path]) -> None:
     ended = sheaf("profile", *bank)
     assert (ended.code, "say where the profiles shall go: --out" in ended.err) == (1, True)
+    ended = sheaf("profile", *bank[:2], "--serve")
+    assert (ended.code, "nothing is laid out to serve" in ended.err) == (1, True)
 
 
 def test_the_decision_log_becomes_offers(sheaf: Sheaf, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +381,7 @@ def test_the_decision_log_becomes_offers(sheaf: Sheaf, workplace: Path, monkeypa
     assert (none.code, "SHEAF_DECISIONS" in none.err) == (1, True)
     for _ in range(2):
         made = sheaf("decisions", "upgrade")
-        assert (made.code, "log.db has schema 0002" in made.out) == (0, True)
+        assert (made.code, "log.db has schema 0003" in made.out) == (0, True)
     assert "has no offer to a client of the bank yet" in sheaf("outcomes", "--out", "offers.parquet").err
     log = Writer(parsed(str(workplace / "log.db")))
     log.do(add_decisions([decision()]))

@@ -453,6 +453,13 @@ def test_a_new_key_of_the_issuer_is_taken_up_and_an_old_one_given_up(
         time.sleep(age + every)
         assert taken(gate, new)
         assert not taken(gate, old)
+        keys["one"] = public(SIGNER, "one")
+        time.sleep(every)
+        assert taken(gate, old)
+        del keys["one"]
+        path.touch()  # nobody has to wait for it
+        time.sleep(access.READ_EVERY)
+        assert not taken(gate, old)
         keys.clear()  # the issuer fails: whom it vouched for goes on being taken
         time.sleep(age + every)
         before = len(asked)

@@ -61,6 +61,6 @@ def test_what_was_backed_up_is_there_again(tmp_path: Path, request: pytest.Fixtu
     log.do(add_decisions([after]))  # entries are taken again
     log.close()
     with connect(parsed(place), 5.0).connect() as connection:
-        there = [dict(row) for row in connection.execute(sa.select(decisions)).mappings()]
-        assert there == sorted([before, after], key=lambda row: str(row["decision_id"]))
+        there = {row["decision_id"]: dict(row) for row in connection.execute(sa.select(decisions)).mappings()}
+        assert there == {row["decision_id"]: row for row in (before, after)}
         assert differences(connection) == []
