@@ -660,6 +660,10 @@ def plan(
         raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
     if client is None and out is None and routes is None:
         raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet")
+    if client is not None and (out is not None or routes is not None):
+        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out and --routes")
+    if concession and bundle is None:
+        raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
     if routes is not None and offers is None:
         raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
     sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
@@ -682,7 +686,7 @@ def plan(
             step(str(routes))
             write_parquet(routes, Router(planner, sold).of_offers(source()))
     places = " and ".join(str(place) for place in (out, routes) if place)
-    console.print(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}.", highlight=False)
+    console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 
 def _policy(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:
@@ -726,7 +730,7 @@ def check_policy(
     except StrategyError as error:
         console.print(escape(str(error)), highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    console.print(f"{file}: {found.name}, version {found.version}, is as it should be.", highlight=False)
+    console.print(escape(f"{file}: {found.name}, version {found.version}, is as it should be."), highlight=False)
 
 
 @policies.command("compare")

@@ -130,6 +130,8 @@ def _gather(connection: duckdb.DuckDBPyConnection, name: str, columns: str, part
         connection.execute(f"{f'insert into {name}' if made else f'create table {name} as'} select {columns} from part")
         connection.unregister("part")
         made = True
+    if not made:
+        raise ValueError("the profiles have no client, so there is nothing to compare; profile another day")
 
 
 def _both(

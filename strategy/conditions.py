@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from catalog.models import Id, Model, Name
+from catalog.models import Id, Model, Name, Number
 
 Value = float | str | None
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class Bound(Model):
     """A comparison with a number."""
 
     sign: Sign
-    number: float
+    number: Number
 
     def holds(self, value: float) -> bool:
         return {

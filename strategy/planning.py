@@ -59,10 +59,11 @@ class Planner:
                 raise ValueError(f"{previous} has more than one plan of {twice:,} clients; keep the last of each")
         if offers is not None:
             wanted = "offers by value, as `sheaf rank --objective value` writes them"
-            columns = (C.CLIENT, C.BUNDLE, "score", "concession", "eva")
+            columns = (C.CLIENT, C.BUNDLE, "rank", "score", "concession", "eva")
             self._open("offers", offers, columns, wanted)
             self.connection.execute(
-                "create table best as select client_id, greatest(max(score), 0) as value from offers group by client_id"
+                f"create table best as select client_id, greatest(max(nullif(score::double, {_NAN})), 0) as value "
+                "from offers group by client_id"
             )
 
     def _open(self, name: str, path: Path, columns: Sequence[str], wanted: str, select: str = "*") -> None:
@@ -165,7 +166,7 @@ class Planner:
             "_scale", [" + ".join(f"{w!r} * coalesce({quoted(c)}, 0)" for c, w in s.figure.items()) for s in scales]
         )
         name = _case("_scale", [literal(scale.name) for scale in scales])
-        found = f"select *, {name} as scale, {figure} as figure from ({found})"
+        found = f"select *, {name} as scale, round({figure}, 6) as figure from ({found})"
         return f"select *, {_case('_scale', [_tier(scale) for scale in scales])} as tier from ({found})"
 
     def _next_visit(self) -> str:

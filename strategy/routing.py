@@ -165,7 +165,7 @@ class Router:
         lower = _pick("_sub", [place[one.signs] for one in routes.sub_authorities])
         found = f"select *, {signs} as _signs, {lower} as _lower from ({found})"
         # a sub-authority only counts where it lies below the rule's
-        found = f"select *, if(_lower < _signs, _lower, null) as _least from ({found})"
+        found = f"select *, if(_lower < _signs and _granted < _signs, _lower, null) as _least from ({found})"
         found = f"select *, greatest(coalesce(_least, _signs), _granted) as _at from ({found})"
         columns = [C.CLIENT, C.BUNDLE, "line", "credit", "list_price", C.CONCESSION]
         told = {"priority": "route_priority", "papers": "papers", "days": "days"}

@@ -43,7 +43,7 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     """Moves between tiers, and tiers, managers and routes under either policy."""
     rows = [one.tier for one in found.tiers]
     moves = Table(
-        title=f"{found.moved:,} of {found.clients:,} clients change tier: from {names[0]} (down) to {names[1]}"
+        title=escape(f"{found.moved:,} of {found.clients:,} clients change tier: from {names[0]} (down) to {names[1]}")
     )
     moves.add_column("")
     for tier in rows:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,6 +150,8 @@ def service(line: WholeLine) -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        patch.setenv("BENTOML_HOME", str(line.folder / "bentoml"))
-        with chdir(line.folder), running() as url:
+        with ExitStack() as stack, chdir(line.folder):
+            with pytest.MonkeyPatch.context() as of_start:  # services started later keep their figures elsewhere
+                of_start.setenv("BENTOML_HOME", str(line.folder / "bentoml"))
+                url = stack.enter_context(running())
             yield url

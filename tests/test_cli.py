@@ -531,6 +531,8 @@ def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:
     assert "give it with --as-of" in sheaf("plan", "C0000001", *those[:2]).err
     assert "say whom to show" in sheaf("plan", *those).err
     assert "--routes wants the offers" in sheaf("plan", *those, "--routes", "routes.parquet").err
+    assert "leave CLIENT out" in sheaf("plan", "C0000001", *those, "--out", "plans.parquet").err
+    assert "--concession is one on a bundle" in sheaf("plan", "C0000001", *those, "--concession", "5").err
     assert "client C9 is not in the profiles" in sheaf("plan", "C9", *those).err
     assert "client C9 is not in the profiles" in sheaf("plan", "C9", "--data", small_bank / "bank").err
     assert list(Path().glob("*.parquet")) == []
@@ -551,6 +553,8 @@ def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> Non
     assert re.search(
         r"mine.yaml:\d+: tiers.scales\[2\].steps\[1\]: nobody has a tier from 1,500 to 2,500, a gap", bad.out
     )
+    Path("mine.yaml").write_text(text.replace("name: Default strategy", 'name: "Mine [/b] 2026"'))
+    assert "Mine [/b] 2026, version" in sheaf("policy", "check", "mine.yaml").out
     hundred = text.splitlines()
     hundred[99] = "    - {name: weak rating, when: {rating: [Z]}, then: false}"
     assert "name: weak rating" in text.splitlines()[99]

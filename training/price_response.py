@@ -129,6 +129,7 @@ class ShareLogit:
         knots = np.unique(np.quantile(x[:, LOG_ODDS], np.arange(1, KNOTS + 1) / (KNOTS + 1)))
         bent = _bent(x, knots)
         mean, spread = bent.mean(axis=0), bent.std(axis=0)
+        spread[spread <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 0.0  # rounding of a column that is the same for all
         scaled = np.divide(bent - mean, spread, out=np.zeros_like(bent), where=spread > 0)
         priced = x[:, : len(KINDS)] * share[:, None]
         design = np.column_stack([np.ones(len(x)), scaled, priced])

@@ -88,6 +88,13 @@ def test_a_comparison_is_shown_whole(book: Path) -> None:
     assert "│ key │ 2 │ 2 │ 142,000 │ 142,000 │ 284,000 │ 284,000 │" in said
 
 
+def test_nobody_to_compare_is_told(book: Path) -> None:
+    path = book / "profiles.parquet"
+    pq.write_table(pq.read_table(path)[:0], path)
+    with pytest.raises(ValueError, match="the profiles have no client, so there is nothing to compare"):
+        compare((POLICY, POLICY), CATALOG, path, DAY)
+
+
 def test_profiles_without_worth_are_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({"client_id": ["a"], "kind": ["retail"]}), tmp_path / "p.parquet")
     with pytest.raises(

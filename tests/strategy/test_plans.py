@@ -256,7 +256,7 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({"client_id": ["a", "a"]}), tmp_path / "some.parquet")
     with pytest.raises(ValueError, match=r"some.parquet lacks scale, tier, next_visit; give plans"):
         Planner(POLICY, DAY, tmp_path / "some.parquet")
-    with pytest.raises(ValueError, match=r"some.parquet lacks bundle_id, score, concession, eva; give offers"):
+    with pytest.raises(ValueError, match=r"some.parquet lacks bundle_id, rank, score, concession, eva; give offers"):
         Planner(POLICY, DAY, offers=tmp_path / "some.parquet")
     columns = {"client_id": ["a", "a"], "scale": ["x"] * 2, "tier": ["x"] * 2, "next_visit": [DAY] * 2}
     pq.write_table(pa.table(columns), tmp_path / "twice.parquet")

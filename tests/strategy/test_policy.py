@@ -82,6 +82,8 @@ SMALL = "then: {priority: 3, papers: full, signs: branch, signature: single, day
                      'loans is compared with what it has not; write ">= 1", as it has numbers', id="type"),
         pytest.param('loans: "> 0"', 'loans: "over 0"', "client.business[0].when.loans",
                      "the text 'over 0' is not a condition; ", id="no condition"),
+        pytest.param('loans: "> 0"', "loans: {bounds: [{sign: '>', number: .nan}]}",
+                     "client.business[0].when.loans.bounds[0].number", "nan is not a finite number; ", id="no number"),
         pytest.param('loans: "> 0"', 'loans: "> 5 and <= 5"', "client.business[0].when.loans",
                      "no number is > 5 and <= 5; correct one of the two", id="impossible"),
         pytest.param("{name: person, then: individual}", '{name: person, when: {age: ">= 0"}, then: individual}',

@@ -91,14 +91,16 @@ def test_a_concession_goes_to_whom_a_quote_sends_it(bundle: str, share: float) -
     assert names.index(found["signs"]) >= names.index(least)
 
 
-def test_a_concession_lifts_a_sub_authority_too() -> None:
+def test_a_concession_that_goes_as_far_up_as_the_rule_takes_the_rules_own_way(tmp_path: Path) -> None:
     price = route(PLAIN, "business_card")["list_price"]
     found = route(PLAIN, "business_card", price * 0.2)
-    assert (found["signs"], found["concession_signs"], found["sub_authority"]) == (
-        "branch",
-        "branch",
-        "cards and overdrafts",
+    assert (found["signs"], found["concession_signs"], found["sub_authority"]) == ("branch", "branch", None)
+    lends = read_strategy(
+        changed(tmp_path / "p.yaml", "routes", "sub_authorities", 0, "products", to=["leasing"]), CATALOG
     )
+    alone, conceded = (route(PLAIN, "leasing", share * 2_000, lends) for share in (0.0, 0.2))
+    assert told(alone)[:2] == ("account_manager", "single")
+    assert told(conceded)[:2] == ("branch", "committee")  # as without the sub-authority
 
 
 def test_offers_in_bulk_have_the_routes_of_one_by_one(tmp_path: Path) -> None:

@@ -90,6 +90,13 @@ def at_list(found: ShareLogit, of: Made, log_odds: list[float]) -> list[float]:
     return found.as_logit(Offers(np.repeat(of.list_price[:1], len(x)), x[:, : len(OF_PAIR)]))[0].tolist()
 
 
+def test_a_column_that_is_the_same_for_all_teaches_nothing() -> None:
+    of = made(1_000)
+    of.x[:, -1] = 0.1  # ten times that is 1.0 less a last bit: a spread of rounding
+    found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
+    assert found.coefficients[len(COLUMNS) - 1] == 0.0
+
+
 def test_the_logit_bends_where_log_odds_say_less() -> None:
     of = made(60_000, least=-4.0)
     found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
