@@ -50,6 +50,8 @@ class CoOpenings:
             several = np.sort(np.random.default_rng(seed).choice(several, MOST_CLIENTS, replace=False))
         taken, reached, log_odds = taken[several], reached[several], log_odds[several]
         client, product = np.nonzero(reached)
+        if taken[client, product].all():  # everybody opened all they could: nothing tells what goes with what
+            return cls.independent(products)
         rows = np.arange(len(client))
         others = taken[client]
         others[rows, product] = False

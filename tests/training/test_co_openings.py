@@ -66,6 +66,13 @@ def test_too_few_who_opened_several_teach_nothing() -> None:
     assert not found.ties.any()
 
 
+def test_who_opened_all_they_could_teach_nothing() -> None:
+    everything = np.ones((150, 2))
+    found = CoOpenings.fit(np.zeros((150, 2)), everything, everything > 0)
+    assert found.slope == 1.0
+    assert not found.ties.any()
+
+
 @given(st.integers(1, 4), st.integers(2, 6), st.integers(2, 3))
 def test_every_set_is_there_once(clients: int, products: int, size: int) -> None:
     likeliest = np.tile(np.arange(products), (clients, 1))
