@@ -86,7 +86,7 @@ AT_ONCE = 32  # clients of a batch: others are answered between
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
-BUSIEST = int(os.environ.get("SHEAF_BUSIEST") or 16)  # requests under way: who comes then is refused, and not kept
+BUSIEST = 16  # requests under way: who comes then is refused, and not kept; SHEAF_BUSIEST names another number
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Guarded(APIRoute):
             started, status = time.perf_counter(), 500
             app.state.under_way += 1
             try:
-                if app.state.under_way > BUSIEST:
+                if app.state.under_way > app.state.busiest:
                     raise Refusal(503, "too many ask at once; ask again in a second", headers={"retry-after": "1"})
                 await asyncio.sleep(0)  # who else came by now is counted, or refused, before this one is worked on
                 request.state.caller = await app.state.gatekeeper.admit(request, scope)
@@ -172,7 +172,7 @@ app = FastAPI(
     generate_unique_id_function=lambda route: route.name,  # what generated clients call it
 )
 app.router.route_class = Guarded
-app.state.under_way = 0
+app.state.under_way, app.state.busiest = 0, BUSIEST
 
 
 @app.post("/v1/recommend", response_model=Answer, tags=["recommend"], responses=refusals(408, 413, 404, 415, 422))
@@ -366,6 +366,14 @@ def _refusing(field: str) -> Iterator[None]:
         raise Refusal(422, str(error), field) from error
 
 
+def _busiest() -> int:
+    """How many requests a worker has under way at most. Raises ValueError for what is no number from 1 on."""
+    named = os.environ.get("SHEAF_BUSIEST") or str(BUSIEST)
+    if not named.isdecimal() or int(named) < 1:
+        raise ValueError(f"SHEAF_BUSIEST: {named} is not a number of requests; give a whole number from 1 on")
+    return int(named)
+
+
 def settle() -> None:
     """Keeps the garbage collector from stopping requests: what start-up made is never looked at again.
 
@@ -399,6 +407,7 @@ class SheafService:
             logs.configure()
             load()
             Gatekeeper.configured()
+            _busiest()
             log, seconds = configured()
             upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
@@ -410,7 +419,7 @@ class SheafService:
         logs.configure()
         seen = stamp()
         _answer_with(load())
-        app.state.gatekeeper = Gatekeeper.configured()
+        app.state.gatekeeper, app.state.busiest = Gatekeeper.configured(), _busiest()
         app.state.log = Writer(*configured())
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
 

@@ -27,6 +27,16 @@ def narrow(line: WholeLine) -> Iterator[str]:
             yield url
 
 
+@pytest.mark.parametrize("named", ["0", "many"])
+def test_a_bound_that_is_none_is_refused_before_any_worker_starts(line: WholeLine, named: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHEAF_BUSIEST", named)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        refused = pytest.raises(RuntimeError, match=f"SHEAF_BUSIEST: {named} is not a number of requests")
+        with chdir(line.folder), refused, running():
+            pass
+
+
 def test_who_comes_when_it_is_busy_is_refused_with_a_time_to_come_back(narrow: str, line: WholeLine):
     client = str(line.recommender.snapshot.profiles.client_ids[0])
     limits = httpx.Limits(max_connections=AT_ONCE)
