@@ -182,7 +182,8 @@ def test_a_scale_put_above_the_others_changes_only_the_clients_it_matches(
         row = rows[was["client_id"]]
         if all(one.holds(row[name]) for name, one in conditions.items()):
             figure = row["loans"] if row["loans"] is not None and row["loans"] == row["loans"] else 0.0
-            assert (now["scale"], now["tier"]) == ("put above", "key" if figure >= 0 else "basic")
+            assert (now["scale"], now["figure"]) == ("put above", pytest.approx(figure, abs=1e-6))
+            assert now["tier"] == ("key" if round(figure, 6) >= 0 else "basic")
         else:
             assert now == was
 
