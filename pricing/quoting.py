@@ -17,7 +17,7 @@ from pricing.economics import Economics
 from pricing.lines import Amounts, Line, line_of, total
 from pricing.money import cents
 from pricing.offering import Clients, Pricer, Prices, signing
-from pricing.response import Offers, Response
+from pricing.response import Assumed, Offers, Response
 from pricing.rules import Check, checks
 from pricing.spreading import spread
 from pricing.worth import Own
@@ -105,8 +105,8 @@ def quote(
     `response` stands for the policy's assumption where none is given, `inputs` (1, columns) and `acceptance` at list
     price are what it takes of this client and bundle; `group` are the clients of its group, itself too. Raises
     ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing new, has a
-    product without a price sheet, where the rating is not in the catalog's grades, or the concession is negative or
-    above the list price; one above what floors and caps or the hurdle leave is capped, and a note says so.
+    product without a price sheet, where the rating is not in the catalog's grades, acceptance is no probability, or the
+    concession is negative or above the list price; one above what floors and caps or the hurdle leave is capped, and a note says so.
     """
     book = book or Book(catalog)
     bundle, new = _wanted(book, client, bundle_id)
@@ -115,9 +115,11 @@ def quote(
     cell, worth, of_balance = client.cell(book), client.worth(book), client.worth(book, balance_alone=True)
     whom = Clients(np.array([cell]), client.flags(book)[None], Own.of(worth, of_balance))
     zero = np.zeros(1, dtype=int)
+    if acceptance is not None and not 0 <= acceptance <= 1:
+        raise ValueError(f"acceptance {acceptance:g} is not a probability from 0 to 1; give one, or leave it out")
     at_list = None if acceptance is None else np.array([acceptance])
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)
-    notes = _assumptions(book, client, pricer)
+    notes = _assumptions(book, client, pricer, acceptance)
     wanted = float(prices.concession[0])
     if concession is not None:
         wanted = _capped(concession, prices, _shown(book, cell, new), notes)
@@ -221,9 +223,10 @@ def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -
     return concession
 
 
-def _assumptions(book: Book, client: Client, pricer: Pricer) -> list[str]:
+def _assumptions(book: Book, client: Client, pricer: Pricer, acceptance: float | None) -> list[str]:
     answer, retention = pricer.answer, book.pricing.retention
-    found = [f"price response {answer.told}"]
+    around = acceptance if isinstance(answer, Assumed) else None
+    found = [f"price response {answer.told if around is None else answer.told_around(around)}"]
     if client.held and retention.attrition:
         found.append(
             f"assumed by policy: {retention.attrition:.0%} of clients leave within a year, "

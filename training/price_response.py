@@ -93,16 +93,26 @@ def inputs(
     return np.stack(columns, axis=1).astype(float)
 
 
-def inputs_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id: str) -> np.ndarray | None:
-    """(1, columns of `OF_PAIR`) for a bundle offered to a client, whose profile `values` (1, columns of the encoding)
-    are; None where the bundle is no candidate."""
+@dataclass(frozen=True)
+class Pair:
+    """What the model tells of a bundle for a client: `inputs` (1, columns of `OF_PAIR`) of a learned response, and
+    `probability` of the whole bundle, which stands for acceptance at list price where none was learned."""
+
+    inputs: np.ndarray
+    probability: float
+
+
+def pair_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id: str) -> Pair | None:
+    """What is told of a bundle offered to a client, whose profile `values` (1, columns of the encoding) are; None where
+    the bundle is no candidate."""
     ranking = model.rank(candidates, values, candidates.peer_groups(values))
     names = [offer.bundle_id for offer in candidates.offers]
     place = np.flatnonzero(ranking.item == (names.index(bundle_id) if bundle_id in names else -1))
     if not len(place):
         return None
-    held = candidates.held(values)
-    return inputs(candidates, values, held, ranking.client[place], ranking.item[place], ranking.log_odds[place])
+    client, item, log_odds = (of[place] for of in (ranking.client, ranking.item, ranking.log_odds))
+    given = inputs(candidates, values, candidates.held(values), client, item, log_odds)
+    return Pair(given, float(ranking.probability[place[0]]))
 
 
 @dataclass(frozen=True)

@@ -369,7 +369,11 @@ def test_a_learned_response_is_not_called_an_assumption() -> None:
     assumed = quote(PERSON, "start", acceptance=0.4)
     assert assumed.assumption
     assert assumed.acceptance_at_list == pytest.approx(0.4)
-    assert any("assumed by policy, not learned" in note for note in assumed.notes)
+    around = "elasticity 2, around the model's probability of the whole bundle, 40.0%, as acceptance at list price"
+    assert f"price response assumed by policy, not learned: {around}" in assumed.notes
+    assert "20% accept at list price" in " ".join(quote(PERSON, "start").notes)
+    with pytest.raises(ValueError, match=r"acceptance 1.4 is not a probability from 0 to 1"):
+        quote(PERSON, "start", acceptance=1.4)
 
 
 def test_who_has_no_rating_is_told_to_be_priced_as_unrated() -> None:

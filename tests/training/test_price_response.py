@@ -37,7 +37,7 @@ from training.price_response import (
     ShareLogit,
     Trees,
     choose,
-    inputs_of,
+    pair_of,
     learn,
     register,
     slope_errors,
@@ -343,10 +343,12 @@ def test_values_and_quotes_go_by_what_was_learned(model: Model, sample: Training
     bundle = candidates.offers[worth[0].item[0]].bundle_id
     as_of = sample.days[-1].as_of
     [values] = [profiles.values[profiles.client_ids == client]]
-    given = inputs_of(model, candidates, values, bundle)
-    assert given is not None
+    pair = pair_of(model, candidates, values, bundle)
+    assert pair is not None
+    given = pair.inputs
     assert given.shape == (1, len(OF_PAIR))
-    assert inputs_of(model, candidates, values, "no such bundle") is None
+    assert pair.probability == pytest.approx(offered.probability)
+    assert pair_of(model, candidates, values, "no such bundle") is None
     told = quote(CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given)
     assert not told.assumption
     assert any("learned (" in note for note in told.notes)
