@@ -243,6 +243,12 @@ class Book:
         return np.concatenate([(balance * self.margin)[..., None], fees], axis=-1)
 
     @cached_property
+    def highest_price(self) -> np.ndarray:
+        """(products,): money a year at list price of whoever pays most for it; NaN without a price sheet."""
+        most: np.ndarray = np.maximum(self.list_price, 0.0).sum(axis=-1).max(axis=0)
+        return most
+
+    @cached_property
     def undrawn(self) -> np.ndarray:
         """(products,): undrawn limit of the typical contract."""
         return self._typical("undrawn")
@@ -286,12 +292,15 @@ class Book:
                 floor[:, at, 2] = np.maximum(floor[:, at, 2], at_floor)
         return np.maximum(price - floor, 0.0)
 
-    def drawn(self, cell: np.ndarray, new: int, other: int, balance: np.ndarray) -> np.ndarray:
-        """(clients,): the share of each one's `balance` of product `other` that goes into the `new` one: at most what
-        the new one comes to."""
-        room = self.economics.balance[cell, new]
-        most = np.divide(room, balance, out=np.full(len(cell), np.inf), where=balance > 0)
-        share: np.ndarray = np.minimum(self.draws[new, other], most)
+    def drawn(self, cell: np.ndarray, new: int, balance: np.ndarray) -> np.ndarray:
+        """(clients, products): the share of each `balance` held (clients, products) that goes into product `new`.
+
+        All of it together is at most what the new one comes to; where it would be more, each gives less in proportion.
+        """
+        wanted = balance * self.draws[new]
+        total, room = wanted.sum(axis=1), self.economics.balance[cell, new]
+        scale = np.minimum(np.divide(room, total, out=np.ones(len(cell)), where=total > 0), 1.0)
+        share: np.ndarray = self.draws[new] * scale[:, None]
         return share
 
     @cached_property

@@ -135,7 +135,7 @@ def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> No
         ("curves: {EUR:", "curves: {USD:", "pricing.curves: there is no curve for EUR, the catalog's currency; add"),
         ("share: 1, years: 1}", "share: 0.5, years: 1}", "products.account.funding: the shares add up to 0.5 and not"),
         ("      credit: {asset_class: corporate, lgd: 0.45}\n", "", "products.loan: lends and has no credit; add"),
-        ("lgd: 0.45", "lgd: 45", "products.loan.credit.lgd: 45 is not at most 1; correct it"),
+        ("lgd: 0.45", "lgd: 45", "products.loan.credit.lgd: 45 is not more than 0 and at most 1; correct it"),
         ("lgd: 0.45", "lgdd: 0.45", "products.loan.credit.lgdd: is not a field of a credit; did you mean lgd?"),
         ("corporate, lgd", "corporat, lgd", "credit.asset_class: the text 'corporat' is not known; did you mean corp"),
         ("    loan:\n      funding", "    laon:\n      funding", "products.laon: there is no product laon; did you"),
