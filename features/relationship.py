@@ -147,8 +147,8 @@ class Relationships:
         each = ", ".join(f"{name} {count:,}" for name, count in wrong.items() if count)
         warnings.warn(
             f"table positions: {sum(wrong.values()):,} numbers of the last month-end by {self.as_of} cannot be "
-            f"({each}; negative, infinite, or a rate in percent): in an order by value they count as not known, and a quote "
-            "refuses them. sheaf check names the rows",
+            f"({each}; negative, infinite, or a rate in percent): an order by value counts them as not known, and a "
+            "quote refuses them. sheaf check names the rows",
             stacklevel=3,
         )
 

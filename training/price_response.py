@@ -3,8 +3,9 @@
     log-odds of acceptance = a + b·x + f(log_odds) + g[kind]·s/P
 
 with `x` of `COLUMNS`, `f` straight between knots and nowhere falling, `s` what is conceded and `P` the list price: a
-logit (the reference), and beside it LightGBM with a monotone constraint on s/P (the challenger), which answers where its log loss on later
-offers to other clients is lower by more than chance: trees tell nothing of concessions beyond those that were made.
+logit (the reference), and beside it LightGBM with a monotone constraint on s/P (the challenger), which answers where
+its log loss on later offers to other clients is lower by more than chance: trees tell nothing of concessions beyond
+those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
 that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
@@ -395,8 +396,8 @@ def choose(
         told += f"; {unmoved} were found not to answer to a price"
         warnings.warn(
             f"table offers: the more was conceded, the fewer {unmoved} accepted, or as many: their slope is held at 0. "
-            "Either a price does not move them, or those who wanted the bundle less were given more (confounding): log the "
-            "chance of every price in propensity, and draw some by chance",
+            "Either a price does not move them, or those who wanted the bundle less were given more (confounding): log "
+            "the chance of every price in propensity, and draw some by chance",
             stacklevel=3,
         )
     response = replace(response, told=told)

@@ -200,8 +200,8 @@ def test_numbers_that_cannot_be_are_told_once_and_count_as_not_known() -> None:
         found = Relationships.of(bank(holdings=holdings, positions=positions), CATALOG, DAY)
     assert [str(one.message) for one in told] == [
         "table positions: 4 numbers of the last month-end by 2024-06-30 cannot be (balance 2, rate 1, fees 1; "
-        "negative, infinite, or a rate in percent): in an order by value they count as not known, and a quote refuses them. "
-        "sheaf check names the rows"
+        "negative, infinite, or a rate in percent): an order by value counts them as not known, and a quote refuses "
+        "them. sheaf check names the rows"
     ]
     plain = [{**base, "product_id": name, "limit": 9.0} for name in numbers]
     unknown = Relationships.of(bank(holdings=holdings, positions=plain), CATALOG, DAY)
