@@ -189,3 +189,19 @@ def test_an_attribute_that_a_price_goes_by_is_not_protected_and_named_once() -> 
         catalog(abroad="nationality")
     with pytest.raises(ValidationError, match="ends is named for more than one of turnover, suitable_until, abroad"):
         catalog(abroad="ends", suitable_until="ends")
+
+
+def test_the_balance_of_an_annuity_goes_by_the_clients_own_rate() -> None:
+    """A mortgage of 100,000 over 30 years at funds of 3 % and a margin of 4.925 %, to which grade B adds 0.2 %:
+    8.125 %, of which Fabozzi (Bond Markets, level-payment mortgages) has the payment, 742.50 a month. At 7.925 %, grade A's
+    rate, more is paid back in the first year."""
+    sheets = with_sheet("mortgage", credit={**SHEETS["mortgage"]["credit"], "term_years": 30.0})
+    book = Book(catalog({"mortgage": {"balance": 100_000.0, "margin": 0.04925}}, products=sheets))
+    at, left, owed = book.positions["mortgage"], [], 100_000.0
+    for _ in range(12):
+        left.append(owed)
+        owed = owed * (1 + 0.08125 / 12) - 742.50
+    lent = {grade: float(book.economics.balance[book.cell(grade), at]) for grade in "AB"}
+    assert lent["B"] == pytest.approx(np.mean(left), abs=0.05)
+    assert lent["A"] < lent["B"] - 10
+    assert book.list_price[book.cell("B"), at, 0] == pytest.approx(np.mean(left) * 0.05125, abs=0.01)
