@@ -192,9 +192,9 @@ def test_an_attribute_that_a_price_goes_by_is_not_protected_and_named_once() -> 
 
 
 def test_the_balance_of_an_annuity_goes_by_the_clients_own_rate() -> None:
-    """A mortgage of 100,000 over 30 years at funds of 3 % and a margin of 4.925 %, to which grade B adds 0.2 %: at 8.125 %
-    Fabozzi (Bond Markets, level-payment mortgages) has 742.50 paid a month. At grade A's rate, 7.925 %, more is paid
-    back in the first year."""
+    """A mortgage of 100,000 over 30 years at funds of 3 % and a margin of 4.925 %, to which grade B adds 0.2 %: at
+    8.125 % Fabozzi (Bond Markets, level-payment mortgages) has 742.50 paid a month. At grade A's rate, 7.925 %, more is
+    paid back in the first year."""
     sheets = with_sheet("mortgage", credit={**SHEETS["mortgage"]["credit"], "term_years": 30.0})
     book = Book(catalog({"mortgage": {"balance": 100_000.0, "margin": 0.04925}}, products=sheets))
     at, left, owed = book.positions["mortgage"], [], 100_000.0
