@@ -596,7 +596,7 @@ def quote(
     from pricing import what_if as changed
     from pricing.showing import draw, shown
     from training import registry
-    from training.price_response import inputs_of
+    from training.price_response import pair_of
     from training.sample import last_day
 
     bank, sold = Bank.open(data), read_catalog(catalog)
@@ -606,15 +606,18 @@ def quote(
     whom = replace(whom, rating=rating or whom.rating, suitable_until=_day(suitable_until) or whom.suitable_until)
     if what_if:
         sold = changed(sold, _terms(what_if), whom.rating)
-    response, inputs = None, None
+    response, inputs, at_list = None, None, None
     champion = registry.champion()
     learned = registry.price_response(day, champion.model if champion else None)
-    if learned is not None and champion is not None:
+    if champion is not None:
         profiles = champion.model.align(ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client]))))
-        inputs = inputs_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
-        response = None if inputs is None else learned.model.response
+        pair = pair_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
+        if pair is not None and learned is not None:
+            response, inputs = learned.model.response, pair.inputs
+        elif pair is not None and "acceptance" not in _terms(what_if or []):  # what is supposed goes before the model's
+            at_list = pair.probability
     group = relationships.group(client, sold)
-    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, group=group)
+    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group)
     console.print(shown(quoted), highlight=False)
     if curve is not None:
         draw(quoted, curve)

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,21 @@ class Figure:
     @property
     def met(self) -> bool:
         return self.target is None or (self.ratio <= self.target if self.at_most else self.ratio >= self.target)
+
+
+@contextmanager
+def telling(title: str) -> Iterator[Callable[[str], None]]:
+    """Tells every step of what takes long: in place at a terminal, else in a line with the seconds that have passed."""
+    if console.is_terminal:
+        with console.status(title) as status:
+            yield lambda step: status.update(f"{title}: {step}")
+        return
+    started = time.perf_counter()
+
+    def tell(step: str) -> None:
+        print(f"{time.perf_counter() - started:6.0f} s  {title}: {step}", file=sys.stderr, flush=True)
+
+    yield tell
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
@@ -107,13 +123,14 @@ def simulated(clients: int, months: int, seed: int = 0, folder: Path | None = No
     Without a `folder` it is named after the simulation's own files too, so that no bank outlives a change of these.
     """
     made_by = hashlib.sha256()
-    for room in ("catalog", "simulation"):
+    for room in ("catalog", "pricing", "simulation"):  # offers are made at list prices
         for path in sorted((ROOT / room).rglob("*.*")):
             if path.suffix in (".py", ".yaml"):
                 made_by.update(path.read_bytes())
     folder = folder or KEPT / f"bank{'-offers' * offers}-{clients}-{months}-{seed}-{made_by.hexdigest()[:8]}"
     if not (folder / "clients.parquet").exists():
-        with console.status(f"Simulating {clients:,} clients over {months} months"):
+        with telling("Simulation") as tell:
+            tell(f"{clients:,} clients over {months} months")
             more = ("--offers",) if offers else ()
             sheaf("simulate", folder, "--clients", clients, "--months", months, "--seed", seed, *more, cwd=ROOT)
     return folder

@@ -32,7 +32,7 @@ import typer
 from rich.table import Table
 from scipy.special import expit
 
-from benchmarks.measure import Figure, bootstrap, console, show, simulated
+from benchmarks.measure import Figure, bootstrap, console, show, simulated, telling
 from benchmarks.simulated import RANKED, month_end
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, ProfileMatrix, profile_matrices
@@ -168,20 +168,24 @@ def main(
     bank, sold = Bank.open(folder), read_catalog(DEFAULT)
     chosen = Parameters.read(parameters) if parameters else Parameters()
     known = bank.known_on(RANKED)
-    with console.status("Training") as status:
-        sample = read_sample(known, sold, [month_end(10 - back) for back in range(months)])
-        model, _ = fit(sample, sold, chosen, {"horizon_days": sample.horizon_days})
-        made = offers_made(bank, sold, RANKED, chosen, status.update)
-        status.update("Price responses")
+    with telling("Pricing") as tell:
+        tell(f"the champion learns from {months} month-ends")
+        sample = read_sample(known, sold, [month_end(10 - back) for back in range(months)], progress=tell)
+        model, _ = fit(sample, sold, chosen, {"horizon_days": sample.horizon_days}, progress=tell)
+        made = offers_made(bank, sold, RANKED, chosen, tell)
+        tell("price responses, with propensities and without")
         found, naive = (choose(made, sold, how, {}) for how in (True, False))
-        status.update("December")
+        tell("December's bundles, priced")
         december = December.of(folder, known, sold, model, chosen.threads)
     console.print(f"{found.response.told}; of all, without propensities: {len(naive.offers.share):,}.", highlight=False)
     losses = (" ".join(f"{name} {loss:.4f}" for name, loss in of.losses.items()) for of in (found, naive))
     console.print("Log loss: {}; without propensities: {}.".format(*losses), highlight=False)
-    figures = [*_prices(december, found, naive), *_by_value(december, found)]
-    figures += [_slope("slope", december, found), _slope("slope, propensities ignored", december, naive)]
-    figures += _speed(december, found)
+    with telling("Figures") as tell:
+        tell("what prices bring, with intervals")
+        figures = [*_prices(december, found, naive), *_by_value(december, found)]
+        figures += [_slope("slope", december, found), _slope("slope, propensities ignored", december, naive)]
+        tell(f"speed, {MANY:,} quotes")
+        figures += _speed(december, found)
     show(f"Prices for December 2025, {clients:,} simulated clients, 95 % intervals", figures)
 
 

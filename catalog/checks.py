@@ -55,7 +55,7 @@ def contradictions(
             (("products",), "nothing can be offered, as no product is had alone; add a bundle, or remove alone: false")
         )
     if pricing is not None:
-        of_pricing = of_prices(products, policy, pricing, currency, did_you_mean)
+        of_pricing = of_prices(products, bundles, policy, pricing, currency, did_you_mean)
         found += [(("pricing", *at), what) for at, what in of_pricing]
     return found + _conditions(products, bundles, policy)
 

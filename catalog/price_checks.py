@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from catalog.models import Policy, Product
+from catalog.models import Bundle, Policy, Product
 from catalog.prices import Curve, Pricing, Sheet
 
 Found = Iterable[tuple[tuple[str | int, ...], str]]
@@ -12,6 +12,7 @@ Found = Iterable[tuple[tuple[str | int, ...], str]]
 
 def of_prices(
     products: Sequence[Product],
+    bundles: Sequence[Bundle],
     policy: Policy,
     pricing: Pricing,
     currency: str,
@@ -41,6 +42,25 @@ def of_prices(
         for other in sheet.draws_from:
             if other not in known or other == key:
                 yield ("products", key, "draws_from", other), f"there is no other product {other}; remove the line"
+    for bundle in bundles:
+        yield from _drawn(bundle, pricing)
+
+
+def _drawn(bundle: Bundle, pricing: Pricing) -> Found:
+    """Products of one bundle that together would draw more than all of what is held of another."""
+    shares: dict[str, list[tuple[str, float]]] = {}
+    for key in dict.fromkeys(bundle.products):
+        sheet = pricing.products.get(key)
+        for other, share in sheet.draws_from.items() if sheet else ():
+            shares.setdefault(other, []).append((key, share))
+    for other, drawn in shares.items():
+        total = sum(share for _, share in drawn)
+        if total > 1 + 1e-9:
+            each = " and ".join(f"{share:g} by {key}" for key, share in drawn)
+            yield (
+                ("products", drawn[-1][0], "draws_from", other),
+                f"bundle {bundle.bundle_id} draws {each}, {total:g} of {other}, and no more than 1 is there; lower one",
+            )
 
 
 def _funds(sheet: Sheet, product: Product, pricing: Pricing, reporting: str) -> Found:

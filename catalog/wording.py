@@ -58,8 +58,10 @@ def in_words(model: type[BaseModel], error: ErrorDetails) -> tuple[Where, str]:
         wanted, _, remedy = WANTED[kind].partition("; ")
         return at, f"{_shown(value)} is not {wanted}; {remedy or f'write {wanted}'}"
     if kind in LIMITS:
-        words_, limit = LIMITS[kind]
-        return at, f"{_shown(value)} is not {words_} {context[limit]:g}; correct it"
+        _, limit = LIMITS[kind]
+        bounds = {limit: float(context[limit])} | _bounds(model, at)
+        between = " and ".join(f"{word} {bounds[name]:g}" for word, name in LIMITS.values() if name in bounds)
+        return at, f"{_shown(value)} is not {between}; correct it"
     if kind in ("string_too_short", "too_short"):
         return at, "is empty; fill it in, or remove it where it is not needed"
     if kind == "string_pattern_mismatch":
@@ -75,6 +77,25 @@ def _owner(model: type[BaseModel], at: Where) -> type[BaseModel]:
         if key in model.model_fields:
             model = next(iter(_models(model.model_fields[str(key)].annotation)), model)
     return model
+
+
+def _bounds(model: type[BaseModel], at: Where) -> dict[str, float]:
+    """The bounds of the number in that field, or of the numbers in the list or mapping that it is."""
+    owner = _owner(model, at[:-1])
+    name = next((key for key in reversed(at) if key in owner.model_fields), None)
+    if name is None:
+        return {}
+    field = owner.model_fields[str(name)]
+    told = [*field.metadata, *_metadata(field.annotation)]
+    return {limit: float(getattr(one, limit)) for one in told for _, limit in LIMITS.values() if hasattr(one, limit)}
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """What a field's type says beside types, however deep; of a field's own, what that says in turn."""
+    for one in getattr(annotation, "__metadata__", ()):
+        yield from getattr(one, "metadata", (one,))
+    for inner in get_args(annotation):
+        yield from _metadata(inner)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -29,6 +29,8 @@ from catalog import Catalog
 from features.contract import TABLES, C, Column, Table, Type
 from features.positions import rates_of
 from features.tables import AGAIN, TableError, connect, reason, relation
+from pricing.book import Book
+from pricing.money import ROUNDED
 
 SHOWN = 5  # keys and values that a finding names
 RAW = "as written: "  # prefix of the column that keeps a text beside what was read from it
@@ -126,9 +128,10 @@ def _with_attributes(table: Table, catalog: Catalog) -> Table:
     pricing = catalog.pricing
     if pricing is None or not table.open_ended:
         return table
-    until, abroad = pricing.suitable_until, pricing.abroad
+    until, abroad, turnover = pricing.suitable_until, pricing.abroad, pricing.turnover
     further = [Column(until, Type.DAY)] if until else []
     further += [Column(abroad, Type.NUMBER, between=(0, 1))] if abroad else []
+    further += [Column(turnover, Type.NUMBER, between=(0, inf))] if turnover else []
     return replace(table, columns=(*table.columns, *further))
 
 
@@ -142,6 +145,7 @@ def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value |
     present = [column for column in table.columns if column.name in typed.columns]
     rules = [rule for column in present for rule in _rules(table.name, column, typed, catalog, clients)]
     rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*typed.columns}]
+    rules += _of_offers(typed, catalog) if table.name == "offers" else []
     key = [column for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
     names = [column.name for column in key]
     findings = [_finding(table, rule, rows, names, rows.count()) for rule, rows in _failing(typed, rules)]
@@ -189,6 +193,14 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
             lambda t: t[written].notnull() & t[name].isnull(),
             written,
         )
+        if column.type is Type.NUMBER and column not in TABLES[table].columns:
+            yield Rule(
+                name,
+                "a number kept as a text, which prices take for not known",
+                "keep the column as numbers in the file",
+                lambda t: t[name].notnull(),
+                written,
+            )
     if column.required:
         yield Rule(name, "empty", "fill it, or leave these rows out", lambda t: _empty(t, written, name))
     if column.type is Type.NUMBER:
@@ -213,6 +225,9 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
     if name == C.PRODUCT:
         products = [product.product_id for product in catalog.products]
         yield _unknown(name, products, "add the product to the catalog, or leave its rows out")
+    if name == C.RATING and catalog.pricing is not None:
+        remedy = f"add it to pricing.grades, or correct it: until then it is priced as {catalog.pricing.unrated}"
+        yield _unknown(name, list(catalog.pricing.grades), remedy)
     if name == C.CURRENCY and table == "positions":
         yield _unknown(name, list(rates_of(catalog)), "add its rate to pricing.rates, or correct the rows")
     if name == C.BUNDLE:
@@ -220,6 +235,55 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
         yield _unknown(name, bundles, "add the bundle to the catalog, or leave its rows out")
     if name in (C.CLIENT, C.LINKED) and clients is not None:
         yield _unknown(name, clients, "add the client to clients, or leave these rows out")
+
+
+def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
+    """What has to be true of an offer as a whole: an outcome has its day, and the price was one that can be."""
+    of, day = {*typed.columns}, (RAW + C.RESPONDED_AT, C.RESPONDED_AT)
+    if C.OUTCOME in of:
+        yield Rule(
+            C.OUTCOME,
+            "no responded_at, so it is never used",
+            "fill in the day of the answer; of what nobody answered leave both empty",
+            lambda t: ~_empty(t, C.OUTCOME) & (_empty(t, *day) if {*day} & of else True),
+            C.OUTCOME,
+        )
+        if {*day} & of:
+            yield Rule(
+                C.RESPONDED_AT,
+                "the day of an answer without an outcome",
+                "fill in the outcome, or leave the day empty",
+                lambda t: _empty(t, C.OUTCOME) & ~_empty(t, *day),
+            )
+    if C.PROPENSITY in of:
+        yield Rule(
+            C.PROPENSITY,
+            "0, and what was offered had a chance",
+            "give the chance with which it was chosen, or leave it empty",
+            lambda t: t[C.PROPENSITY] == 0,
+        )
+    if {C.BUNDLE, C.CONCESSION} <= of and (highest := _highest_prices(catalog)):
+        yield Rule(
+            C.CONCESSION,
+            "above the list price of the bundle, whoever pays it",
+            "give what the client would have saved a year, in the catalog's currency",
+            lambda t: (
+                isfinite(t[C.CONCESSION]) & (t[C.CONCESSION] > t[C.BUNDLE].cases(*highest.items(), else_=inf) + ROUNDED)
+            ),
+            C.CONCESSION,
+        )
+
+
+def _highest_prices(catalog: Catalog) -> dict[str, float]:
+    """By bundle that has a price, money a year at list price of the client who pays most for it."""
+    if catalog.pricing is None:
+        return {}
+    book = Book(catalog)
+    prices = {
+        offer.bundle_id: float(sum(book.highest_price[book.positions[key]] for key in offer.products))
+        for offer in catalog.offers
+    }
+    return {name: price for name, price in prices.items() if price == price}
 
 
 def _empty(typed: ir.Table, *columns: str) -> ir.BooleanValue:

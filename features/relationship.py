@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import warnings
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,7 +70,9 @@ class Relationships:
         clients = clients.append_column(_HELD, _held(known, catalog, as_of, wanted, ids, bool(stale)))
         group = _texts(groups, GROUP).take(pc.index_in(ids, _texts(groups, C.CLIENT)))
         about = {_FORMAT: FORMAT, _AS_OF: str(as_of).encode(), _STALE: stale.encode()}
-        return cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
+        found = cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
+        found._tell_impossible(catalog)
+        return found
 
     def write(self, path: Path) -> None:
         """As an Arrow file, uncompressed so that it can be mapped; replaces one that is there at once."""
@@ -135,6 +138,20 @@ class Relationships:
         whole, alone = worth(book, held), worth(book, held, balance_alone=True)
         return Own(by_client(whole.eva), by_client(alone.eva), by_client(whole.balance))
 
+    def _tell_impossible(self, catalog: Catalog) -> None:
+        """Warns once of positions whose numbers cannot be, which an order by value takes for not known."""
+        *_, columns = self._lists
+        wrong = {name: int(_impossible(name, of).sum()) for name, of in zip(NUMBERS, columns, strict=True)}
+        if catalog.pricing is None or not any(wrong.values()):
+            return
+        each = ", ".join(f"{name} {count:,}" for name, count in wrong.items() if count)
+        warnings.warn(
+            f"table positions: {sum(wrong.values()):,} numbers of the last month-end by {self.as_of} cannot be "
+            f"({each}; negative, infinite, or a rate in percent): an order by value counts them as not known, and a "
+            "quote refuses them. sheaf check names the rows",
+            stacklevel=3,
+        )
+
     def _positions(
         self, client_ids: Sequence[str | None], book: Book
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -148,8 +165,7 @@ class Relationships:
         known = product >= 0
         at, numbers = at[known], {}
         for name, column in zip(NUMBERS, columns, strict=True):
-            low, high = BOUNDS.get(name, (-np.inf, np.inf))  # `sheaf check` tells what is beyond, a quote refuses it
-            numbers[name] = np.where((column[at] >= low) & (column[at] < high), column[at], np.nan)
+            numbers[name] = np.where(_impossible(name, column[at]), np.nan, column[at])  # `of` and `sheaf check` tell
         numbers[C.FEES] = 12 * numbers[C.FEES]
         return owner[known], product[known], list(numbers.values())
 
@@ -206,6 +222,13 @@ class Relationships:
             suitable_until=_day(row, pricing.suitable_until),
             abroad=_flag(row, pricing.abroad),
         )
+
+
+def _impossible(name: str, numbers: np.ndarray) -> np.ndarray:
+    """Where a number of positions cannot be; what is not known can."""
+    low, high = BOUNDS.get(name, (-np.inf, np.inf))
+    wrong: np.ndarray = (numbers < low) | (numbers >= high) | np.isinf(numbers)
+    return wrong
 
 
 def client_on(bank: Bank, catalog: Catalog, as_of: dt.date, client_id: str) -> Client:

@@ -50,24 +50,6 @@ def funds_rate(catalog: Catalog, product: Product) -> float:
 
 
 @dataclass(frozen=True)
-class Typical:
-    """A product's typical contract: average balance and undrawn limit, fees fixed and charged by the unit, a year."""
-
-    balance: float
-    undrawn: float
-    fixed: float
-    charged: float
-
-    @classmethod
-    def of(cls, product: Product, sheet: Sheet, rate: float) -> Typical:
-        credit = sheet.credit
-        balance = product.balance * (average_balance(credit, rate) if credit else 1.0)
-        undrawn = max(credit.limit - product.balance, 0.0) if credit else 0.0
-        fixed = product.annual_fee if sheet.unit_price is None else sheet.fixed_fee or 0.0
-        return cls(balance, undrawn, fixed, product.annual_fee - fixed)
-
-
-@dataclass(frozen=True)
 class Book:
     """The priced products of a catalog; arrays are (cells, products) or (cells, products, elements).
 
@@ -178,12 +160,18 @@ class Book:
             ]
         )  # fmt: skip
 
-    def _typical(self, name: str) -> np.ndarray:
-        found = []
-        for product, sheet, funds in zip(self.products, self.sheets, self.funds, strict=True):
-            rate = funds + product.margin
-            found.append(np.nan if sheet is None else getattr(Typical.of(product, sheet, rate), name))
-        return np.array(found)
+    @cached_property
+    def average_balance(self) -> np.ndarray:
+        """(cells, products): average balance of the typical contract's first year; of an annuity at the client's own
+        rate, the margin of the grade included. NaN without a price sheet."""
+        found = np.empty(self.margin.shape)
+        for at, (product, sheet, funds) in enumerate(zip(self.products, self.sheets, self.funds, strict=True)):
+            credit = sheet.credit if sheet else None
+            found[:, at] = np.nan if sheet is None else product.balance
+            if credit and credit.amortisation != "none":
+                rates, of_cell = np.unique(funds + self.margin[:, at], return_inverse=True)
+                found[:, at] *= np.array([average_balance(credit, float(rate)) for rate in rates])[of_cell]
+        return found
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -212,7 +200,8 @@ class Book:
 
     @cached_property
     def maturity(self) -> np.ndarray:
-        """(products,): effective maturity of the typical contract, years; NaN for what is no credit to a firm."""
+        """(products,): effective maturity of the typical contract at the product's own margin, whatever the grade adds,
+        years; NaN for what is no credit to a firm."""
         return np.array(
             [
                 effective_maturity(sheet.credit, funds + product.margin)
@@ -237,20 +226,28 @@ class Book:
     @cached_property
     def list_price(self) -> np.ndarray:
         """(cells, products, elements): money a year at list price."""
-        balance = self._typical("balance")
-        fees = np.stack([self._typical("fixed"), self._typical("charged")], axis=-1)
+        priced = np.array([np.nan if sheet is None else 1.0 for sheet in self.sheets])
+        fees = np.stack([self.fixed, self.fees - self.fixed], axis=-1) * priced[:, None]
         fees = np.broadcast_to(fees, (*self.margin.shape, 2))
-        return np.concatenate([(balance * self.margin)[..., None], fees], axis=-1)
+        return np.concatenate([(self.average_balance * self.margin)[..., None], fees], axis=-1)
+
+    @cached_property
+    def highest_price(self) -> np.ndarray:
+        """(products,): money a year at list price of whoever pays most for it; NaN without a price sheet."""
+        most: np.ndarray = np.maximum(self.list_price, 0.0).sum(axis=-1).max(axis=0)
+        return most
 
     @cached_property
     def undrawn(self) -> np.ndarray:
-        """(products,): undrawn limit of the typical contract."""
-        return self._typical("undrawn")
+        """(products,): undrawn limit of the typical contract; NaN without a price sheet."""
+        priced = np.array([np.nan if sheet is None else 1.0 for sheet in self.sheets])
+        found: np.ndarray = np.where(self.limit > 0, np.maximum(self.limit - self.balance, 0.0), 0.0) * priced
+        return found
 
     @cached_property
     def economics(self) -> Economics:
         """(cells, products): a year of the typical contract at list price."""
-        balance, elements = self._typical("balance"), self.list_price
+        balance, elements = self.average_balance, self.list_price
         service = self.side == 0
         margin = np.where(service, 0.0, elements[..., 0])
         fees = elements[..., 1] + elements[..., 2] + np.where(service, elements[..., 0], 0.0)
@@ -258,7 +255,7 @@ class Book:
         opex, expected_loss, capital = (
             np.broadcast_to(amount, margin.shape) for amount in cost_risk_capital(self.coefficients, volumes)
         )
-        return Economics(margin, fees, opex, expected_loss, capital, np.broadcast_to(balance, margin.shape), self.rates)
+        return Economics(margin, fees, opex, expected_loss, capital, balance, self.rates)
 
     @cached_property
     def room(self) -> np.ndarray:
@@ -278,7 +275,7 @@ class Book:
             if "waive" in kinds:  # a fixed fee that may be waived may go, whatever the cap
                 floor[:, at, 1] = 0.0
             if sheet.margin_floor is not None:
-                floor[:, at, 0] = np.maximum(floor[:, at, 0], sheet.margin_floor * self._typical("balance")[at])
+                floor[:, at, 0] = np.maximum(floor[:, at, 0], sheet.margin_floor * self.average_balance[:, at])
             if sheet.fee_floor is not None:
                 floor[:, at, 1] = np.maximum(floor[:, at, 1], sheet.fee_floor)
             if sheet.unit_floor is not None and sheet.unit_price:
@@ -286,12 +283,15 @@ class Book:
                 floor[:, at, 2] = np.maximum(floor[:, at, 2], at_floor)
         return np.maximum(price - floor, 0.0)
 
-    def drawn(self, cell: np.ndarray, new: int, other: int, balance: np.ndarray) -> np.ndarray:
-        """(clients,): the share of each one's `balance` of product `other` that goes into the `new` one: at most what
-        the new one comes to."""
-        room = self.economics.balance[cell, new]
-        most = np.divide(room, balance, out=np.full(len(cell), np.inf), where=balance > 0)
-        share: np.ndarray = np.minimum(self.draws[new, other], most)
+    def drawn(self, cell: np.ndarray, new: int, balance: np.ndarray) -> np.ndarray:
+        """(clients, products): the share of each `balance` held (clients, products) that goes into product `new`.
+
+        All of it together is at most what the new one comes to; where it would be more, each gives less in proportion.
+        """
+        wanted = balance * self.draws[new]
+        total, room = wanted.sum(axis=1), self.economics.balance[cell, new]
+        scale = np.minimum(np.divide(room, total, out=np.ones(len(cell)), where=total > 0), 1.0)
+        share: np.ndarray = self.draws[new] * scale[:, None]
         return share
 
     @cached_property

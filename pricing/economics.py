@@ -80,14 +80,16 @@ def economic_value_added(net_income: Any, capital: Any, rates: Rates) -> Any:
     return net_income - rates.hurdle * capital
 
 
-def break_even_income(opex: Any, expected_loss: Any, capital: Any, of_revenue: Any, rates: Rates) -> np.ndarray:
-    """Margin and fees, money a year before tax, at which RAROC is the hurdle; NaN where no income is enough.
+def break_even_income(opex: Any, expected_loss: Any, capital: Any, rates: Rates) -> Any:
+    """Margin and fees, money a year before tax, at which RAROC is the hurdle: opex + EL + EC·(hurdle/(1 - tax) - return
+    on capital)."""
+    return opex + expected_loss + capital * (rates.hurdle / (1 - rates.tax) - rates.on_capital)
 
-    (opex + EL + n·EC) / (1 - n·c), n = hurdle/(1 - tax) - return on capital: `capital` is what does not hang on income,
-    and every unit of income takes `of_revenue` = c more.
-    """
-    needed = rates.hurdle / (1 - rates.tax) - rates.on_capital
-    return ratio(opex + expected_loss + needed * capital, 1 - needed * np.asarray(of_revenue))
+
+def left_of_income(of_revenue: Any, rates: Rates) -> Any:
+    """EVA that a unit more of income brings where it takes `of_revenue` of capital: what is left after tax, and after
+    the hurdle on that capital; where it is not above 0, no list price is high enough."""
+    return (1 + rates.on_capital * of_revenue) * (1 - rates.tax) - rates.hurdle * of_revenue
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class Economics:
     def break_even_margin(self) -> np.ndarray:
         """The margin, a fraction of the balance, at which RAROC is the hurdle; NaN without a balance.
 
-        (EL + opex - fees + EC·(hurdle/(1 - tax) - return on capital)) / B, for capital that does not hang on revenue.
+        (EL + opex - fees + EC·(hurdle/(1 - tax) - return on capital)) / B, with the capital as it is.
         """
-        needed = break_even_income(self.opex, self.expected_loss, self.capital, 0.0, self.rates)
+        needed = break_even_income(self.opex, self.expected_loss, self.capital, self.rates)
         return ratio(needed - self.fees, self.balance)
 
     @property

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 from pricing.book import Book
-from pricing.economics import break_even_income, ratio
+from pricing.economics import break_even_income, left_of_income, ratio
 from pricing.money import cents, decimal
 from pricing.spreading import Element, elements
 
@@ -42,7 +42,8 @@ class Line:
     """One product of the bundle that the client does not hold: what is paid for it, and its economics.
 
     `balance` and `undrawn` are the year's averages; `raroc` and `break_even_margin` are NaN where there is no capital
-    or no balance. `break_even_income`: margin and fees at which the line earns the hurdle, NaN where none is enough.
+    or no balance. `break_even_income`: margin and fees at which the line earns the hurdle on the capital taken at list
+    price; NaN where no price is enough. Those of all lines add up to the list price less the quote's break-even.
     `alone`: can be had without the others; `cancellation`: its terms.
     """
 
@@ -93,10 +94,9 @@ def line_of(book: Book, cell: int, product: int, conceded: np.ndarray) -> Line:
 
 
 def _needed(book: Book, cell: int, product: int) -> np.ndarray:
-    year, of = book.economics.at((cell, product)), book.coefficients
-    revenue = of.of_revenue[product]
-    fixed = of.of_balance[product] * year.balance if revenue else year.capital
-    return break_even_income(year.opex, year.expected_loss, fixed, revenue, book.rates)
+    year = book.economics.at((cell, product))
+    needed = break_even_income(year.opex, year.expected_loss, year.capital, book.rates)
+    return np.where(left_of_income(book.coefficients.of_revenue[product], book.rates) > 0, needed, np.nan)
 
 
 def total(amounts: Sequence[Amounts]) -> Amounts:

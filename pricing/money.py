@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 
 CENT = Decimal("0.01")
+ROUNDED = 0.05  # money: what is rounded element by element may add up to so much more than what is rounded once
 
 
 def cents(amount: float) -> int:

@@ -137,9 +137,9 @@ class Pricer:
         retention = self.book.pricing.retention
         kept = retention.attrition * retention.saved * np.maximum(eva.sum(axis=1), 0.0)
         lost = np.zeros((len(eva), len(self.book.products) + 1))
-        for new, other in zip(*np.nonzero(self.book.draws), strict=True):
-            drawn = self.book.drawn(clients.cell, new, other, own.balance[:, other])
-            lost[:, new] += np.where(clients.held[:, other], drawn * own.of_balance[:, other], 0.0)
+        balance, of_balance = (np.where(clients.held, of, 0.0) for of in (own.balance, own.of_balance))
+        for new in np.flatnonzero(self.book.draws.any(axis=1)).tolist():
+            lost[:, new] = (self.book.drawn(clients.cell, new, balance) * of_balance).sum(axis=1)
         return kept, lost
 
     @cached_property

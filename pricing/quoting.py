@@ -13,11 +13,11 @@ from catalog import Authority, Bundle, Catalog
 from catalog.checks import did_you_mean
 from pricing.book import Book, NoPriceSheetError
 from pricing.clients import Client
-from pricing.economics import Economics
+from pricing.economics import Economics, left_of_income
 from pricing.lines import Amounts, Line, line_of, total
 from pricing.money import cents
 from pricing.offering import Clients, Pricer, Prices, signing
-from pricing.response import Offers, Response
+from pricing.response import Assumed, Offers, Response
 from pricing.rules import Check, checks
 from pricing.spreading import spread
 from pricing.worth import Own
@@ -52,8 +52,9 @@ class Quote:
 
     `lines` are of the products that the client does not hold yet, and add up to `total` exactly. `ideal` is the best
     concession whoever asks, `authority` the one who asks, `limit` what that one may grant; what is conceded above it
-    (`above`) goes to `goes_to`. `break_even` is the concession that leaves the bundle no EVA. `kept` and `moved` are
-    what acceptance keeps of the relationship and takes from products held. `remedy` says what would meet the hurdle.
+    (`above`) goes to `goes_to`. `break_even` is the concession that leaves the bundle no EVA, on the capital taken at
+    list price. `kept` and `moved` are what acceptance keeps of the relationship and takes from products held. `remedy`
+    says what would meet the hurdle.
     `group`: what the client's group of linked clients is worth today, None where it is of none.
     """
 
@@ -105,8 +106,9 @@ def quote(
     `response` stands for the policy's assumption where none is given, `inputs` (1, columns) and `acceptance` at list
     price are what it takes of this client and bundle; `group` are the clients of its group, itself too. Raises
     ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing new, has a
-    product without a price sheet, where the rating is not in the catalog's grades, or the concession is negative or
-    above the list price; one above what floors and caps or the hurdle leave is capped, and a note says so.
+    product without a price sheet, where the rating is not in the catalog's grades, acceptance is no probability, or the
+    concession is negative or above the list price; one above what floors and caps or the hurdle leave is capped, and a
+    note says so.
     """
     book = book or Book(catalog)
     bundle, new = _wanted(book, client, bundle_id)
@@ -115,9 +117,11 @@ def quote(
     cell, worth, of_balance = client.cell(book), client.worth(book), client.worth(book, balance_alone=True)
     whom = Clients(np.array([cell]), client.flags(book)[None], Own.of(worth, of_balance))
     zero = np.zeros(1, dtype=int)
+    if acceptance is not None and not 0 <= acceptance <= 1:
+        raise ValueError(f"acceptance {acceptance:g} is not a probability from 0 to 1; give one, or leave it out")
     at_list = None if acceptance is None else np.array([acceptance])
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)
-    notes = _assumptions(book, client, pricer)
+    notes = _assumptions(book, client, pricer, acceptance)
     wanted = float(prices.concession[0])
     if concession is not None:
         wanted = _capped(concession, prices, _shown(book, cell, new), notes)
@@ -173,10 +177,8 @@ def quote(
 
 def _drawn(book: Book, cell: int, new: list[int], balance: np.ndarray) -> np.ndarray:
     """(products,): the share of each balance held that goes into what is new."""
-    share, one = np.zeros(len(balance)), np.array([cell])
-    for at in new:
-        for other in np.flatnonzero(book.draws[at]):
-            share[other] += book.drawn(one, at, int(other), balance[[other]])[0]
+    one = np.array([cell])
+    share: np.ndarray = sum((book.drawn(one, at, balance[None])[0] for at in new), np.zeros(len(balance)))
     return share
 
 
@@ -221,9 +223,12 @@ def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -
     return concession
 
 
-def _assumptions(book: Book, client: Client, pricer: Pricer) -> list[str]:
+def _assumptions(book: Book, client: Client, pricer: Pricer, acceptance: float | None) -> list[str]:
     answer, retention = pricer.answer, book.pricing.retention
-    found = [f"price response {answer.told}"]
+    told = answer.told
+    if acceptance is not None and isinstance(answer, Assumed):
+        told = answer.told_around(acceptance)
+    found = [f"price response {told}"]
     if client.held and retention.attrition:
         found.append(
             f"assumed by policy: {retention.attrition:.0%} of clients leave within a year, "
@@ -267,8 +272,7 @@ def _remedy(book: Book, lines: tuple[Line, ...], new: list[int], sums: Amounts, 
     relationship carries it."""
     at, line = min(zip(new, lines, strict=True), key=lambda one: one[1].amounts.eva)
     revenue, rates = float(book.coefficients.of_revenue[at]), book.rates
-    # what a unit of income leaves after tax, and after the hurdle on the capital that it takes
-    leaves = (1 + rates.on_capital * revenue) * (1 - rates.tax) - rates.hurdle * revenue
+    leaves = left_of_income(revenue, rates)
     if leaves <= 0:
         return (
             f"no price of {line.name} would meet it: a unit of income takes {revenue:g} of capital, which has to earn "

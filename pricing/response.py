@@ -91,6 +91,13 @@ class Assumed:
             f"elasticity {self.policy.elasticity:g}"
         )
 
+    def told_around(self, acceptance: float) -> str:
+        """The same where the chance of acceptance at list price is known of the client and the bundle."""
+        return (
+            f"assumed by policy, not learned: elasticity {self.policy.elasticity:g}, around the model's probability of "
+            f"the whole bundle, {acceptance:.1%}, as acceptance at list price"
+        )
+
     def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """(offers,) each: utility at list price, and what a unit of money adds to it."""
         price = offers.list_price

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from catalog import Catalog
+from catalog.checks import key_path
+from catalog.wording import in_words
 from pricing.book import funds_rate, need_pricing
 
 OF_PRODUCT = ("balance", "limit", "rate", "margin", "fee", "unit_price", "volume", "term", "lgd", "currency")
@@ -43,11 +46,16 @@ def what_if(catalog: Catalog, terms: Mapping[str, str], rating: str | None = Non
         return Catalog.model_validate(content)
     except ValidationError as error:
         of = ", ".join(f"{term} {value}" for term, value in terms.items())
-        what = "; ".join(
-            f"{'.'.join(map(str, one['loc']))} {one['msg'].removeprefix('Value error, ')}".strip()
-            for one in error.errors()
-        )
+        what = "; ".join(_said(content, one) for one in error.errors())
         raise ValueError(f"with {of}: {what}") from error
+
+
+def _said(content: dict[str, Any], error: ErrorDetails) -> str:
+    """Which field of the catalog, what it would be, and its bounds."""
+    at, what = in_words(Catalog, error)
+    if at[:1] == ("products",) and isinstance(at[1], int):
+        at = ("products", content["products"][at[1]]["product_id"], *at[2:])
+    return f"{key_path(at)}: {what}" if at else what
 
 
 def _of_product(content: dict[str, Any], catalog: Catalog, term: str, value: str, rating: str | None) -> None:

@@ -176,7 +176,14 @@ def quote_entry(
         "asked": asked.model_dump_json(),
         "held": to_json(by.client, inf_nan_mode="null").decode(),
         "priced_by": to_json(
-            {"group": by.group, "as_of": by.as_of, "authority": by.authority, "inputs": by.inputs}, inf_nan_mode="null"
+            {
+                "group": by.group,
+                "as_of": by.as_of,
+                "authority": by.authority,
+                "inputs": by.inputs,
+                "acceptance": by.acceptance,
+            },
+            inf_nan_mode="null",
         ).decode(),
         "answer": sent.decode(),
         "model_version": recommender.model.version,

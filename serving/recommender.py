@@ -28,7 +28,7 @@ from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
 from training.by_value import Aim, Valuer
-from training.price_response import Artifact, inputs_of
+from training.price_response import Artifact, pair_of
 
 
 class UnknownClientError(LookupError):
@@ -167,13 +167,15 @@ class Decided:
 @dataclass(frozen=True, slots=True)
 class PricedBy:
     """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
-    who asks, and what the learned price response takes of it; without one, None."""
+    who asks, and what the learned price response takes of it; without one, None, and the model's probability of the
+    whole bundle is the `acceptance` at list price (None: the policy's share)."""
 
     client: Client
     group: tuple[Client, ...]
     as_of: dt.date
     authority: str | None
     inputs: list[float] | None
+    acceptance: float | None = None
 
 
 Draw = Callable[[int, int], tuple[int, ...] | None]
@@ -323,11 +325,13 @@ class Recommender:
         whom = replace(
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
         )
-        inputs = None if self.learned is None else inputs_of(self.model, self.candidates, values, asked.bundle_id)
+        pair = pair_of(self.model, self.candidates, values, asked.bundle_id)
+        inputs = None if pair is None or self.learned is None else pair.inputs[0].tolist()
+        # what is supposed of acceptance goes before what the model tells
+        told = pair is not None and inputs is None and "acceptance" not in asked.terms
+        at_list = pair.probability if pair is not None and told else None
         group = tuple(there.group(asked.client_id, catalog))
-        by = PricedBy(
-            whom, group, there.as_of, asked.authority or self.authority, None if inputs is None else inputs[0].tolist()
-        )
+        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list)
         return self.priced(asked, by), by
 
     def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
@@ -338,7 +342,8 @@ class Recommender:
         learned = None if by.inputs is None else self.learned
         quoted = quote(
             sold, by.client, asked.bundle_id, by.as_of, by.authority, asked.concession,
-            learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]), group=by.group,
+            learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]),
+            by.acceptance, group=by.group,
         )  # fmt: skip
         return plain(quoted, catalog.version, learned.version if learned else None)
 

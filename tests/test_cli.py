@@ -343,7 +343,11 @@ def test_a_price_response_is_learned_and_quotes_go_by_it(sheaf: Sheaf, made_fold
     folder = write(tmp_path / "offering", tables())
     options = ["--data", folder, "--catalog", write_catalog(tmp_path / "priced.yaml", priced())]
     before = sheaf("quote", "c0001", "home", *options)
-    assert "assumed by policy, not learned" in before.out
+    assert "assumed by policy, not learned: elasticity 2, around the model's probability" in before.out
+    row = sheaf("recommend", "c0001", *options, "--objective", "value").out
+    assert re.search(r"then ([\d.]+%) accept", row)
+    supposed = sheaf("quote", "c0001", "home", *options, "--with", "acceptance=0.3")
+    assert "30% accept at list price" in supposed.out
     learned = sheaf("price-response", *options, "--parameters", made_folder / "quick.yaml")
     assert learned.code == 0, learned.err
     assert "each weighed by the logged chance of its price" in learned.out

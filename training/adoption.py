@@ -186,6 +186,6 @@ def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[Boo
         if inside.all() or not 0 < rows.opened[inside].mean() < 1:
             raise ValueError(
                 f"fold {part + 1} of {parameters.folds} has no client, or the other folds no openings or nothing else; "
-                "train on more clients or days, or on fewer folds"
+                f"train on more clients or days{', or on fewer folds' if parameters.folds > 2 else ''}"
             )
     return cross_fit(settings, data, rows.part, parameters.rounds, parameters)

@@ -73,8 +73,12 @@ def _need_clients_and_columns(sample: TrainingSample, parameters: Parameters) ->
     clients = len(np.unique(np.concatenate([day.profiles.client_ids for day in sample.days])))
     if clients < parameters.folds:
         raise ValueError(
-            f"clients to train on: {clients}, fewer than the {parameters.folds} folds of the cross-fit; "
-            "give more clients, or fewer folds (parameter folds, at least 2)"
+            f"clients to train on: {clients}, fewer than the {parameters.folds} folds of the cross-fit; give more "
+            + (
+                "clients, or fewer folds (parameter folds, at least 2)"
+                if clients > 1
+                else "clients: one is not enough for any folds"
+            )
         )
     if all(np.isnan(day.profiles.values).all() for day in sample.days):
         warnings.warn(

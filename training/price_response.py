@@ -2,9 +2,10 @@
 
     log-odds of acceptance = a + b·x + f(log_odds) + g[kind]·s/P
 
-with `x` of `COLUMNS`, `f` straight between knots, `s` what is conceded and `P` the list price: a logit (the reference),
-and beside it LightGBM with a monotone constraint on s/P (the challenger), which answers where its log loss on later
-offers to other clients is lower by more than chance: trees tell nothing of concessions beyond those that were made.
+with `x` of `COLUMNS`, `f` straight between knots and nowhere falling, `s` what is conceded and `P` the list price: a
+logit (the reference), and beside it LightGBM with a monotone constraint on s/P (the challenger), which answers where
+its log loss on later offers to other clients is lower by more than chance: trees tell nothing of concessions beyond
+those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
 that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
@@ -29,12 +30,14 @@ from typing import Any
 import lightgbm as lgb
 import narwhals as nw
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
+from pricing.money import ROUNDED
 from training.candidates import Candidates
 from training.fitting import fit
 from training.metrics import bootstrap_interval
@@ -93,16 +96,26 @@ def inputs(
     return np.stack(columns, axis=1).astype(float)
 
 
-def inputs_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id: str) -> np.ndarray | None:
-    """(1, columns of `OF_PAIR`) for a bundle offered to a client, whose profile `values` (1, columns of the encoding)
-    are; None where the bundle is no candidate."""
+@dataclass(frozen=True)
+class Pair:
+    """What the model tells of a bundle for a client: `inputs` (1, columns of `OF_PAIR`) of a learned response, and
+    `probability` of the whole bundle, which stands for acceptance at list price where none was learned."""
+
+    inputs: np.ndarray
+    probability: float
+
+
+def pair_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id: str) -> Pair | None:
+    """What is told of a bundle offered to a client, whose profile `values` (1, columns of the encoding) are; None where
+    the bundle is no candidate."""
     ranking = model.rank(candidates, values, candidates.peer_groups(values))
     names = [offer.bundle_id for offer in candidates.offers]
     place = np.flatnonzero(ranking.item == (names.index(bundle_id) if bundle_id in names else -1))
     if not len(place):
         return None
-    held = candidates.held(values)
-    return inputs(candidates, values, held, ranking.client[place], ranking.item[place], ranking.log_odds[place])
+    client, item, log_odds = (of[place] for of in (ranking.client, ranking.item, ranking.log_odds))
+    given = inputs(candidates, values, candidates.held(values), client, item, log_odds)
+    return Pair(given, float(ranking.probability[place[0]]))
 
 
 @dataclass(frozen=True)
@@ -122,12 +135,12 @@ class ShareLogit:
 
     @classmethod
     def fit(cls, x: np.ndarray, share: np.ndarray, accepted: np.ndarray, weight: np.ndarray) -> ShareLogit:
-        """By weighted, penalised maximum likelihood; no slope is below 0.
+        """By weighted, penalised maximum likelihood; no slope is below 0, nor is any piece of what `log_odds` adds.
 
         `x` (offers, columns) of `COLUMNS`, `share` conceded of the list price.
         """
         knots = np.unique(np.quantile(x[:, LOG_ODDS], np.arange(1, KNOTS + 1) / (KNOTS + 1)))
-        bent = _bent(x, knots)
+        bent = _pieces(x, knots)
         mean, spread = bent.mean(axis=0), bent.std(axis=0)
         spread[spread <= 1e-9 * np.maximum(np.abs(mean), 1.0)] = 0.0  # rounding of a column that is the same for all
         scaled = np.divide(bent - mean, spread, out=np.zeros_like(bent), where=spread > 0)
@@ -146,10 +159,14 @@ class ShareLogit:
             return float(value + RIDGE * (b @ b) / 2 + apart @ (g - g.mean()) / 2), slope
 
         start = np.r_[np.zeros(columns + 1), np.ones(len(KINDS))]
-        bounds = [(None, None)] * (columns + 1) + [(0.0, None)] * len(KINDS)
+        rising: list[tuple[float | None, None]] = [(0.0, None)]
+        bounds = [(None, None)] * (len(COLUMNS) + 1) + rising * (len(knots) + len(KINDS))
+        bounds[1 + LOG_ODDS] = rising[0]
         theta = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}).x
         b = np.divide(theta[1 : columns + 1], spread, out=np.zeros(columns), where=spread > 0)
-        return cls(float(theta[0] - b @ mean), b, theta[columns + 1 :], knots)
+        intercept = float(theta[0] - b @ mean)
+        b[len(COLUMNS) :] = np.diff(b[[LOG_ODDS, *range(len(COLUMNS), columns)]])  # by how much each bends
+        return cls(intercept, b, theta[columns + 1 :], knots)
 
     def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """(offers,) each: utility at list price, and what a unit of money adds to it."""
@@ -207,6 +224,14 @@ class Trees:
 def _bent(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """(offers, columns and knots): `x`, and how far `log_odds` is above each knot."""
     return np.column_stack([x, np.maximum(x[:, LOG_ODDS, None] - knots, 0.0)])
+
+
+def _pieces(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """(offers, columns and knots): `x` with how much of `log_odds` lies below the first knot, and between each and the
+    next: what has a slope of its own."""
+    below = np.minimum(x[:, LOG_ODDS, None], knots[0])
+    between = np.clip(x[:, LOG_ODDS, None] - knots, 0.0, np.append(np.diff(knots), np.inf))
+    return np.column_stack([x[:, :LOG_ODDS], below, x[:, LOG_ODDS + 1 :], between])
 
 
 def _x(offers: Offers) -> np.ndarray:
@@ -310,7 +335,7 @@ def offers_made(
 ) -> Made:
     """The offers of the later half of the months that have any, as answered by a day; raises as `learn` does."""
     known = bank.known_on(as_of)
-    table = _answered(known, catalog, as_of)
+    table = _answered(bank, catalog, as_of)
     months = sorted(set(table["as_of"]))
     later = months[len(months) // 2 :]
     days = [month for month in months if month + dt.timedelta(days=HORIZON_DAYS) <= later[0]][-ADOPTION_DAYS:]
@@ -324,11 +349,19 @@ def offers_made(
         warnings.simplefilter("ignore")  # what is not opened in a few months is no matter here
         sample = read_sample(known.known_on(later[0]), catalog, days, HORIZON_DAYS)
         model, _ = fit(sample, catalog, parameters, {"horizon_days": HORIZON_DAYS})
-    parts = []
+    parts, beyond = [], 0
     for number, month in enumerate(later, start=1):
         progress(f"offers of month {number} of {len(later)}")
         rows = {name: of[table["as_of"] == month] for name, of in table.items()}
-        parts.append(_of_month(known, catalog, model, month, rows, parameters.threads))
+        part, above = _of_month(known, catalog, model, month, rows, parameters.threads)
+        parts.append(part)
+        beyond += above
+    if beyond:
+        warnings.warn(
+            f"table offers: {beyond:,} concessions are above the list price of what the bundle brought the client; "
+            "these offers are left out. Correct the concessions, or the list prices in the catalog: sheaf check",
+            stacklevel=3,
+        )
     return Made.join(parts)
 
 
@@ -359,26 +392,51 @@ def choose(
         f"learned ({'trees' if better else 'logit'}) from {len(made.share):,} offers from the month after "
         f"{made.as_of.min()} to that after {made.as_of.max()}, {how}"
     )
+    if unmoved := _unmoved(made, logit):
+        told += f"; {unmoved} were found not to answer to a price"
+        warnings.warn(
+            f"table offers: the more was conceded, the fewer {unmoved} accepted, or as many: their slope is held at 0. "
+            "Either a price does not move them, or those who wanted the bundle less were given more (confounding): log "
+            "the chance of every price in propensity, and draw some by chance",
+            stacklevel=3,
+        )
     response = replace(response, told=told)
     slope, interval = between(made, logit, made.x[:, : len(KINDS)].mean(axis=0))
     return Found(response, logit, losses, slope, interval, made, by_chance, dict(about))
 
 
-def _answered(known: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndarray]:
-    """Offers that were answered or have lapsed, of bundles of the catalog, with the last month-end before each; those
-    of the last days, most of which are not answered yet, are left out."""
-    if "offers" not in known:
+def _unmoved(made: Made, logit: ShareLogit) -> str:
+    """The kinds of clients, of those who had offers at different prices, whose slope is at its bound of 0."""
+    of_kind = made.x[:, : len(KINDS)] > 0
+    priced = [len(np.unique(made.share[of_kind[:, at]].round(4))) > 1 for at in range(len(KINDS))]
+    names = [f"{kind} clients" for at, kind in enumerate(KINDS) if priced[at] and logit.slopes[at] <= 1e-6]
+    return " and ".join(names)
+
+
+def _answered(bank: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndarray]:
+    """Offers of the catalog's bundles that were answered or have lapsed by a day, with the last month-end before each.
+
+    One without an answer that is older than nearly all answers took (`ANSWERED`) has lapsed: it was not accepted. Those
+    of the days since, most of which are not answered yet, are left out. So is what cannot have been; warnings tell how
+    many of each there are.
+    """
+    if "offers" not in bank:
         raise ResponseError(
             "table offers is missing, so there is no answer to any price to learn from; until there is, quotes go by "
             "the policy's assumption"
         )
-    columns = [C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME, C.RESPONDED_AT]
+    columns = [C.OFFER, C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME, C.RESPONDED_AT]
     sold = [offer.bundle_id for offer in catalog.offers]
-    rows = known["offers"].select(columns).filter(nw.col(C.BUNDLE).is_in(sold)).collect().to_pandas()
-    rows = rows[rows[C.OUTCOME].notna() & (rows[C.OUTCOME] != "") & rows[C.CONCESSION].notna()]
-    delay = (rows[C.RESPONDED_AT] - rows[C.OFFERED_AT]).quantile(ANSWERED)
-    if delay > 0:  # of later offers only the quick answers are there yet, and those who accept may be quicker
+    known = bank.known_on(as_of)["offers"].filter(nw.col(C.BUNDLE).is_in(sold))
+    rows = known.select(columns).collect().to_pandas()
+    rows = _possible(rows[rows[C.CONCESSION].notna() & rows[C.OFFERED_AT].notna()])
+    told = rows[C.OUTCOME].notna() & (rows[C.OUTCOME] != "")
+    delay = (rows[C.RESPONDED_AT] - rows[C.OFFERED_AT])[told].quantile(ANSWERED)
+    if delay >= 0:  # of later offers only the quick answers are there yet, and those who accept may be quicker
         rows = rows[rows[C.OFFERED_AT] + delay <= day_number(as_of)]
+        rows = _lapsed(rows, bank, as_of, delay)
+    else:
+        rows = rows[told]
     if rows.empty:
         raise ResponseError(
             "table offers: no offer of a bundle of the catalog has both a concession and an outcome; fill in both "
@@ -396,9 +454,47 @@ def _answered(known: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.nda
     }
 
 
+def _possible(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without offers whose concession or propensity cannot have been; a warning tells how many they are."""
+    concession, propensity = rows[C.CONCESSION], rows[C.PROPENSITY]
+    no_price = ~np.isfinite(concession) | (concession < 0)
+    no_chance = propensity.notna() & ~((propensity > 0) & (propensity <= 1))
+    if (no_price | no_chance).any():
+        warnings.warn(
+            f"table offers: {no_price.sum():,} concessions are below 0 or not finite, and {no_chance.sum():,} "
+            "propensities are not above 0 and at most 1; these offers are left out. sheaf check names them",
+            stacklevel=4,
+        )
+    return rows[~(no_price | no_chance)]
+
+
+def _lapsed(rows: pd.DataFrame, bank: Bank, as_of: dt.date, delay: float) -> pd.DataFrame:
+    """Offers that are all older than `delay` days, those without an answer as not accepted; without those that were
+    accepted on a day that nobody wrote down. Warnings tell how many there are of both."""
+    undated = bank["offers"].filter(nw.col(C.OUTCOME) == "accepted", nw.col(C.RESPONDED_AT).is_null())
+    accepted = rows[C.OFFER].isin(undated.select(C.OFFER).collect()[C.OFFER].to_list())
+    if accepted.any():
+        warnings.warn(
+            f"table offers: {accepted.sum():,} offers were accepted without responded_at, so that nobody knows when; "
+            "they are left out, and acceptance is understated. Fill in the days: sheaf check names the offers",
+            stacklevel=4,
+        )
+    rows = rows[~accepted]
+    unanswered = rows[C.OUTCOME].isna() | (rows[C.OUTCOME] == "")
+    if unanswered.any():
+        warnings.warn(
+            f"table offers: {unanswered.sum():,} of {len(rows):,} offers have no dated answer by {as_of} and are older "
+            f"than the {delay:.0f} days within which {ANSWERED:.0%} of answers come: they count as not accepted. Where "
+            "some were answered, fill in outcome and responded_at",
+            stacklevel=4,
+        )
+    return rows
+
+
 def _of_month(
     known: Bank, catalog: Catalog, model: Model, as_of: dt.date, rows: Mapping[str, np.ndarray], threads: int
-) -> Made:
+) -> tuple[Made, int]:
+    """The offers of a month, and how many were left out because their concession is above the list price."""
     candidates = model.candidates(catalog)
     cohort = sorted(set(rows["client_id"]))
     profiles = model.align(ProfileMatrix.join(list(profile_matrices(known, catalog, as_of, cohort))))
@@ -413,14 +509,14 @@ def _of_month(
     held = candidates.held(profiles.values)
     given = inputs(candidates, profiles.values, held, client, item, of_pair[kept])
     price = list_prices(candidates, profiles.values, held, client, item)
-    sold = price > 0
+    sold, above = price > 0, rows["concession"][kept] > price + ROUNDED
     made = Made(
         rows["client_id"][kept], np.full(len(client), as_of, dtype=object),
         np.column_stack([given, np.log(np.maximum(price, 1e-2))]), price,
         np.clip(np.divide(rows["concession"][kept], price, out=np.zeros(len(price)), where=sold), 0.0, 1.0),
         rows["propensity"][kept], rows["accepted"][kept],
     )  # fmt: skip
-    return made[sold]
+    return made[sold & ~above], int((sold & above).sum())
 
 
 def cells(book: Book, candidates: Candidates, values: np.ndarray) -> np.ndarray:
@@ -492,7 +588,7 @@ def slope_errors(made: Made, logit: ShareLogit) -> np.ndarray:
     client's offers are not independent, and weights are no counts.
     """
     x, kinds = made.x, len(KINDS)
-    bent = _bent(x, logit.knots)
+    bent = _pieces(x, logit.knots)
     design = np.column_stack([np.ones(len(x)), bent, x[:, :kinds] * made.share[:, None]])
     q = logit.accepts(made.offers, made.share * made.list_price)
     penalty = np.diag(np.r_[0.0, RIDGE * bent.var(axis=0), np.zeros(kinds)])

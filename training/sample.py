@@ -131,7 +131,9 @@ def last_day(bank: Bank) -> dt.date:
     """The day of the bank's last opening: up to there, its openings are told."""
     last = bank["holdings"].select(nw.col(C.OPENED_ON).max()).collect().item()
     if last is None or np.isnan(last):
-        raise SampleError("table holdings has no opening at all; there is nothing to learn from")
+        raise SampleError(
+            "table holdings has no opening at all, so there is nothing to learn from; fill in opened_on of what is held"
+        )
     return from_day_number(int(last))
 
 

@@ -74,7 +74,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "client_id": ["c1", "c2"],
         "bundle_id": ["home", "mortgage"],
         "offered_at": [dt.datetime(2024, 1, 1, 8), dt.datetime(2024, 1, 2)],
-        "propensity": [0.0, 1.0],
+        "propensity": [0.5, 1.0],
         "outcome": ["accepted", None],
         "responded_at": [dt.datetime(2024, 1, 1, 7), None],  # on the day of the offer: days are compared, not hours
     },
@@ -469,3 +469,68 @@ def test_attributes_that_the_rules_go_by_are_checked(tmp_path):
     good = {**clients, "suitable": [D(2024, 1, 1)] * 3, "foreign": [True, False, None]}
     (tmp_path / "good").mkdir()
     assert check(write(tmp_path / "good", {"clients": good, "holdings": holdings}), sold) == []
+
+
+def test_what_prices_go_by_is_checked(tmp_path):
+    """A rating that no grade has and sales that cannot be would be priced as unrated, and as of a large firm."""
+    clients = {"client_id": ["a", "b", "c"], "kind": ["corporate"] * 3, "joined_on": [D(2020, 1, 1)] * 3,
+               "rating": ["A", "ZZ", None], "turnover": [-5e6, 2e7, None]}  # fmt: skip
+    holdings = {"client_id": ["a"], "product_id": ["account"], "opened_on": [D(2021, 1, 1)]}
+    found = check(write(tmp_path, {"clients": clients, "holdings": holdings}), catalog())
+    assert [(one.table, one.column, one.problem, one.rows, one.keys, one.remedy) for one in found] == [
+        ("clients", "rating", "unknown rating: 'ZZ'", 1, ("b",),
+         "add it to pricing.grades, or correct it: until then it is priced as B"),
+        ("clients", "turnover", "below 0: -5000000.0", 1, ("a",), "correct it to 0 or more"),
+    ]  # fmt: skip
+    (tmp_path / "text").mkdir()
+    texts = {**clients, "rating": ["A", "B", None], "turnover": ["2e7", "much", None]}
+    found = check(write(tmp_path / "text", {"clients": texts, "holdings": holdings}), catalog())
+    assert [(one.column, one.problem, one.rows, one.keys) for one in found] == [
+        ("turnover", "not a number: 'much'", 1, ("b",)),
+        ("turnover", "a number kept as a text, which prices take for not known: '2e7'", 1, ("a",)),
+    ]
+    unpriced = catalog().model_copy(update={"pricing": None})
+    assert check(write(tmp_path, {"clients": clients, "holdings": holdings}), unpriced) == []
+
+
+def test_offers_that_cannot_have_been_are_found(tmp_path):
+    """Start is an account of 10,000 at 0.02, with fees of 60 and 24: nobody saves more than 284."""
+    offers = {
+        "offer_id": list("abcdefgh"), "client_id": ["c1"] * 8, "bundle_id": ["start"] * 8,
+        "offered_at": [D(2024, 1, 1)] * 8,
+        "concession": [284.0, 284.5, -1.0, 0.0, None, 0.0, 0.0, float("nan")],
+        "propensity": [0.5, 0.5, 0.5, 0.0, 1.5, None, 0.5, 0.5],
+        "outcome": ["accepted", "ignored", "accepted", "rejected", "accepted", "ignored", None, None],
+        "responded_at": [D(2024, 1, 2)] * 5 + [None, D(2024, 1, 2), None],
+    }  # fmt: skip
+    holdings = {"client_id": ["c1"], "product_id": ["account"], "opened_on": [D(2021, 1, 1)]}
+    tables = {"clients": GOOD["clients"], "holdings": holdings, "offers": offers}
+    found = check(write(tmp_path, tables), catalog())
+    assert [(one.column, one.problem, one.rows, one.keys) for one in found] == [
+        ("propensity", "outside of 0 to 1: 1.5", 1, ("e",)),
+        ("concession", "not a finite number", 1, ("h",)),
+        ("concession", "below 0: -1.0", 1, ("c",)),
+        ("outcome", "no responded_at, so it is never used: 'ignored'", 1, ("f",)),
+        ("responded_at", "the day of an answer without an outcome", 1, ("g",)),
+        ("propensity", "0, and what was offered had a chance", 1, ("d",)),
+        ("concession", "above the list price of the bundle, whoever pays it: 284.5", 1, ("b",)),
+    ]
+    (tmp_path / "undated").mkdir()
+    del offers["responded_at"]
+    found = check(write(tmp_path / "undated", tables), catalog())
+    assert ("outcome", 6) in [(one.column, one.rows) for one in found]
+
+
+def test_positions_that_cannot_be_are_found(tmp_path):
+    positions = {
+        "client_id": ["c1"] * 3, "product_id": ["account", "card", "loan"], "month": [D(2024, 1, 31)] * 3,
+        "balance": [-5.0, float("inf"), 1.0], "rate": [0.01, None, 5.0],
+    }  # fmt: skip
+    holdings = {"client_id": ["c1"], "product_id": ["account"], "opened_on": [D(2021, 1, 1)]}
+    tables = {"clients": GOOD["clients"], "holdings": holdings, "positions": positions}
+    found = check(write(tmp_path, tables), catalog())
+    assert [(one.column, one.problem, one.rows) for one in found] == [
+        ("balance", "not a finite number", 1),
+        ("balance", "below 0: -5.0", 1),
+        ("rate", "outside of -0.5 to 1: 5.0", 1),
+    ]

@@ -186,3 +186,27 @@ def test_a_file_gives_the_same_clients_and_books(tmp_path: Any) -> None:
     assert read.book("a") is None
     assert not read.own(Book(CATALOG), ["a"], np.array([0])).eva.any()
     assert not read.own(Book(CATALOG), ["a"] * 2_000, np.zeros(2_000, dtype=int)).eva.any()
+
+
+def test_numbers_that_cannot_be_are_told_once_and_count_as_not_known() -> None:
+    """A balance that is negative, an infinite one, a rate in percent: as if the table had left them out."""
+    holdings = [
+        {"client_id": "a", "product_id": name, "opened_on": "2022-01-31"} for name in ("account", "card", "loan")
+    ]
+    base = {"client_id": "a", "month": "2024-06-30"}
+    numbers = {"account": {"balance": -5.0, "rate": 5.0}, "card": {"balance": np.inf, "fees": -np.inf}, "loan": {}}
+    positions = [{**base, "product_id": name, "limit": 9.0, **told} for name, told in numbers.items()]
+    with pytest.warns(UserWarning, match="table positions") as told:
+        found = Relationships.of(bank(holdings=holdings, positions=positions), CATALOG, DAY)
+    assert [str(one.message) for one in told] == [
+        "table positions: 4 numbers of the last month-end by 2024-06-30 cannot be (balance 2, rate 1, fees 1; "
+        "negative, infinite, or a rate in percent): an order by value counts them as not known, and a quote refuses "
+        "them. sheaf check names the rows"
+    ]
+    plain = [{**base, "product_id": name, "limit": 9.0} for name in numbers]
+    unknown = Relationships.of(bank(holdings=holdings, positions=plain), CATALOG, DAY)
+    book, cell = Book(CATALOG), np.zeros(1, dtype=int)
+    for one, other in zip(vars(found.own(book, ["a"], cell)).values(), vars(unknown.own(book, ["a"], cell)).values(),
+                          strict=True):  # fmt: skip
+        assert one.tolist() == other.tolist()
+        assert np.isfinite(one).all()

@@ -135,7 +135,7 @@ def test_the_price_sheet_that_the_next_test_breaks_is_good(tmp_path: Path) -> No
         ("curves: {EUR:", "curves: {USD:", "pricing.curves: there is no curve for EUR, the catalog's currency; add"),
         ("share: 1, years: 1}", "share: 0.5, years: 1}", "products.account.funding: the shares add up to 0.5 and not"),
         ("      credit: {asset_class: corporate, lgd: 0.45}\n", "", "products.loan: lends and has no credit; add"),
-        ("lgd: 0.45", "lgd: 45", "products.loan.credit.lgd: 45 is not at most 1; correct it"),
+        ("lgd: 0.45", "lgd: 45", "products.loan.credit.lgd: 45 is not more than 0 and at most 1; correct it"),
         ("lgd: 0.45", "lgdd: 0.45", "products.loan.credit.lgdd: is not a field of a credit; did you mean lgd?"),
         ("corporate, lgd", "corporat, lgd", "credit.asset_class: the text 'corporat' is not known; did you mean corp"),
         ("    loan:\n      funding", "    laon:\n      funding", "products.laon: there is no product laon; did you"),
@@ -189,3 +189,19 @@ def test_an_attribute_that_a_price_goes_by_is_not_protected_and_named_once() -> 
         catalog(abroad="nationality")
     with pytest.raises(ValidationError, match="ends is named for more than one of turnover, suitable_until, abroad"):
         catalog(abroad="ends", suitable_until="ends")
+
+
+def test_the_balance_of_an_annuity_goes_by_the_clients_own_rate() -> None:
+    """A mortgage of 100,000 over 30 years at funds of 3 % and a margin of 4.925 %, to which grade B adds 0.2 %: at
+    8.125 % Fabozzi (Bond Markets, level-payment mortgages) has 742.50 paid a month. At grade A's rate, 7.925 %, more is
+    paid back in the first year."""
+    sheets = with_sheet("mortgage", credit={**SHEETS["mortgage"]["credit"], "term_years": 30.0})
+    book = Book(catalog({"mortgage": {"balance": 100_000.0, "margin": 0.04925}}, products=sheets))
+    at, left, owed = book.positions["mortgage"], [], 100_000.0
+    for _ in range(12):
+        left.append(owed)
+        owed = owed * (1 + 0.08125 / 12) - 742.50
+    lent = {grade: float(book.economics.balance[book.cell(grade), at]) for grade in "AB"}
+    assert lent["B"] == pytest.approx(np.mean(left), abs=0.05)
+    assert lent["A"] < lent["B"] - 10
+    assert book.list_price[book.cell("B"), at, 0] == pytest.approx(np.mean(left) * 0.05125, abs=0.01)

@@ -227,11 +227,35 @@ def test_no_deposit_is_asked_to_pay_for_being_held() -> None:
 
 @pytest.mark.parametrize("bundle", ["account", "fund", "dollars"])
 def test_at_the_break_even_margin_a_line_adds_nothing(bundle: str) -> None:
-    [line] = quote(PERSON, bundle, concession=0.0).lines
-    there = what_if(CATALOG, {f"{bundle}.margin": str(line.break_even_margin)}, "A")
-    [even] = quote(PERSON, bundle, there, concession=0.0).lines
-    assert float(even.amounts.eva) == pytest.approx(0, abs=0.03)
-    assert float(even.amounts.price) == pytest.approx(line.break_even_income, abs=0.02)
+    """All of it conceded that floors and caps leave no matter: the whole list margin may go."""
+    free = catalog(max_concession=1.0)
+    found = quote(PERSON, bundle, free, concession=0.0)
+    even = quote(PERSON, bundle, free, concession=found.break_even, authority="head_office")
+    [line] = even.lines
+    assert float(line.amounts.eva) == pytest.approx(0, abs=0.03)
+    assert float(line.amounts.price) == pytest.approx(line.break_even_income, abs=0.02)
+    assert line.break_even_margin == pytest.approx((line.break_even_income - float(found.lines[0].amounts.fees) * (
+        bundle != "fund")) / float(line.balance))  # fmt: skip
+
+
+def test_the_break_evens_of_lines_add_up_to_that_of_the_bundle() -> None:
+    """For who is of grade B, at list price; n = 0.10 / 0.75 = 0.13333.
+
+    | | list | cost | EL | capital | even at: cost + EL + n·capital | EVA / 0.75 |
+    | --- | --- | --- | --- | --- | --- | --- |
+    | payroll | 600 | 50 + 0.2/0.5 × 500 = 250 | 0 | 0.15 × 600 = 90 | 262.00 | 338.00 |
+    | exchange | 1,200 | 80 + 0.001/0.004 × 1,200 = 380 | 0 | 180 | 404.00 | 796.00 |
+    """
+    found = quote(FIRM, "firm", concession=0.0)
+    loan, payroll, exchange = found.lines
+    assert payroll.break_even_income == pytest.approx(262.0)
+    assert exchange.break_even_income == pytest.approx(404.0)
+    assert [float(line.amounts.eva) / 0.75 for line in (payroll, exchange)] == pytest.approx([338.0, 796.0])
+    assert loan.break_even_income == pytest.approx(
+        float(loan.amounts.opex + loan.amounts.expected_loss) + 0.1 / 0.75 * float(loan.amounts.capital), abs=0.01
+    )
+    even = sum(line.break_even_income for line in found.lines)
+    assert float(found.total.list_price) - found.break_even == pytest.approx(even, abs=0.01)
 
 
 def test_a_hurdle_that_no_price_can_meet_is_named() -> None:
@@ -336,6 +360,39 @@ def test_no_more_moves_than_the_new_product_takes() -> None:
     assert found.relationship[2].eva > found.relationship[0].eva + float(found.total.eva) - 155
 
 
+def test_of_several_products_no_more_moves_than_the_new_one_takes() -> None:
+    """Of accounts with 30,000 and deposits with 10,000 half would be 20,000, and the fund takes 8,000 of them: two
+    fifths of what was to move, 6,000 out of the account and 2,000 out of the deposit. Account: a fifth of 30,000 ×
+    0.026; deposit: a fifth of 10,000 × (0.04 - 0.03); both times 0.75 - 0.1 × 0.15."""
+    sheets = with_sheet("dollars", draws_from={"account": 0.5, "mortgage": 0.5})
+    sold = catalog({"mortgage": {"side": "deposit"}}, products={
+        **sheets, "mortgage": {"funding": [{"share": 1.0, "years": 5.0}], "opex": 300.0},
+    })  # fmt: skip
+    held = {"account": Position(30_000.0, 0.0, 60.0), "mortgage": Position(10_000.0, 0.02, 0.0)}
+    rich = replace(FIRM, kind=Kind.RETAIL, held=held)
+    found = quote(rich, "dollars", sold, concession=0.0)
+    moved = 0.2 * (30_000 * 0.026 + 10_000 * 0.01) * (0.75 - 0.1 * 0.15)
+    assert found.moved == pytest.approx(moved)
+    book = Book(sold)
+    own = Own.of(rich.worth(book), rich.worth(book, balance_alone=True))
+    pricer = Pricer(book, tuple(sold.offers))
+    names = [offer.bundle_id for offer in sold.offers]
+    pair = np.zeros(1, dtype=int), np.array([names.index("dollars")])
+    change = pricer.price(Clients(np.array([rich.cell(book)]), rich.flags(book)[None], own), *pair).change
+    assert found.kept - moved == pytest.approx(change[0])
+
+
+def test_products_of_a_bundle_that_draw_more_than_there_is_are_refused() -> None:
+    sheets = with_sheet("dollars", draws_from={"account": 0.7})
+    told = (
+        "pricing.products.fund.draws_from.account: bundle saver draws 0.7 by dollars and 0.4 by fund, 1.1 of account, "
+        "and no more than 1 is there; lower one"
+    )
+    with pytest.raises(ValueError, match=re.escape(told)):
+        catalog(products={**sheets, "fund": {**sheets["fund"], "draws_from": {"account": 0.4}}})
+    assert catalog(products={**sheets, "fund": {**sheets["fund"], "draws_from": {"account": 0.3}}})
+
+
 def test_a_balance_that_costs_more_in_fees_than_it_earns_gains_nothing_by_moving() -> None:
     poor = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(10.0, 0.0, 0.0)})
     assert quote(poor, "dollars", concession=0.0).moved > 0
@@ -369,7 +426,11 @@ def test_a_learned_response_is_not_called_an_assumption() -> None:
     assumed = quote(PERSON, "start", acceptance=0.4)
     assert assumed.assumption
     assert assumed.acceptance_at_list == pytest.approx(0.4)
-    assert any("assumed by policy, not learned" in note for note in assumed.notes)
+    around = "elasticity 2, around the model's probability of the whole bundle, 40.0%, as acceptance at list price"
+    assert f"price response assumed by policy, not learned: {around}" in assumed.notes
+    assert "20% accept at list price" in " ".join(quote(PERSON, "start").notes)
+    with pytest.raises(ValueError, match=r"acceptance 1.4 is not a probability from 0 to 1"):
+        quote(PERSON, "start", acceptance=1.4)
 
 
 def test_who_has_no_rating_is_told_to_be_priced_as_unrated() -> None:
@@ -468,11 +529,12 @@ def test_a_shorter_loan_is_funded_for_less_time_and_takes_less_capital() -> None
         ("card.term", "3", "card.term: card is no credit, so it has none"),
         ("loan.term", "40", "products.loan.funding[0].years"),
         ("loan.term", "0", "is not above 0"),
-        ("loan.lgd", "45", "loan.credit.lgd"),
+        ("loan.lgd", "45", "loan.credit.lgd: 45.0 is not more than 0 and at most 1; correct it"),
         ("card.unit_price", "1", "card.unit_price: card is not charged by the unit"),
-        ("hurdle", "12", "with hurdle 12: pricing.hurdle 12 is not from 0 and below 1; write a fraction"),
+        ("hurdle", "12", "with hurdle 12: pricing.hurdle: 12 is not from 0 and below 1; write a fraction"),
         ("acceptance", "1", "1 is not above 0 and below 1; a probability of 0 or 1 has no price"),
-        ("jurisdiction", "EUR", "Input should be 'EU', 'US' or 'other'"),
+        ("jurisdiction", "EUR", "pricing.jurisdiction: the text 'EUR' is not known; did you mean EU"),
+        ("elasticity", "-2", "with elasticity -2: pricing.response.elasticity: -2.0 is not more than 0; correct it"),
     ],
 )
 def test_terms_that_cannot_be_are_refused_by_name_value_and_bounds(term: str, value: str, message: str) -> None:

@@ -42,6 +42,14 @@ def test_a_mortgage_is_paid_back_as_in_the_textbook() -> None:
     assert round(left[1], 2) == 99_934.59
 
 
+def test_an_annuity_is_paid_back_as_in_a_second_textbook() -> None:
+    """Brealey, Myers and Allen, Principles of Corporate Finance, an amortizing loan: 1,000 at 10 % a period, paid back
+    by 315.47 after each of four: 784.53, 547.51 and 286.78 are left. A period is a month here."""
+    left = 1_000 * outstanding(credit(4 / 12, "annuity"), 12 * 0.10)
+    assert left == pytest.approx([1_000, 784.53, 547.51, 286.79], abs=0.02)
+    assert left[0] * 1.1 - left[1] == pytest.approx(315.47, abs=0.005)
+
+
 def test_equal_parts_of_the_principal() -> None:
     assert outstanding(credit(1.0, "linear"), 0.05) == pytest.approx(1 - np.arange(12) / 12)
     assert average_balance(credit(1.0, "linear"), 0.05) == pytest.approx(6.5 / 12)

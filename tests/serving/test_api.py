@@ -80,7 +80,10 @@ def test_a_quote_is_that_of_the_banks_own_tables(service: str, line: WholeLine, 
     is_as_described(service, reply, "/v1/quote")
     told = reply.json()
     sold, day = line.recommender.candidates.catalog, line.recommender.snapshot.as_of
-    ours = quote(sold, client_on(Bank.open(line.bank), sold, day, client), bundle, day, "branch")
+    chance = next(one.probability for one in line.recommender.recommend(client).offers if one.bundle_id == bundle)
+    whom = client_on(Bank.open(line.bank), sold, day, client)
+    ours = quote(sold, whom, bundle, day, "branch", acceptance=chance)
+    assert told["acceptance_at_list"] == pytest.approx(chance, abs=1e-6)  # what an order by value goes by
     assert told["concession"] == float(ours.concession)
     assert told["total"]["eva"] == float(ours.total.eva)
     assert [line["product_id"] for line in told["lines"]] == [line.product_id for line in ours.lines]

@@ -134,16 +134,21 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
 def test_every_quote_is_replayed_to_the_last_digit(line: WholeLine, response: Artifact | None) -> None:
     of = line.recommender
     of = Recommender(of.model, of.snapshot, None, response, None, of.relationships)
-    terms: list[dict[str, Any]] = [{}, {"terms": {"hurdle": 0.12}, "concession": 0.5}, {"suitable_until": "2026-12-31"}]
+    terms: list[dict[str, Any]] = [
+        {}, {"terms": {"hurdle": 0.12}, "concession": 0.5}, {"suitable_until": "2026-12-31"},
+        {"terms": {"acceptance": 0.3}},
+    ]  # fmt: skip
     grouped = 0
     for number, client in enumerate(map(str, of.snapshot.profiles.client_ids[::8])):
-        row = quoted(of, client, **terms[number % 3])
+        row = quoted(of, client, **terms[number % 4])
         if row is None:
             continue
         told = replay_quote(of, row)
         assert (told.same, told.differences) == (True, ()), told
         assert (row["response_version"] is None) == (response is None)
-        grouped += bool(json.loads(row["priced_by"])["group"])
+        by = json.loads(row["priced_by"])
+        grouped += bool(by["group"])
+        assert (by["acceptance"] is None) == (response is not None or number % 4 == 3)
     assert grouped  # the worth of a group is replayed as well
 
 

@@ -105,7 +105,10 @@ NOTHING: dict[str, tuple[Callable[[], Any], str]] = {
         "none of the .* candidate pairs was opened",
     ),
     "all opened": (lambda: trained(everything_opened()), "all 608 candidate pairs were opened"),
-    "one client": (lambda: trained(of_clients(openers()[:1])), "clients to train on: 1, fewer than the 2 folds of the"),
+    "one client": (
+        lambda: trained(of_clients(openers()[:1])),
+        "clients to train on: 1, fewer than the 2 folds of the cross-fit; give more clients: one is not enough for any",
+    ),
     "one client, one day": (lambda: trained(of_clients(openers()[:1]), LAST), "clients to train on: 1, fewer than"),
     "fewer clients than folds": (
         lambda: trained(of_clients(openers()[:3]), LAST, parameters=FOLDS_12),
@@ -129,7 +132,7 @@ NOTHING: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no holdings": (
         lambda: trained({**frames(200), "holdings": frames(200)["holdings"].iloc[:0]}),
-        "table holdings has no opening at all",
+        "table holdings has no opening at all, so there is nothing to learn from; fill in opened_on of what is held",
     ),
     "no clients": (lambda: trained(of_clients([])), "table holdings has no opening at all"),
 }  # fmt: skip

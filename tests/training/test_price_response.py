@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ from training.price_response import (
     ShareLogit,
     Trees,
     choose,
-    inputs_of,
     learn,
+    offers_made,
+    pair_of,
     register,
     slope_errors,
 )
@@ -103,6 +105,34 @@ def test_the_logit_bends_where_log_odds_say_less() -> None:
     lowest, low, high = at_list(found, of, [-5.5, -4.5, -2.5])
     assert low - lowest == pytest.approx(0.0, abs=0.15)
     assert high - low == pytest.approx(0.75, abs=0.15)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.lists(st.floats(-0.8, 0.8), min_size=3, max_size=3))
+def test_who_opens_bundles_more_readily_is_never_less_likely_to_accept(seed: int, bends: list[float]) -> None:
+    """Whatever was answered: here it rises and falls with log-odds, beyond the last knot as well."""
+    of = made(600, seed)
+    wanted = of.x[:, LOG_ODDS]
+    truly = sum((bend * np.maximum(wanted - at, 0) for bend, at in zip(bends, (-5.0, -4.0, -3.0), strict=True)), -1.0)
+    of.accepted[:] = np.random.default_rng(seed).random(600) < expit(truly)
+    found = ShareLogit.fit(of.x, of.share, of.accepted, of.weight)
+    utility = at_list(found, of, np.linspace(-15, 10, 101).tolist())
+    assert np.diff(utility).min() >= -1e-9
+
+
+def test_a_price_that_moves_nobody_is_told() -> None:
+    """Who wanted it less was given more: the slope would be below 0, and is held at 0."""
+    of = made(6_000)
+    firms = of.x[:, KINDS.index("corporate")] > 0
+    rng = np.random.default_rng(2)
+    of.accepted[firms] = rng.random(firms.sum()) < expit(-1.0 - 3.0 * of.share[firms])
+    with pytest.warns(UserWarning, match=r"the fewer corporate clients accepted.*propensity"):
+        found = choose(of, CATALOG, True, {})
+    assert found.logit.slopes[KINDS.index("corporate")] == 0.0
+    assert "; corporate clients were found not to answer to a price" in found.response.told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "found not to answer" not in choose(made(6_000), CATALOG, True, {}).response.told
 
 
 def test_prices_given_to_who_wants_the_bundle_look_steeper_than_they_are_and_chance_mends_it() -> None:
@@ -196,8 +226,8 @@ def test_an_input_is_missed_in_words(both: tuple[ShareLogit, Trees]) -> None:
 def tables(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> dict[str, pd.DataFrame]:
     """The made bank with offers of all months, one a client and month, at prices drawn by chance.
 
-    They are answered on the 10th, every `slow`-th on the 20th. Of those answered after `until`, all accept, or are left
-    out.
+    They are answered on the 10th, every `slow`-th on the 20th. Of those answered after `until`, all accept, or have no
+    answer.
     """
     made_tables = frames()
     rng = np.random.default_rng(3)
@@ -217,7 +247,9 @@ def tables(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> dict[
     offers = pd.DataFrame(rows, columns=columns)
     late = offers["responded_at"] > pd.Timestamp(until)
     offers.loc[late, "outcome"] = "accepted"
-    return {**made_tables, "offers": offers if answered else offers[~late]}
+    if not answered:
+        offers.loc[late, ["outcome", "responded_at"]] = None
+    return {**made_tables, "offers": offers}
 
 
 def bank(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> Bank:
@@ -250,6 +282,68 @@ def test_offers_too_young_to_be_answered_by_all_are_left_out() -> None:
     with pytest.raises(ResponseError, match="answered offers of 3 months up to 2025-12-15"):
         learn(bank(), CATALOG, dt.date(2025, 12, 15), QUICK)
     assert learn(bank(), CATALOG, dt.date(2025, 12, 25), QUICK).offers.as_of.max() == dt.date(2025, 11, 30)
+
+
+def learned_from(offers: pd.DataFrame, found: Found) -> pd.DataFrame:
+    """The offers of the last month that were learned from."""
+    clients = found.offers.client_id[found.offers.as_of == max(found.offers.as_of)]
+    return offers[(offers["offered_at"] == offers["offered_at"].max()) & offers["client_id"].isin(clients)]
+
+
+def altered(change: Any) -> tuple[Made, list[str]]:
+    """The offers learned from once the table was changed, and the warnings about that table."""
+    changed = tables()
+    change(changed["offers"])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        of = offers_made(Bank.of(**changed), CATALOG, LAST, QUICK, lambda step: None)
+    return of, [str(one.message) for one in told if "table offers" in str(one.message)]
+
+
+def test_an_offer_that_nobody_answered_in_time_was_not_accepted(found: Found) -> None:
+    """Who only writes down what is accepted, or gives no day to the others, would else see everybody accept."""
+
+    def only_accepted(offers: pd.DataFrame) -> None:
+        offers.loc[offers["outcome"] == "rejected", ["outcome", "responded_at"]] = None
+
+    def undated(offers: pd.DataFrame) -> None:
+        offers.loc[offers["outcome"] == "rejected", "responded_at"] = None
+
+    for change in (only_accepted, undated):
+        of, told = altered(change)
+        assert of.accepted.mean() == found.offers.accepted.mean()
+        assert len(of.share) == len(found.offers.share)
+        [warning] = told
+        rejected = int((tables()["offers"]["outcome"] == "rejected").sum())
+        assert warning.startswith(f"table offers: {rejected:,} of 2,000 offers have no dated answer by 2025-12-31")
+        assert "older than the 19 days within which 99% of answers come: they count as not accepted" in warning
+
+
+def test_an_offer_accepted_on_no_known_day_is_left_out(found: Found) -> None:
+    def some(offers: pd.DataFrame) -> None:
+        rows = learned_from(offers, found)
+        offers.loc[rows.index[rows["outcome"] == "accepted"][:30], "responded_at"] = None
+
+    of, told = altered(some)
+    assert len(of.share) == len(found.offers.share) - 30
+    assert of.accepted.sum() == found.offers.accepted.sum() - 30
+    [warning] = told
+    assert "30 offers were accepted without responded_at" in warning
+
+
+def test_offers_that_cannot_have_been_are_left_out_and_told(found: Found) -> None:
+    def some(offers: pd.DataFrame) -> None:
+        sold = learned_from(offers, found).index
+        offers.loc[sold[:3], "concession"] = [-1.0, np.inf, 1e9]
+        offers.loc[sold[3:6], "propensity"] = [1.5, -0.2, 0.0]
+        offers.loc[sold[6], "propensity"] = np.nan  # not known: that may be
+
+    of, told = altered(some)
+    assert len(of.share) == len(found.offers.share) - 6
+    assert (of.share.min(), of.share.max()) == (0.0, pytest.approx(0.3))
+    [cannot, above] = told
+    assert "2 concessions are below 0 or not finite, and 3 propensities are not above 0 and at most 1" in cannot
+    assert "1 concessions are above the list price" in above
 
 
 def test_what_tells_no_better_than_one_share_does_not_answer(found: Found) -> None:
@@ -343,10 +437,12 @@ def test_values_and_quotes_go_by_what_was_learned(model: Model, sample: Training
     bundle = candidates.offers[worth[0].item[0]].bundle_id
     as_of = sample.days[-1].as_of
     [values] = [profiles.values[profiles.client_ids == client]]
-    given = inputs_of(model, candidates, values, bundle)
-    assert given is not None
+    pair = pair_of(model, candidates, values, bundle)
+    assert pair is not None
+    given = pair.inputs
     assert given.shape == (1, len(OF_PAIR))
-    assert inputs_of(model, candidates, values, "no such bundle") is None
+    assert pair.probability == pytest.approx(offered.probability)
+    assert pair_of(model, candidates, values, "no such bundle") is None
     told = quote(CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given)
     assert not told.assumption
     assert any("learned (" in note for note in told.notes)
