@@ -711,6 +711,69 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     console.print(route_table(planner.policy, route, why, sold.currency))
 
 
+def _table_file(out: Path | None) -> Path | None:
+    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"{out} would hold a table; end its name in .csv or .parquet")
+    return out
+
+
+@app.command()
+def book(
+    manager: Annotated[str, typer.Argument(help="The manager's id, of the table clients.")],
+    data: DataFolder,
+    offers: Annotated[Path, typer.Option(help="Offers, as `sheaf rank --objective value` writes them.")],
+    plans: Annotated[
+        Path | None, typer.Option(help="Plans, as `sheaf plan --out` writes them. Default: planned anew.")
+    ] = None,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    policy: PolicyFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The calls as a CSV or Parquet file as well.", callback=_table_file)
+    ] = None,
+) -> None:
+    """Say whom an account manager calls, why, and with what: the best calls that fit a day.
+
+    Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
+    that are due.
+    """
+    from features import Bank, dictionary, profile_tables
+    from strategy import Planner, book_of
+    from strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
+    from strategy.showing import book_table
+    from training.sample import last_day
+
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = _day(as_of) or last_day(bank)
+    chosen = _policy(policy, sold, None, {one.name: one.type for one in dictionary(bank, sold)})
+    asked, clients = need_day(chosen).asks, clients_of(bank, day, manager)
+    offered = rows_of(offers, OFFER, clients, "offers by value, as `sheaf rank --objective value` writes them")
+    with _steps(f"The book of {manager}"):
+        if plans is None:
+            made = Planner(chosen, day, offers=offers).plans(profile_tables(bank, sold, day, clients))
+            planned = [row for part in made for row in part.to_pylist()]
+        else:
+            columns = {*PLAN, *(asked & chosen.of_plans)}
+            planned = rows_of(plans, sorted(columns), clients, "plans, as `sheaf plan --out` writes them")
+        found = book_of(chosen, sold, bank, day, manager, planned, offered)
+    console.print(book_table(found, sold))
+    if out is not None:
+        _write_table(out, found.calls)
+        console.print(escape(f"The calls are in {out}."), highlight=False)
+
+
+def _write_table(out: Path, table: Any) -> None:
+    from pyarrow import csv
+
+    from features import write_parquet
+
+    if out.suffix.lower() == ".parquet":
+        write_parquet(out, [table])
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    csv.write_csv(table, out)
+
+
 @policies.command("check")
 def check_policy(
     file: Annotated[Path, typer.Argument(help="YAML of the strategy.")],

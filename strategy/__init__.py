@@ -1,5 +1,6 @@
 """From a client's worth and risk to how the bank serves it, by a policy that the bank edits."""
 
+from strategy.book import Calls, book_of
 from strategy.columns import profile_columns, profile_texts
 from strategy.comparing import Comparison, compare
 from strategy.explaining import Change, Explanation, Need, explained, explained_route
@@ -10,6 +11,7 @@ from strategy.routing import Router
 
 __all__ = [
     "DEFAULT",
+    "Calls",
     "Change",
     "Comparison",
     "Explanation",
@@ -18,6 +20,7 @@ __all__ = [
     "Router",
     "Strategy",
     "StrategyError",
+    "book_of",
     "compare",
     "explained",
     "explained_route",
