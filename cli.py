@@ -762,6 +762,68 @@ def book(
         console.print(escape(f"The calls are in {out}."), highlight=False)
 
 
+@app.command()
+def scorecard(
+    data: DataFolder,
+    month: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m"], help="The last month, such as 2025-12. Default: the bank's last whole one."),
+    ] = None,
+    manager: Annotated[str | None, typer.Option(help="Show this manager. Default: the scores of all.")] = None,
+    branch: Annotated[str | None, typer.Option(help="Show this branch.")] = None,
+    months: Annotated[int, typer.Option(help="So many months, up to the last.", min=1, max=60)] = 1,
+    catalog: CatalogPath = DEFAULT,
+    policy: PolicyFile = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="CSV of plans: id (of a manager or branch), measure, plan, and month.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="What is shown as a CSV or Parquet file as well.", callback=_table_file)
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="A picture of it, such as card.png.")] = None,
+) -> None:
+    """Judge managers and branches, each by what the same clients would bring anybody, and by plan.
+
+    Deposits, share of wallet, clients won, loans that do not perform, rates against list, foreign exchange, settlement,
+    fees, offers: as the policy weighs them, each month as it was known at its end.
+    """
+    from features import Bank
+    from strategy import judge
+    from strategy.card_showing import card_table, draw_card, draw_scores, scores_table
+    from strategy.scorecard import month_ends, need_card, read_plans
+
+    if manager is not None and branch is not None:
+        raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    chosen = _policy(policy, sold, None)
+    plans = read_plans(plan, need_card(chosen)) if plan else None
+    ends = month_ends(_last_month(bank, month), months)
+    with _steps("Judging"):
+        found = judge(chosen, sold, bank, ends, plans)
+    unit = ("manager", manager) if manager else ("branch", branch) if branch else None
+    rows = found.of(*unit) if unit else found.rows
+    console.print(card_table(found, rows, sold) if unit else scores_table(found))
+    if out is not None:
+        _write_table(out, rows)
+    if picture is not None:
+        draw_card(rows, picture) if unit else draw_scores(found, picture)
+    if places := " and ".join(str(place) for place in (out, picture) if place):
+        console.print(escape(f"By policy {chosen.name} {chosen.version}: {places}."), highlight=False)
+
+
+def _last_month(bank: Any, month: dt.datetime | None) -> dt.date:
+    """A day of the month asked for, or of the last that the bank knows as a whole."""
+    from strategy.scorecard import month_ends
+    from training.sample import last_day
+
+    last = last_day(bank)
+    if month is None:
+        return last if month_ends(last, 1) == [last] else last.replace(day=1) - dt.timedelta(days=1)
+    if month.date() > last:
+        raise ValueError(f"the bank is known until {last}; give a month up to then")
+    return month.date()
+
+
 def _write_table(out: Path, table: Any) -> None:
     from pyarrow import csv
 

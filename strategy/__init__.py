@@ -8,6 +8,7 @@ from strategy.planning import Planner
 from strategy.policy import DEFAULT, Strategy
 from strategy.reading import StrategyError, read_strategy
 from strategy.routing import Router
+from strategy.scorecard import Scorecard, judge
 
 __all__ = [
     "DEFAULT",
@@ -18,12 +19,14 @@ __all__ = [
     "Need",
     "Planner",
     "Router",
+    "Scorecard",
     "Strategy",
     "StrategyError",
     "book_of",
     "compare",
     "explained",
     "explained_route",
+    "judge",
     "profile_columns",
     "profile_texts",
     "read_strategy",

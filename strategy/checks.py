@@ -12,7 +12,8 @@ from catalog.checks import Where, did_you_mean
 from features import C
 from strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_PAIR, OF_PLAN, Columns, texts
 from strategy.conditions import Condition, Rule, exact
-from strategy.managing import of_day
+from strategy.managing import of_card, of_day
+from strategy.measures import MEASURES
 from strategy.policy import OF_TIER, POTENTIAL, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]
@@ -35,6 +36,9 @@ def contradictions(
     if policy.book:
         yield from _rules(policy.book.urgency, ("book", "urgency"))
         yield from of_day(policy.book, policy.service.channels.known)
+    if policy.scorecard:
+        grades = None if catalog.pricing is None else list(catalog.pricing.grades)
+        yield from of_card(policy.scorecard, list(MEASURES), grades)
 
 
 def _industries(policy: Strategy, occurring: Mapping[str, Sequence[str]]) -> Found:
