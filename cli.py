@@ -813,10 +813,9 @@ def scorecard(
 
 def _last_month(bank: Any, month: dt.datetime | None) -> dt.date:
     """A day of the month asked for, or of the last that the bank knows as a whole."""
-    from strategy.scorecard import month_ends
-    from training.sample import last_day
+    from strategy.scorecard import known_until, month_ends
 
-    last = last_day(bank)
+    last = known_until(bank)
     if month is None:
         return last if month_ends(last, 1) == [last] else last.replace(day=1) - dt.timedelta(days=1)
     if month.date() > last:

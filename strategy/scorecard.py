@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import Catalog
 from catalog.checks import did_you_mean
-from features import Bank
+from features import Bank, C, from_day_number
 from strategy.managing import Card, Measure
 from strategy.measures import MEASURES, UNITS, Month, month_of
 from strategy.peers import NORMAL, deviations, shrunk, standardised
@@ -89,6 +90,16 @@ def need_card(policy: Strategy) -> Card:
     if policy.scorecard is None:
         raise ValueError(f"the policy {policy.name} has no section scorecard; add one, as in strategy/default.yaml")
     return policy.scorecard
+
+
+def known_until(bank: Bank) -> dt.date:
+    """The last day of an opening or a position. Raises ValueError where the bank has neither."""
+    dated = {"holdings": C.OPENED_ON, "positions": C.MONTH}
+    days = [bank[name].select(nw.col(column).max()).collect().item() for name, column in dated.items() if name in bank]
+    told = [day for day in days if day is not None and day == day]
+    if not told:
+        raise ValueError("table holdings has no opening at all, so the bank's last month is not known")
+    return from_day_number(max(told))
 
 
 def month_ends(last: dt.date, months: int) -> list[dt.date]:

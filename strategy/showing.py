@@ -78,7 +78,7 @@ def book_table(found: Calls, catalog: Catalog) -> Group:
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("because", no_wrap=True)
     table.add_column("bundle and price")
-    table.add_column("how, and what a visit is for")
+    table.add_column("how, and the next visit")
     names = {offer.bundle_id: offer.name for offer in catalog.offers}
     for call in found.calls.to_pylist():
         table.add_row(
@@ -107,7 +107,7 @@ def _offered(call: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def _visit(call: Mapping[str, Any]) -> str:
-    return call["visit_purpose"] + ("" if call["next_visit"] is None else f" Visit: {call['next_visit']}")
+    return ("" if call["next_visit"] is None else f"{call['next_visit']}: ") + str(call["visit_purpose"])
 
 
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:
