@@ -18,7 +18,6 @@ import narwhals as nw
 import pyarrow as pa
 
 from catalog import Catalog
-from catalog.checks import did_you_mean
 from features import Bank, C, day_number
 from features.relationship import Relationships
 from features.tables import connect
@@ -27,7 +26,7 @@ from pricing.book import Book, need_pricing
 from strategy.columns import of_file, parquet
 from strategy.conditions import quoted
 from strategy.contacts import Contacts
-from strategy.managing import VISIT, Day, Meeting
+from strategy.managing import VISIT, Day, Meeting, nearest
 from strategy.policy import Strategy
 
 PLAN = ("tier", "priority", "channels", "visit_days", "visit_rule", "visit_purpose", "next_visit")
@@ -70,7 +69,7 @@ def clients_of(bank: Bank, as_of: dt.date, manager: str) -> list[str]:
     found = there.filter(nw.col(C.MANAGER) == manager).select(C.CLIENT).collect("pyarrow")[C.CLIENT].to_list()
     if not found:
         names = there.select(C.MANAGER).unique().drop_nulls().collect("pyarrow")[C.MANAGER].to_list()
-        raise ValueError(f"manager {manager} has no client on {as_of}; {did_you_mean(manager, sorted(names))}")
+        raise ValueError(f"manager {manager} has no client on {as_of}; {nearest(manager, sorted(names))}")
     return sorted(map(str, found))
 
 

@@ -20,6 +20,12 @@ Ahead = Annotated[int, Strict(), Field(ge=0, le=366)]
 Factor = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 
 
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The remedy for a manager or branch that is not there."""
+    told = did_you_mean(name, names)
+    return told if names and not told.startswith("see the catalog") else "table clients has those there are"
+
+
 class Meeting(Model):
     """How long a call takes, and what its channel is called in table `offers` and in the catalog's limits of contacts
     (left out: as here)."""

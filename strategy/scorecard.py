@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from catalog import Catalog
 from catalog.checks import did_you_mean
 from features import Bank, C, from_day_number
-from strategy.managing import Card, Measure
+from strategy.managing import Card, Measure, nearest
 from strategy.measures import MEASURES, UNITS, Month, month_of
 from strategy.peers import NORMAL, deviations, shrunk, standardised
 from strategy.policy import Strategy
@@ -52,7 +52,7 @@ class Scorecard:
         found = mine.filter(pc.equal(mine["id"], name))
         if not len(found):
             names = sorted(set(mine["id"].to_pylist()))
-            told = did_you_mean(name, names) if names else f"table clients tells no {unit}_id"
+            told = nearest(name, names) if names else f"table clients tells no {unit}_id"
             raise ValueError(f"there is no {unit} {name} in these months; {told}")
         return found
 
@@ -80,7 +80,7 @@ def judge(
     rows = pa.concat_tables(tables)
     strangers = sorted({name for name, *_ in plans or {}} - set(rows["id"].to_pylist()))
     if strangers:
-        told = did_you_mean(strangers[0], sorted(set(rows["id"].to_pylist())))
+        told = nearest(strangers[0], sorted(set(rows["id"].to_pylist())))
         warnings.warn(f"plans are of {', '.join(strangers[:3])}, who had no clients; {told}", stacklevel=2)
     return Scorecard(rows, {month.end: month.left_out for month in months})
 

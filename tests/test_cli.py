@@ -589,7 +589,7 @@ def test_a_manager_gets_a_book_for_the_day(sheaf: Sheaf, small_bank: Path) -> No
     assert again.code == 0, again.err
     assert pd.read_parquet("calls.parquet")["client_id"].to_list() == calls["client_id"].to_list()
 
-    assert f"manager M9 has no client on {LAST_DAY}; did you mean M0" in sheaf("book", "M9", *bank).err
+    assert f"manager M9 has no client on {LAST_DAY}; use one of M0" in sheaf("book", "M9", *bank).err
     assert "plans.parquet lacks rank, bundle_id" in sheaf("book", manager, *bank[:-1], "plans.parquet").err
     assert "offers.parquet lacks channels" in sheaf("book", manager, *bank, "--plans", "offers.parquet").err
     assert "end its name in .csv or .parquet" in sheaf("book", manager, *bank, "--out", "calls.txt").err

@@ -152,6 +152,11 @@ def test_who_cannot_be_met_is_told() -> None:
 def test_a_manager_who_is_not_there_and_a_bank_without_managers_are_told() -> None:
     with pytest.raises(ValueError, match="manager M1 has no client on 2025-12-31; did you mean M12"):
         book(bank("a", manager="M12"), [], [])
+    of_many = bank(*(f"c{at}" for at in range(30)), manager="M12")
+    frame = of_many["clients"].collect("pandas").to_native().assign(manager_id=[f"X{at}" for at in range(30)])
+    holdings = of_many["holdings"].collect("pandas").to_native()
+    with pytest.raises(ValueError, match="manager M1 has no client on 2025-12-31; table clients has those there are"):
+        book(Bank.of(clients=frame, holdings=holdings), [], [])
     clients = pd.DataFrame({"client_id": ["a"], "kind": "retail", "joined_on": "2020-01-01"})
     holdings = pd.DataFrame({"client_id": ["a"], "product_id": "mortgage", "opened_on": "2021-01-01"})
     with pytest.raises(ValueError, match="table clients has no column manager_id, so nobody has a book"):
