@@ -10,8 +10,10 @@ from typing import Any
 from catalog import Catalog
 from catalog.checks import Where, did_you_mean
 from features import C
-from strategy.columns import CATEGORY, NUMBER, OF_PAIR, OF_PLAN, Columns, texts
+from strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_PAIR, OF_PLAN, Columns, texts
 from strategy.conditions import Condition, Rule, exact
+from strategy.managing import of_card, of_day
+from strategy.measures import MEASURES
 from strategy.policy import OF_TIER, POTENTIAL, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]
@@ -31,6 +33,12 @@ def contradictions(
     yield from _tiers(policy)
     yield from _service(policy)
     yield from _routes(policy, catalog)
+    if policy.book:
+        yield from _rules(policy.book.urgency, ("book", "urgency"))
+        yield from of_day(policy.book, policy.service.channels.known)
+    if policy.scorecard:
+        grades = None if catalog.pricing is None else list(catalog.pricing.grades)
+        yield from of_card(policy.scorecard, list(MEASURES), grades)
 
 
 def _industries(policy: Strategy, occurring: Mapping[str, Sequence[str]]) -> Found:
@@ -92,6 +100,9 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
     yield from each(policy.routes.rules, ("routes", "rules"), known)
     subs = [one.rule for one in policy.routes.sub_authorities]
     yield from each(subs, ("routes", "sub_authorities"), known)
+    if policy.book:
+        single = {name: kind for name, kind in OF_PLAN.items() if name not in ("channels", "next_visit")}
+        yield from each(policy.book.urgency, ("book", "urgency"), {**single, **OF_CALL})
 
 
 def _near(column: str, known: Columns) -> str:

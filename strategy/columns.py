@@ -29,6 +29,11 @@ OF_PAIR: Columns = {
 balance; `list_price` of what it brings and the `concession` on it are money a year."""
 
 
+OF_CALL: Columns = {"visit_rule": CATEGORY, "days_to_visit": NUMBER, "offer_days_left": NUMBER}
+"""What is known of a call beside the client's plan: `days_to_visit` from the day on, negative for one that is late, and
+`offer_days_left` of the bundle where it was offered and not answered yet."""
+
+
 def of_catalog(catalog: Catalog) -> dict[str, FeatureType]:
     """The columns of the profiles of a bank that hands over every table of the contract, and those of its clients'
     attributes that the catalog names."""
@@ -94,6 +99,7 @@ def texts(policy: Strategy, catalog: Catalog) -> dict[str, list[str]]:
         "scale": [scale.name for scale in policy.tiers.scales],
         "tier": list(policy.tiers.order),
         "manager": list(policy.service.managers.grades),
+        "visit_rule": [rule.name for rule in policy.service.visits],
         C.SECTOR: policy.industries.sectors,
         C.BUNDLE: [offer.bundle_id for offer in catalog.offers],
         "line": list(Line),

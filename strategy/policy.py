@@ -18,6 +18,7 @@ from pydantic import Field, Strict
 
 from catalog.models import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
 from strategy.conditions import Rule, When
+from strategy.managing import Card, Day
 
 DEFAULT = Path(__file__).parent / "default.yaml"
 """The policy that comes with the project."""
@@ -184,6 +185,8 @@ class Strategy(Model):
     priority: tuple[Rule[Level], ...]
     service: Service
     routes: Routes
+    book: Day | None = None
+    scorecard: Card | None = None
 
     @cached_property
     def facts(self) -> list[Stage]:

@@ -9,7 +9,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from catalog import Catalog
 from features import C
+from strategy.book import Calls
 from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
@@ -65,6 +67,47 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
             routes.add_row(*map(escape, way), *_each(route.offers), *(f"{days:,.1f}" for days in route.days))
         tables.append(routes)
     return tables
+
+
+def book_table(found: Calls, catalog: Catalog) -> Group:
+    """A manager's calls in their order, and in one line who was left out."""
+    title = f"Book of {found.manager} after {found.as_of}: {found.calls.num_rows} of {found.clients:,} clients"
+    table = Table(title=escape(title), title_justify="left", caption_justify="left", show_lines=True)
+    table.add_column("", justify="right")
+    table.add_column("client", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("because", no_wrap=True)
+    table.add_column("bundle and price")
+    table.add_column("how, and the next visit")
+    names = {offer.bundle_id: offer.name for offer in catalog.offers}
+    for call in found.calls.to_pylist():
+        table.add_row(
+            str(call["rank"]), escape(f"{call[C.CLIENT]}\n{call['tier']}, priority {call['priority']}"),
+            f"{call['score']:,.2f}", escape(_why_call(call)), escape(_offered(call, names)),
+            escape(f"{shown(call['channel'])}, {call['minutes']} min\n{_visit(call)}"),
+        )  # fmt: skip
+    money = f"{catalog.currency} a year"
+    at_stake = "the EVA of the offer if accepted, or of the relationship if lost"
+    table.caption = escape(f"score: probability × value at stake × urgency; value: {at_stake}; prices: {money}")
+    left = ", ".join(f"{many:,} {why}" for why, many in found.left_out.items())
+    hours = f"{found.minutes / 60:.1f} hours"
+    return Group(table, escape(f"{hours} of calls. Not called: {left or 'nobody'}."))
+
+
+def _why_call(call: Mapping[str, Any]) -> str:
+    what = f"{call['because']} {call['probability']:.1%} × {call['value']:,.0f} × {call['urgency']:g}"
+    return f"{what}\n{call['urgency_rule']}"
+
+
+def _offered(call: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    if call[C.BUNDLE] is None:
+        return "nothing to offer"
+    price = "no price" if call["price"] is None else f"{call['price']:,.2f}"
+    return f"{names.get(call[C.BUNDLE], call[C.BUNDLE])}\n{price}, conceding {call[C.CONCESSION]:,.2f}"
+
+
+def _visit(call: Mapping[str, Any]) -> str:
+    return ("" if call["next_visit"] is None else f"{call['next_visit']}: ") + str(call["visit_purpose"])
 
 
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:

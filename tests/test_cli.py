@@ -411,6 +411,8 @@ def test_a_service_without_anything_to_serve_does_not_start(sheaf: Sheaf) -> Non
         ["train", "--data", "x", "--horizon-days", "0"],
         ["tune", "--data", "x", "--trials", "0"],
         ["tune", "--data", "x", "--folds", "5"],
+        ["scorecard", "--data", "x", "--out", "card.txt"],
+        ["scorecard", "--data", "x", "--month", "12/2025"],
         ["serve", "--port", "0"],
         ["simulate", "b", "--clients", "0"],
     ],
@@ -440,8 +442,8 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank", "recommend",
-        "serve", "simulate", "train", "tune",
+        "book", "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank",
+        "recommend", "scorecard", "serve", "simulate", "train", "tune",
     ]  # fmt: skip
 
 
@@ -569,3 +571,58 @@ def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> Non
     compared = sheaf("policy", "compare", DEFAULT, "mine.yaml", "--profiles", profiles, "--as-of", str(LAST_DAY))
     assert (compared.code, "clients change tier" in compared.out) == (0, True)
     assert "Managers that the clients take" in compared.out
+
+
+def test_a_manager_gets_a_book_for_the_day(sheaf: Sheaf, small_bank: Path) -> None:
+    known = pd.read_parquet(small_bank / "bank" / "clients.parquet", columns=["client_id", "manager_id", "kind"])
+    retail = known[known["kind"] == "retail"].drop_duplicates("client_id", keep="last")
+    ids = retail["client_id"].iloc[:40]
+    manager = retail["manager_id"].iloc[0]
+    offers = pd.DataFrame({"client_id": ids, "rank": 1, "bundle_id": "life_insurance", "score": 5.0, "acceptance": 0.1,
+                           "eva": [float(at + 1) for at in range(40)], "concession": 0.0})  # fmt: skip
+    offers.to_parquet("offers.parquet")
+    bank = ["--data", small_bank / "bank", "--as-of", str(LAST_DAY), "--offers", "offers.parquet"]
+    made = sheaf("book", manager, *bank, "--out", "calls.csv")
+    assert made.code == 0, made.err
+    assert f"Book of {manager} after 2025-12-31" in made.out
+    assert "Not called:" in made.out
+    calls = pd.read_csv("calls.csv")
+    assert calls["minutes"].sum() <= 6.5 * 60
+    assert calls["score"].is_monotonic_decreasing
+    assert (calls["score"] == (calls["probability"] * calls["value"] * calls["urgency"]).round(6)).all()
+    those = ["--profiles", small_bank / "profiles.parquet", "--as-of", str(LAST_DAY), "--offers", "offers.parquet"]
+    assert sheaf("plan", *those, "--out", "plans.parquet").code == 0
+    again = sheaf("book", manager, *bank, "--plans", "plans.parquet", "--out", "calls.parquet")
+    assert again.code == 0, again.err
+    assert pd.read_parquet("calls.parquet")["client_id"].to_list() == calls["client_id"].to_list()
+
+    assert f"manager M9 has no client on {LAST_DAY}; use one of M0" in sheaf("book", "M9", *bank).err
+    assert "plans.parquet lacks rank, bundle_id" in sheaf("book", manager, *bank[:-1], "plans.parquet").err
+    assert "offers.parquet lacks channels" in sheaf("book", manager, *bank, "--plans", "offers.parquet").err
+    assert sheaf("book", manager, *bank, "--out", "calls.txt").code == 2
+
+
+def test_managers_and_branches_are_judged(sheaf: Sheaf, small_bank: Path) -> None:
+    bank = ["--data", small_bank / "bank"]
+    every = sheaf("scorecard", *bank, "--months", "2", "--out", "all.csv", "--picture", "all.png")
+    assert every.code == 0, every.err
+    assert "2025-11 ┃ 2025-12" in every.out
+    assert "Not measured: offers made, offers accepted, of answered: there is no table offers" in every.out
+    rows = pd.read_csv("all.csv")
+    assert set(rows["unit"]) == {"bank", "branch", "manager"}
+    branch = rows[rows["unit"] == "branch"]["id"].iloc[0]
+    Path("plan.csv").write_text(f"id,measure,plan,month\n{branch},fees,1,2025-12\n")
+    one = sheaf("scorecard", *bank, "--month", "2025-12", "--months", "2", "--branch", branch, "--plan", "plan.csv",
+                "--picture", "one.svg", "--out", "one.parquet")  # fmt: skip
+    assert one.code == 0, one.err
+    assert f"Branch {branch}, 2025-12" in one.out
+    assert "Score by month: 2025-11" in one.out
+    written = pd.read_parquet("one.parquet")
+    assert set(written["id"]) == {branch}
+    assert written[(written["measure"] == "fees") & (written["plan"] == 1.0)]["points_plan"].to_list() == [200.0]
+    assert (Path("all.png").read_bytes()[:4], b"<svg" in Path("one.svg").read_bytes()) == (b"\x89PNG", True)
+
+    assert "the bank is known until 2025-12" in sheaf("scorecard", *bank, "--month", "2026-01").err
+    assert "leave out --manager or --branch" in sheaf("scorecard", *bank, "--manager", "M", "--branch", "B").err
+    assert "there is no manager M99 in these months" in sheaf("scorecard", *bank, "--manager", "M99").err
+    assert "plan.csv: there is no such file" in sheaf("scorecard", *bank, "--plan", "no/plan.csv").err

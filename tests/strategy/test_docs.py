@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 from strategy import DEFAULT, Strategy
+from strategy.managing import Card, Day
+from strategy.measures import MEASURES
 from strategy.policy import Facts, Route, Service
 from tests.strategy.banks import POLICY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", [Strategy, Facts, Service, Route])
+@pytest.mark.parametrize("model", [Strategy, Facts, Service, Route, Day, Card])
 def test_every_part_of_the_policy_is_on_the_page(model: type[Strategy]) -> None:
     assert [name for name in model.model_fields if name != "name" and f"`{name}`" not in PAGE] == []
+
+
+def test_every_measure_is_on_the_page() -> None:
+    assert [name for name in MEASURES if f"| `{name}` |" not in PAGE] == []
 
 
 def test_the_answers_are_those_of_the_default_policy() -> None:
