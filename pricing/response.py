@@ -125,7 +125,10 @@ class Told:
 def once(response: Response, offers: Offers) -> Response:
     """The response for these offers only: of a logit, what it takes of them is worked out here."""
     as_logit = getattr(response, "as_logit", None)
-    return response if as_logit is None else Told(*as_logit(offers), response.assumption, response.told)
+    if as_logit is None:
+        return response
+    utility, gamma = as_logit(offers)
+    return Told(utility, gamma, response.assumption, response.told)
 
 
 def of_policy(pricing: Pricing) -> Assumed:

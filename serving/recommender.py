@@ -433,8 +433,8 @@ class Recommender:
         elif objective is Aim.VALUE:
             priced = self._priced(worth[np.array(places, dtype=int)])
         else:
-            args = (of[places] for of in (client, item, whole, apart))
-            priced = self._priced(self.valuer(values, slate.held, *args, own)) if places else []
+            chosen_ones = client[places], item[places], whole[places], apart[places]
+            priced = self._priced(self.valuer(values, slate.held, *chosen_ones, own)) if places else []
         brought = [sorted({product for _, _, products in picks for product in products}) for picks in chosen]
         row_of = np.full(slate.held.shape, -1)
         row_of[at] = np.arange(len(rows))
