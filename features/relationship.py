@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 import warnings
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +29,7 @@ from features.snapshot import SnapshotError
 from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
 from pricing.book import Book, need_pricing
-from pricing.worth import BOUNDS, Held, Own, worth
+from pricing.worth import BOUNDS, Held, Own, worths
 
 FORMAT = b"1"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
@@ -132,10 +131,10 @@ class Relationships:
         place, shape = owner * len(book.products) + product, (len(client_ids), len(book.products))
 
         def by_client(values: np.ndarray) -> np.ndarray:
-            summed = np.bincount(place, np.nan_to_num(values), shape[0] * shape[1])
+            summed = np.bincount(place, np.where(np.isnan(values), 0.0, values), shape[0] * shape[1])
             return np.asarray(summed).reshape(shape)
 
-        whole, alone = worth(book, held), worth(book, held, balance_alone=True)
+        whole, alone = worths(book, held)
         return Own(by_client(whole.eva), by_client(alone.eva), by_client(whole.balance))
 
     def _tell_impossible(self, catalog: Catalog) -> None:
@@ -159,8 +158,8 @@ class Relationships:
         places, (offsets, codes, products, columns) = self._places(client_ids), self._lists
         start = np.where(places < 0, 0, offsets[places])
         each = np.where(places < 0, 0, offsets[places + 1] - start)
-        at = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each - start, each)
         owner = np.repeat(np.arange(len(places)), each)
+        at = np.arange(len(owner)) - (np.cumsum(each) - each - start)[owner]
         product = np.array([book.positions.get(name, -1) for name in products], dtype=int)[codes[at]]
         known = product >= 0
         at, numbers = at[known], {}
@@ -195,9 +194,28 @@ class Relationships:
         return held.offsets.to_numpy(), products.indices.to_numpy(), names, columns
 
     def _place(self, client_id: str) -> int | None:
-        ids = self.rows[C.CLIENT]
-        at = bisect_left(range(len(ids)), client_id, key=lambda place: str(ids[place]))
-        return at if at < len(ids) and str(ids[at]) == client_id else None
+        offsets, texts = self._ids_as_bytes
+        sought = client_id.encode(errors="surrogatepass")  # bytes of UTF-8 are in the order of the texts
+        low, high = 0, len(offsets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if texts[offsets[middle] : offsets[middle + 1]].tobytes() < sought:
+                low = middle + 1
+            else:
+                high = middle
+        there = low < len(offsets) - 1 and texts[offsets[low] : offsets[low + 1]] == sought
+        return low if there else None
+
+    @cached_property
+    def _ids_as_bytes(self) -> tuple[memoryview, memoryview]:
+        """Where each id begins in the bytes of all of them, with the end of the last; and these bytes."""
+        ids = _whole(self.rows[C.CLIENT])
+        if not pa.types.is_string(ids.type):  # else they stay on the disk until they are read
+            ids = ids.cast(pa.string())
+        if not len(ids):
+            return memoryview(bytes(4)).cast("i"), memoryview(b"")
+        _, offsets, texts = ids.buffers()
+        return memoryview(offsets).cast("i")[ids.offset : ids.offset + len(ids) + 1], memoryview(texts or b"")
 
     def _row(self, client_id: str) -> dict[str, Any] | None:
         at = self._place(client_id)

@@ -104,11 +104,22 @@ class Book:
 
         A rating that the grades lack and a code that is negative or beyond the last count as unrated, NaN as large.
         """
+        return self.cells_at(self.places_of(ratings), code, sales)
+
+    def places_of(self, ratings: Sequence[str]) -> np.ndarray:
+        """The place in `grades` of each rating, and at the end that of who is unrated."""
         unrated = self.grades.index(self.pricing.unrated)
-        grades = np.array([*(self.grades.index(name) if name in self.grades else unrated for name in ratings), unrated])
-        known = (code >= 0) & (code < len(ratings))
-        size = np.searchsorted(self.sizes, np.where(np.isnan(sales), np.inf, sales) / 1e6)
-        return np.asarray(grades[np.where(known, code, -1)] * len(self.sizes) + size)
+        return np.array([*(self.grades.index(name) if name in self.grades else unrated for name in ratings), unrated])
+
+    def cells_at(self, places: np.ndarray, code: np.ndarray, sales: np.ndarray) -> np.ndarray:
+        """`cells_of`, by what `places_of` gives for the ratings."""
+        known = (code >= 0) & (code < len(places) - 1)
+        size = np.searchsorted(self._sizes, np.where(np.isnan(sales), np.inf, sales) / 1e6)
+        return np.asarray(places[np.where(known, code, -1)] * len(self._sizes) + size)
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.array(self.sizes)
 
     @cached_property
     def cells(self) -> list[tuple[Grade, float]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from catalog import Authority, Bundle
 from pricing.book import Book
-from pricing.response import Offers, Response, best_concession, of_policy
+from pricing.response import Offers, Response, best_concession, of_policy, once
 from pricing.worth import Held, Own, worth
 
 CHUNK = 50_000  # pairs at once: what is computed between stays in the processor's cache
@@ -128,6 +128,8 @@ class Pricer:
             change = np.where(brings.any(axis=1), gain[of], 0.0) - (lost[of[:, None], slots] * brings).sum(axis=1)
             own = [None if values is None else values[rows] for values in (inputs, acceptance)]
             parts.append(self._priced(each.sum(axis=1), change, asks, *own))
+        if len(parts) == 1:
+            return parts[0]
         return Prices(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in vars(parts[0])})
 
     def _in_held(self, clients: Clients) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +140,16 @@ class Pricer:
         kept = retention.attrition * retention.saved * np.maximum(eva.sum(axis=1), 0.0)
         lost = np.zeros((len(eva), len(self.book.products) + 1))
         balance, of_balance = (np.where(clients.held, of, 0.0) for of in (own.balance, own.of_balance))
-        for new in np.flatnonzero(self.book.draws.any(axis=1)).tolist():
-            lost[:, new] = (self.book.drawn(clients.cell, new, balance) * of_balance).sum(axis=1)
+        for new, sources in self._draws:
+            if clients.held[:, sources].any():
+                lost[:, new] = (self.book.drawn(clients.cell, new, balance) * of_balance).sum(axis=1)
         return kept, lost
+
+    @cached_property
+    def _draws(self) -> list[tuple[int, np.ndarray]]:
+        """Each product that draws from others, and those."""
+        draws = self.book.draws
+        return [(new, np.flatnonzero(draws[new])) for new in np.flatnonzero(draws.any(axis=1)).tolist()]
 
     @cached_property
     def _typical(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,14 +177,15 @@ class Pricer:
         affordable = np.maximum(np.minimum(eva, value), 0.0) / keep
         most, limit = np.minimum(room, affordable), granted(asks, list_price)
         offers = Offers(list_price, inputs, acceptance)
-        ideal = best_concession(self.answer, offers, value, keep, most)
-        if hasattr(self.answer, "as_logit"):  # a logit's expected value has one peak: beyond the limit, the limit
+        answer: Response = once(self.answer, offers)
+        ideal = best_concession(answer, offers, value, keep, most)
+        if hasattr(answer, "as_logit"):  # a logit's expected value has one peak: beyond the limit, the limit
             concession = np.minimum(ideal, limit)
         else:
-            concession = best_concession(self.answer, offers, value, keep, np.minimum(most, limit))
+            concession = best_concession(answer, offers, value, keep, np.minimum(most, limit))
         concession, ideal = (np.floor(s * 100 + 1e-7) / 100 for s in (concession, ideal))
-        q = self.answer.accepts(offers, concession)
-        at_list = self.answer.accepts(offers, np.zeros_like(concession))
+        q = answer.accepts(offers, concession)
+        at_list = answer.accepts(offers, np.zeros_like(concession))
         expected = q * (value - keep * concession)
         return Prices(
             list_price, room, affordable, limit, concession, ideal, at_list, q, income, capital, eva, change, expected

@@ -112,6 +112,32 @@ class Assumed:
         return q
 
 
+@dataclass(frozen=True)
+class Told:
+    """A logit's answer for certain offers: `as_logit` of them, worked out once."""
+
+    utility: np.ndarray
+    gamma: np.ndarray
+    assumption: bool
+    told: str
+
+    def as_logit(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
+        return self.utility, self.gamma
+
+    def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
+        q: np.ndarray = expit(self.utility + self.gamma * s)
+        return q
+
+
+def once(response: Response, offers: Offers) -> Response:
+    """The response for these offers only: of a logit, what it takes of them is worked out here."""
+    as_logit = getattr(response, "as_logit", None)
+    if as_logit is None:
+        return response
+    utility, gamma = as_logit(offers)
+    return Told(utility, gamma, response.assumption, response.told)
+
+
 def of_policy(pricing: Pricing) -> Assumed:
     """The response of a bank that has learned none yet."""
     return Assumed(pricing.response)
@@ -126,7 +152,7 @@ def best_concession(
     by search: the best of `steps` even steps, then golden sections between its neighbours; only the steps of a response
     that rises in `steps` of its own.
     """
-    bound = np.maximum(np.nan_to_num(bound), 0.0)
+    bound = np.maximum(np.where(np.isnan(bound), 0.0, bound), 0.0)
     if (as_logit := getattr(response, "as_logit", None)) is not None:
         utility, gamma = as_logit(offers)
         return np.clip(closed_form(utility, gamma, value, keep), 0.0, bound)

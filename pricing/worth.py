@@ -40,8 +40,9 @@ class Held:
 def refuse(name: str, values: np.ndarray, of: Callable[[int], str]) -> None:
     """Raises ValueError where a value of positions cannot be, saying of which by its place."""
     low, high = BOUNDS[name]
-    wrong = np.flatnonzero((values < low) | (values >= high))
-    if len(wrong):
+    outside = (values < low) | (values >= high)
+    if outside.any():
+        wrong = np.flatnonzero(outside)
         bounds = f"a number of at least {low:g}" if high == np.inf else f"a fraction from {low:g} and below {high:g}"
         raise ValueError(f"{name} {values[wrong[0]]:g} of {of(int(wrong[0]))} is not {bounds}; correct it")
 
@@ -68,30 +69,32 @@ def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
     known of the position at all, else none. A product without a price sheet brings its list margin and fees alone.
     `balance_alone`: only what goes where the balance goes, without fees and what the product costs whatever is on it.
     """
-    of = book.known_coefficients
+    return worths(book, held)[balance_alone]
+
+
+def worths(book: Book, held: Held) -> tuple[Economics, Economics]:
+    """`worth` of all that is held, and of its balance alone."""
     product, cell = held.product, held.cell
-    nothing = np.isnan(held.balance) & np.isnan(held.fees) & np.isnan(held.limit)
-    known = np.where(nothing, book.balance[product], np.nan_to_num(held.balance))
-    balance = np.where(np.isnan(held.balance), known, held.balance)
+    of = Coefficients(**{name: _at(values, cell, product) for name, values in vars(book.known_coefficients).items()})
+    no_balance, no_fees, no_limit = (np.isnan(told) for told in (held.balance, held.fees, held.limit))
+    nothing = no_balance & no_fees & no_limit
+    balance = np.where(nothing, book.balance[product], np.where(no_balance, 0.0, held.balance))
     side = book.side[product]
     margin = balance * np.where(
         np.isnan(held.rate) | (side == 0), book.margin[cell, product], side * (held.rate - book.funds[product])
     )
-    fees = np.where(np.isnan(held.fees), book.fees[product], held.fees)
-    if balance_alone:
-        fees = np.zeros(len(product))
-    limit = np.where(nothing, book.limit[product], np.nan_to_num(held.limit))
-    volumes = Volumes(
-        balance,
-        np.maximum(limit - balance, 0.0),
-        np.maximum(fees - book.fixed[product], 0.0),
-        np.maximum(margin + fees, 0.0),
+    limit = np.where(nothing, book.limit[product], np.where(no_limit, 0.0, held.limit))
+    undrawn, fixed = np.maximum(limit - balance, 0.0), book.fixed[product]
+
+    def economics(coefficients: Coefficients, fees: np.ndarray) -> Economics:
+        charged, revenue = np.maximum(fees - fixed, 0.0), np.maximum(margin + fees, 0.0)
+        amounts = cost_risk_capital(coefficients, Volumes(balance, undrawn, charged, revenue))
+        return Economics(margin, fees, *amounts, balance, book.rates)
+
+    return (
+        economics(of, np.where(no_fees, book.fees[product], held.fees)),
+        economics(replace(of, opex=0.0), np.zeros(len(product))),
     )
-    coefficients = Coefficients(**{name: _at(values, cell, product) for name, values in vars(of).items()})
-    if balance_alone:
-        coefficients = replace(coefficients, opex=0.0)
-    opex, expected_loss, capital = cost_risk_capital(coefficients, volumes)
-    return Economics(margin, fees, opex, expected_loss, capital, balance, book.rates)
 
 
 def _at(values: np.ndarray, cell: np.ndarray, product: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from serving.contact import Resting
 from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
 from training import Candidates, Contributions, Model, bundle_rows
-from training.by_value import Aim, Valuer
+from training.by_value import Aim, Valuer, Worth
 from training.price_response import Artifact, pair_of
 
 
@@ -432,9 +432,14 @@ class Recommender:
             for of, held, of_client in zip(kept, holds, rests, strict=True)
         ]
         chosen = [picks for picks, _, _ in shown]
-        priced: list[Priced | None] = self._priced(
-            values, slate.held, client, item, whole, apart, own, [place for picks in chosen for place, _, _ in picks]
-        )
+        places = [place for picks in chosen for place, _, _ in picks]
+        if not self.prices:
+            priced: list[Priced | None] = [None] * len(places)
+        elif objective is Aim.VALUE:
+            priced = self._priced(worth[np.array(places, dtype=int)])
+        else:
+            chosen_ones = client[places], item[places], whole[places], apart[places]
+            priced = self._priced(self.valuer(values, slate.held, *chosen_ones, own)) if places else []
         brought = [sorted({product for _, _, products in picks for product in products}) for picks in chosen]
         row_of = np.full(slate.held.shape, -1)
         row_of[at] = np.arange(len(rows))
@@ -486,21 +491,8 @@ class Recommender:
             )  # fmt: skip
         return decided
 
-    def _priced(
-        self,
-        values: np.ndarray,
-        held: np.ndarray,
-        client: np.ndarray,
-        item: np.ndarray,
-        whole: np.ndarray,
-        apart: np.ndarray,
-        own: Own | None,
-        chosen: list[int],
-    ) -> list[Priced | None]:
-        """Of each chosen pair its price and worth; None where it has none."""
-        if not self.prices or not chosen:
-            return [None] * len(chosen)
-        worth = self.valuer(values, held, client[chosen], item[chosen], whole[chosen], apart[chosen], own)
+    def _priced(self, worth: Worth) -> list[Priced | None]:
+        """Of each pair its price and worth; None where it has none."""
         columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold)
         currency = self.candidates.catalog.currency
         return [

@@ -26,7 +26,7 @@ from pricing.rules import checks
 from pricing.worth import Own
 from training.candidates import Candidates
 from training.model import Ranking, ordered
-from training.price_response import Artifact, cells, inputs
+from training.price_response import Artifact, Cells, inputs
 
 
 class Aim(StrEnum):
@@ -64,6 +64,13 @@ class Valuer:
         self.pricer = Pricer(self.book, tuple(candidates.offers), learned.response if learned else None)
         self.authority = self.pricer.authority(authority).name
         self._keep = 1.0 - self.book.pricing.tax
+        self.cells = Cells(self.book, candidates)
+        at = {name: index for index, name in enumerate(candidates.encoding.columns)}
+        # months since the profile's last day are null where that is still to come, or not known
+        self._lapsed, self._abroad = (
+            at.get(f"{self.book.pricing.suitable_until}_months"),
+            at.get(self.book.pricing.abroad or ""),
+        )
         lapsed = {"suitable_until": dt.date.min}
         sheets = self.book.sheets
         self.unpriced = np.array(
@@ -87,20 +94,11 @@ class Valuer:
         found = checks(offer, parts, self.book.pricing, anybody, conceded, dt.date.max)
         return any(check.status == "broken" for check in found)
 
-    def _column(self, values: np.ndarray, name: str | None) -> np.ndarray:
-        """(clients,): that column of their profiles; NaN where profiles have none."""
-        columns = list(self.candidates.encoding.columns)
-        return values[:, columns.index(name)] if name in columns else np.full(len(values), np.nan)
-
-    def cells(self, values: np.ndarray) -> np.ndarray:
-        """(clients,): their places in the book."""
-        return cells(self.book, self.candidates, values)
-
     def allowed(self, values: np.ndarray, client: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(pairs,): False where a rule of the catalog's jurisdiction forbids the bundle to the client."""
-        # months since the profile's last day are null where that is still to come, or not known
-        lapsed = self._column(values, f"{self.book.pricing.suitable_until}_months")[client] > 0
-        kept: np.ndarray = ~self._forbidden[item] & ~(lapsed & self.unsuitable[item])
+        kept: np.ndarray = ~self._forbidden[item]
+        if self._lapsed is not None:
+            kept &= ~((values[client, self._lapsed] > 0) & self.unsuitable[item])
         return kept
 
     def __call__(
@@ -118,8 +116,9 @@ class Valuer:
         whom = Clients(self.cells(values), held, own)
         given = inputs(self.candidates, values, held, client, item, log_odds) if self.learned else None
         priced = self.pricer.price(whom, client, item, self.authority, given, probability)
-        abroad = self._column(values, self.book.pricing.abroad)[client] == 1
-        at_list = np.where(abroad, self._at_list_abroad[item], self._at_list[item])
+        at_list = self._at_list[item]
+        if self._abroad is not None:
+            at_list = np.where(values[client, self._abroad] == 1, self._at_list_abroad[item], at_list)
         concession = np.where(at_list, 0.0, priced.concession)
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
         eva = priced.eva + priced.change - self._keep * concession

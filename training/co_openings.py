@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
@@ -88,13 +89,22 @@ class CoOpenings:
         `log_odds` and `missing` are (clients, products), `client` (sets,) rows of them; `slots` (sets, most products)
         positions of a set's products, one past the last filling up.
         """
-        lone = np.where(missing, self.slope * log_odds + self.bias, 0.0)
-        there = np.pad(missing, ((0, 0), (0, 1)))[client[:, None], slots]
-        weight: np.ndarray = np.pad(lone, ((0, 0), (0, 1)))[client[:, None], slots].sum(axis=1)
-        ties = np.pad(self.ties, (0, 1))
-        for one, other in combinations(range(slots.shape[1]), 2):
-            weight += ties[slots[:, one], slots[:, other]] * (there[:, one] & there[:, other])
-        return weight
+        lone = np.zeros((len(missing), missing.shape[1] + 1))
+        lone[:, :-1] = np.where(missing, self.slope * log_odds + self.bias, 0.0)
+        there = np.zeros(lone.shape, dtype=bool)
+        there[:, :-1] = missing
+        rows = client[:, None]
+        there, weight = there[rows, slots], lone[rows, slots].sum(axis=1)
+        one, other = _pairs(slots.shape[1])
+        both = self._ties[slots[:, one], slots[:, other]] * (there[:, one] & there[:, other])
+        # One after the other, so that a set has the same weight whatever the most products of a set are.
+        summed: np.ndarray = np.cumsum(np.concatenate([weight[:, None], both], axis=1), axis=1)[:, -1]
+        return summed
+
+    @cached_property
+    def _ties(self) -> np.ndarray:
+        """With a last product that nothing ties."""
+        return np.pad(self.ties, (0, 1))
 
     def to_json(self) -> dict[str, Any]:
         return {"slope": self.slope, "bias": self.bias.tolist(), "ties": self.ties.tolist()}
@@ -102,6 +112,12 @@ class CoOpenings:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> CoOpenings:
         return cls(content["slope"], *(np.array(content[name], dtype=float) for name in ("bias", "ties")))
+
+
+@cache
+def _pairs(size: int) -> tuple[np.ndarray, ...]:
+    """The one and the other of every two places of `size`."""
+    return np.triu_indices(size, 1)
 
 
 def sets_of(likeliest: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -519,16 +519,27 @@ def _of_month(
     return made[sold & ~above], int((sold & above).sum())
 
 
+class Cells:
+    """The places of clients in a book, by rating and yearly sales; one not known counts as unrated, and as large."""
+
+    def __init__(self, book: Book, candidates: Candidates):
+        encoding = candidates.encoding
+        self._book, self._places = book, book.places_of(encoding.categories.get(C.RATING, ()))
+        at = {name: index for index, name in enumerate(encoding.columns)}
+        self._rating, self._sales = at.get(C.RATING), at.get(book.pricing.turnover or "")
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(clients,): `values` are profiles in the encoding's columns."""
+        rating, sales = (
+            np.full(len(values), np.nan) if at is None else values[:, at].astype(float)
+            for at in (self._rating, self._sales)
+        )
+        return self._book.cells_at(self._places, np.where(np.isnan(rating), -1, rating).astype(int), sales)
+
+
 def cells(book: Book, candidates: Candidates, values: np.ndarray) -> np.ndarray:
-    """(clients,): the place of each in the book, by rating and yearly sales; one not known counts as unrated, and as
-    large. `values` are profiles in the encoding's columns."""
-    encoding, unknown = candidates.encoding, np.full(len(values), np.nan)
-    rating, sales = (
-        values[:, encoding.columns.index(name)].astype(float) if name in encoding.columns else unknown
-        for name in (C.RATING, book.pricing.turnover)
-    )
-    ratings = encoding.categories.get(C.RATING, ())
-    return book.cells_of(ratings, np.nan_to_num(rating, nan=-1).astype(int), sales)
+    """(clients,): `Cells` of these profiles."""
+    return Cells(book, candidates)(values)
 
 
 def list_prices(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import lightgbm as lgb
 import numpy as np
@@ -73,10 +73,15 @@ def bundle_rows(
     brings = (missing @ parts)[client, item]
     expected = (chance @ parts)[client, item]
 
+    slots = candidates.slots[item]
+
+    @cache
     def of_slots() -> np.ndarray:
         # An offer with fewer parts than the largest has slots that point at an extra product nobody lacks.
-        padded = np.concatenate([np.where(missing, chance, np.nan), np.full((len(values), 1), np.nan)], axis=1)
-        return padded[client[:, None], candidates.slots[item]]
+        padded = np.full((len(values), missing.shape[1] + 1), np.nan)
+        np.copyto(padded[:, :-1], chance, where=missing)
+        told: np.ndarray = padded[client[:, None], slots]
+        return told
 
     def tie_to_held() -> np.ndarray:
         tie = np.where(missing, held.astype(float) @ candidates.population.affinity, 0.0)
@@ -100,7 +105,7 @@ def bundle_rows(
         "most_likely": lambda: logit(np.fmax.reduce(of_slots(), axis=1)),
         "least_likely": lambda: logit(np.fmin.reduce(of_slots(), axis=1)),
         "all_independently": lambda: (np.log(np.where(missing, chance, 1.0)) @ parts)[client, item],
-        "all_together": lambda: candidates.co_openings.weights(logit(chance), missing, client, candidates.slots[item]),
+        "all_together": lambda: candidates.co_openings.weights(logit(chance), missing, client, slots),
         "tie_to_held": tie_to_held,
         "lines": lambda: candidates.line_numbers[item, 0],
         "line": lambda: candidates.line_numbers[item, 1],

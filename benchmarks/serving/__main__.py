@@ -68,7 +68,12 @@ def main(
     chosen = Parameters.read(parameters) if parameters else Parameters()
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+    figures: list[Figure] = []
+    title = f"POST /v1/recommend, {rounds} rounds of {requests:,} requests"
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: show(title, figures))  # what was measured is told, even if the rest fails
+        place = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(contextlib.chdir(place))
         with console.status("Training"):
             train(Bank.open(folder), sold, parameters=chosen)
             prepare(folder, sold)
@@ -77,13 +82,15 @@ def main(
         asked.write_text(json.dumps(_some(snapshot, ASKED)))
         with _served() as (process, url), _bare(snapshot) as bare_port:
             ports = {"ours": int(urlsplit(url).port or 0), "bare": bare_port}
-            figures, median = _one_by_one(ports, url, asked, requests, rounds)
+            of_one, median = _one_by_one(ports, url, asked, requests, rounds)
+            figures += of_one
             of_crowd, highest = _of_crowd(ports, asked, rounds)
+            figures += of_crowd
             of_tail, tail = _tail(process, ports["ours"], asked, int(minutes * 60 / median))
-            figures += [*of_crowd, *of_tail, *_under_load(ports["ours"], asked, highest, tail, 60 * load_minutes)]
+            figures += of_tail
+            figures += _under_load(ports["ours"], asked, highest, tail, 60 * load_minutes)
         if profiles:
             figures += _many(Path(place) / "many", profiles)
-    show(f"POST /v1/recommend, {rounds} rounds of {requests:,} requests", figures)
 
 
 def _one_by_one(ports: dict[str, int], url: str, asked: Path, requests: int, rounds: int) -> tuple[list[Figure], float]:

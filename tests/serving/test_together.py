@@ -1,0 +1,84 @@
+"""Who asks at the same time is answered in one pass, with what each would have been told alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog import Line
+from serving import Recommender
+from serving.recommender import ANSWER, Decided
+from serving.together import Together
+from tests.conftest import WholeLine
+from training.by_value import Aim
+
+WISHES: list[tuple[int, list[Line], Aim]] = [
+    (5, [], Aim.RELEVANCE),
+    (5, [], Aim.VALUE),
+    (2, [Line.RETAIL], Aim.RELEVANCE),
+]
+
+
+class Counting:
+    """The recommender, and for how many clients each pass of it was."""
+
+    def __init__(self, recommender: Recommender):
+        self._recommender, self.passes, self.draw = recommender, list[int](), None
+
+    def own(self, *args: Any) -> Any:
+        return self._recommender.own(*args)
+
+    def decide(self, values: np.ndarray, *args: Any) -> list[Decided]:
+        self.passes.append(len(values))
+        return self._recommender.decide(values, *args)
+
+
+def test_everybody_is_told_what_they_would_have_been_told_alone(line: WholeLine) -> None:
+    recommender, counting = line.recommender, Counting(line.recommender)
+    clients = [str(client) for client in recommender.snapshot.profiles.client_ids[:40]]
+    asked = [(client, WISHES[number % len(WISHES)]) for number, client in enumerate(clients)]
+
+    async def ask() -> list[Decided]:
+        together = Together()
+        return await asyncio.gather(
+            *(
+                together.decide(counting, recommender.profile_of(client), client, *wish, {})  # type: ignore[arg-type]
+                for client, wish in asked
+            )
+        )
+
+    for (client, wish), decided in zip(asked, asyncio.run(ask()), strict=True):
+        assert ANSWER.dump_json(decided.answer) == ANSWER.dump_json(recommender.recommend(client, *wish))
+    assert sorted(counting.passes) == [13, 13, 14]
+
+
+def test_who_gives_up_and_what_fails_leave_nobody_waiting(line: WholeLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = line.recommender
+    one, other = (str(client) for client in recommender.snapshot.profiles.client_ids[:2])
+
+    async def ask() -> list[Any]:
+        together = Together()
+        asked = [
+            asyncio.ensure_future(
+                together.decide(recommender, recommender.profile_of(client), client, 5, [], Aim.RELEVANCE, {})
+            )
+            for client in (one, other)
+        ]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    gone, answered = asyncio.run(ask())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert answered.answer.client_id == other
+
+    def fails(*args: Any) -> Any:
+        raise ValueError("no such order")
+
+    monkeypatch.setattr(recommender, "decide", fails)
+    gone, refused = asyncio.run(ask())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert str(refused) == "no such order"
