@@ -666,6 +666,7 @@ def plan(
         raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
     if routes is not None and offers is None:
         raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
+    _keep_apart({"--out": out, "--routes": routes}, {"--profiles": profiles, "--offers": offers})
     sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
     day = _day(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
     columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
@@ -687,6 +688,14 @@ def plan(
             write_parquet(routes, Router(planner, sold).of_offers(source()))
     places = " and ".join(str(place) for place in (out, routes) if place)
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
+
+
+def _keep_apart(written: dict[str, Path | None], read: dict[str, Path | None]) -> None:
+    """ValueError where a file would be written over one that was given to be read, or over another."""
+    places: dict[Path, str] = {path.resolve(): name for name, path in read.items() if path}
+    for name, path in written.items():
+        if path and (other := places.setdefault(path.resolve(), name)) != name:
+            raise ValueError(f"{name} and {other} are the same file, {path}; give {name} another")
 
 
 def _policy(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:

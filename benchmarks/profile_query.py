@@ -219,9 +219,9 @@ worth as (
     from active left join balance using (client_id)
 ), placed as (
     select *, sum(worth) over () as total, sum(positive) over () as whole,
-           sum(positive) over (order by rounded desc, client_id rows unbounded preceding) as reached,
-           row_number() over (order by rounded desc, client_id) as contribution_rank,
-           (reached - positive) / nullif(whole, 0) as before
+           sum(positive) over (order by rounded desc) as reached,
+           rank() over (order by rounded desc) as contribution_rank,
+           (reached - sum(positive) over (partition by rounded)) / nullif(whole, 0) as before
     from worth
 ), valued as (
     select client_id, contribution_rank, worth / nullif(total, 0) as contribution_share,

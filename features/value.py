@@ -43,7 +43,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             "share",
             "The client's share of the sum of all clients' contributions; null where that is not positive.",
         ),
-        number("contribution_rank", "place", "The client's place by contribution, 1 is the largest."),
+        number("contribution_rank", "place", "The client's place by contribution: 1 and those who bring more."),
         number(
             "contribution_cumulative",
             "share",
@@ -255,8 +255,14 @@ def _ranked(worth: Frame, catalog: Catalog) -> Frame:
         nw.col("_positive").cum_sum().over(order_by=order).alias("_reached"),
         contribution.cum_count().over(order_by=order).cast(nw.Float64).alias("contribution_rank"),
     )
+    # equal clients stand at one place: the first of theirs, with all that they bring together
+    placed = placed.with_columns(
+        (nw.col("_reached") - nw.col("_positive")).min().over("_descending").alias("_better"),
+        nw.col("_reached").max().over("_descending"),
+        nw.col("contribution_rank").min().over("_descending"),
+    )
     whole = nw.col("_positive_total")
-    before = ratio(nw.col("_reached") - nw.col("_positive"), whole)
+    before = ratio(nw.col("_better"), whole)
     last, *better = reversed(catalog.policy.tiers)
     tier = nw.lit(last.name)
     for step in better:  # whoever it takes to reach the share

@@ -158,11 +158,12 @@ class Router:
         routes, names = self.policy.routes, [one.name for one in self.authorities]
         place = {name: at for at, name in enumerate(names)}
         rules = first([rule.sql for rule in routes.rules])
-        subs = [f"_sub_{number} and ({one.rule.sql})" for number, one in enumerate(routes.sub_authorities)]
+        lowest = sorted(enumerate(routes.sub_authorities), key=lambda one: place[one[1].signs])  # which fits, counts
+        subs = [f"_sub_{number} and ({one.rule.sql})" for number, one in lowest]
         found = f"select *, {rules} as _rule, {first(subs) if subs else 'null::integer'} as _sub "
         found += f"from pairs join planned using ({C.CLIENT})"
         signs = _pick("_rule", [place[rule.then.signs] for rule in routes.rules])
-        lower = _pick("_sub", [place[one.signs] for one in routes.sub_authorities])
+        lower = _pick("_sub", [place[one.signs] for _, one in lowest])
         found = f"select *, {signs} as _signs, {lower} as _lower from ({found})"
         # a sub-authority only counts where it lies below the rule's
         found = f"select *, if(_lower < _signs and _granted < _signs, _lower, null) as _least from ({found})"
@@ -178,7 +179,7 @@ class Router:
             f"{_pick('_at', names)} as signs",
             f"if(_least is null, {signature}, 'single') as signature",
             f"{_pick('_rule', [rule.name for rule in routes.rules])} as route_rule",
-            f"if(_least is null, null, {_pick('_sub', [one.name for one in routes.sub_authorities])}) as sub_authority",
+            f"if(_least is null, null, {_pick('_sub', [one.name for _, one in lowest])}) as sub_authority",
             f"{_pick('_granted', names)} as concession_signs",
         ]
         return f"select {', '.join(columns)} from ({found}) order by _row"

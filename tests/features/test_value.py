@@ -54,7 +54,7 @@ def fees(**of_client: float) -> list[dict[str, Any]]:
 def test_share_place_and_tier_among_all_clients() -> None:
     found = of(*fees(a=30, b=50, c=15, d=5, e=0, f=-20), clients="abcdefg")
     assert found["contribution_share"].tolist() == pytest.approx([30 / 80, 50 / 80, 15 / 80, 5 / 80, 0, -20 / 80, 0])
-    assert found["contribution_rank"].tolist() == [2, 1, 3, 4, 5, 7, 6]
+    assert found["contribution_rank"].tolist() == [2, 1, 3, 4, 5, 7, 5]
     assert found["contribution_cumulative"].tolist() == pytest.approx([0.8, 0.5, 0.95, 1, 1, 1, 1])
     assert found["tier"].tolist() == ["core", "key", "standard", "basic", "basic", "basic", "basic"]
 
@@ -64,8 +64,15 @@ def test_who_carries_the_sum_over_a_bound_belongs_to_the_better_tier() -> None:
     assert of(*fees(a=1), clients="a")["tier"].tolist() == ["key"]
 
 
-def test_equal_contributions_are_placed_by_client() -> None:
-    assert of(*fees(c=10, a=10, b=10))["contribution_rank"].tolist() == [1, 2, 3]
+def test_equal_clients_stand_at_one_place() -> None:
+    found = of(*fees(a=50, b=25, c=25, d=0), clients="abcd")
+    assert found["contribution_rank"].tolist() == [1, 2, 2, 4]
+    assert found["contribution_cumulative"].tolist() == pytest.approx([0.5, 1, 1, 1])
+
+
+def test_equal_clients_are_of_one_tier_though_one_would_do_to_reach_its_share() -> None:
+    found = of(*fees(**{name: 10.0 for name in "abcdefghij"}), clients="abcdefghij")
+    assert set(found["tier"]) == {"key"}
 
 
 def test_a_bank_that_loses_money_has_no_shares() -> None:

@@ -135,3 +135,13 @@ def test_what_cannot_be_routed_is_told() -> None:
         route(PLAIN | {"held__leasing": 1.0}, "leasing")
     with pytest.raises(ValueError, match="client c0 is of a kind that mortgage is not for"):
         route(PLAIN, "mortgage")
+
+
+def test_of_sub_authorities_that_fit_the_lowest_counts(tmp_path: Path) -> None:
+    both = [
+        {"name": name.replace("_", " "), "products": ["leasing"], "when": {"rating": ["E"]}, "signs": name}
+        for name in ("branch", "account_manager")
+    ]
+    policy = read_strategy(changed(tmp_path / "p.yaml", "routes", "sub_authorities", to=both), CATALOG)
+    found = route(PLAIN | {"rating": "E"}, "leasing", policy=policy)
+    assert (found["signs"], found["sub_authority"]) == ("account_manager", "account manager")
