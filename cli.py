@@ -552,6 +552,9 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
                 f"concession {worth['concession']:,.2f}, then {worth['acceptance']:.1%} accept; EVA {worth['eva']:,.0f}"
             )
             beside.append(f"[bold]worth {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
+        if route := offer.get("route"):
+            who = str(route["signs"] or "nobody").replace("_", " ")
+            beside.append(f"[dim]{escape(who)} signs, {route['signature']}, {route['days']} d[/]")
         because = escape("\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"])
         table.add_row(
             str(offer["rank"]), f"{escape(offer['name'])}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
@@ -560,6 +563,10 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
     if not answer["offers"]:
         table.add_row("", "nothing: all that may be sold is held", "", "", "")
     table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
+    if plan := answer.get("plan"):
+        visit = f", visit on {plan['next_visit']}" if plan["next_visit"] else ""
+        served = f"{plan['tier']} client, priority {plan['priority']}, {plan['manager']} manager, by {plan['channel']}"
+        table.caption += f"\n{escape(served + visit)}"
     return table
 
 
@@ -644,6 +651,7 @@ def plan(
     routes: Annotated[
         Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=_parquet)
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="For the service, which takes them up while it runs.")] = False,
 ) -> None:
     """Say how clients are served: type, tier, priority, channels, manager, visits, and how bundles are approved.
 
@@ -658,10 +666,10 @@ def plan(
         raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
     if profiles is not None and as_of is None:
         raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
-    if client is None and out is None and routes is None:
-        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet")
-    if client is not None and (out is not None or routes is not None):
-        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out and --routes")
+    if client is None and out is None and routes is None and not serve:
+        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet, or --serve")
+    if client is not None and (out is not None or routes is not None or serve):
+        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out, --routes and --serve")
     if concession and bundle is None:
         raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
     if routes is not None and offers is None:
@@ -686,7 +694,12 @@ def plan(
         if routes is not None:
             step(str(routes))
             write_parquet(routes, Router(planner, sold).of_offers(source()))
-    places = " and ".join(str(place) for place in (out, routes) if place)
+        if serve:
+            from serving.preparing import lay_out_plans
+
+            step("for the service")
+            lay_out_plans(planner, source())
+    places = " and ".join([*(str(place) for place in (out, routes) if place), *(["the service"] if serve else [])])
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 

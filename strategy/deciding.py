@@ -99,7 +99,7 @@ class Approver:
         sub = next(
             (
                 one
-                for one in routes.sub_authorities
+                for one in sorted(routes.sub_authorities, key=lambda one: names.index(one.signs))  # the lowest counts
                 if lent and set(lent) <= set(one.products) and not one.rule.unmet(values)
             ),
             None,
@@ -168,7 +168,7 @@ def _next_visit(client: str, every: int | None, last: dt.date | None, day: dt.da
         return None
     due = _workday(day + dt.timedelta(every))
     if last is None:
-        number = int.from_bytes(hashlib.md5(client.encode(), usedforsecurity=False).digest()[8:], "big")
+        number = int.from_bytes(hashlib.md5(client.encode(), usedforsecurity=False).digest()[8:], "little")
         return _workday(day + dt.timedelta(1 + number % every))
     return min(last, due) if last > day else due
 

@@ -71,7 +71,7 @@ def test_equal_clients_stand_at_one_place() -> None:
 
 
 def test_equal_clients_are_of_one_tier_though_one_would_do_to_reach_its_share() -> None:
-    found = of(*fees(**{name: 10.0 for name in "abcdefghij"}), clients="abcdefghij")
+    found = of(*fees(**dict.fromkeys("abcdefghij", 10.0)), clients="abcdefghij")
     assert set(found["tier"]) == {"key"}
 
 

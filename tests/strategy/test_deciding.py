@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ ASKED = sorted(POLICY.asks_of_clients - POLICY.of_plans)
 
 
 @given(some_clients(), st.dates(dt.date(2025, 12, 20), dt.date(2026, 3, 1)))
-@settings(max_examples=60)
+@settings(max_examples=10, deadline=None)
 def test_a_plan_is_the_same_client_by_client(clients: pa.Table, day: dt.date) -> None:
     found = pa.concat_tables(Planner(POLICY, day).plans([clients], ASKED)).to_pylist()
     for row in found:
@@ -31,7 +31,7 @@ def test_a_plan_is_the_same_client_by_client(clients: pa.Table, day: dt.date) ->
 
 
 @given(some_clients(), some_clients(), st.integers(1, 400))
-@settings(max_examples=40)
+@settings(max_examples=6, deadline=None)
 def test_after_a_plan_too(tmp_path_factory: Any, before: pa.Table, after: pa.Table, later: int) -> None:
     path, day = tmp_path_factory.mktemp("plans") / "previous.parquet", DAY + dt.timedelta(later)
     previous = pa.concat_tables(Planner(POLICY, DAY).plans([before]))
@@ -71,8 +71,7 @@ def test_routes_are_the_same_pair_by_pair(share: float) -> None:
         [pair] = approver.pairs([bundle], has, [wanted["list_price"]], [wanted[C.CONCESSION]])
         [found] = approver.approve(row, [pair], has)
         assert pair["credit"] == wanted["credit"]
-        assert (found.priority, found.papers, found.signs, found.signature, found.days, found.rule,
-                found.sub_authority) == tuple(wanted[name] for name in (
-                    "route_priority", "papers", "signs", "signature", "days", "route_rule", "sub_authority"))  # fmt: skip
+        columns = ("route_priority", "papers", "signs", "signature", "days", "route_rule", "sub_authority")
+        assert dataclasses.astuple(found) == tuple(wanted[name] for name in columns)
         seen.add((found.signs, found.rule, found.sub_authority))
     assert len(seen) > 8
