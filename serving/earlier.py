@@ -89,7 +89,7 @@ def who_decided(present: Recommender, row: Mapping[str, Any], kept: Path) -> tup
     if of_policy is not None and (plans is None or plans.policy.version != of_policy):
         policy = _kept(_policy, kept, row, "policy")
         plans = None if policy is None else Plans.none(policy)
-    found = {"model": model, "catalog": catalog, "response": learned if wanted else ""}
+    found: dict[str, Any] = {"model": model, "catalog": catalog, "response": learned if wanted else ""}
     found["policy"] = plans if of_policy is not None else ""
     missing = [f"{what} {row[f'{what}_version']}" for what, of in found.items() if of is None]
     if model is None or catalog is None or missing:

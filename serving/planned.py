@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import to_json
 
 from strategy import Explanation, Need, Strategy, explained
@@ -16,6 +16,9 @@ from strategy.conditions import shown
 from strategy.deciding import Approval, planned
 from strategy.policy import Route, Visit
 from strategy.snapshot import read_plan
+
+ALWAYS_SENT = ConfigDict(json_schema_serialization_defaults_required=True)
+"""Of answers with fields that older ones in the decision log lack: those sent have them all."""
 
 
 @dataclass(slots=True)

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from pricing import Quote
-from serving.planned import Plan
+from serving.planned import ALWAYS_SENT, Plan
 from strategy.deciding import Approval
 
 
@@ -138,6 +138,7 @@ class Quoted:
     notes: tuple[str, ...]
     catalog_version: str
     response_version: str | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
     plan: Plan | None = None
     route: Approval | None = None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -25,7 +25,7 @@ from pricing.book import need_pricing
 from pricing.worth import Own
 from serving.asking import AskQuote
 from serving.contact import Resting
-from serving.planned import Approved, Plan, WholePlan, in_short, reasoned, whole
+from serving.planned import ALWAYS_SENT, Approved, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
 from strategy import explained_route
@@ -94,6 +94,7 @@ class Offer:
     why: str
     gates: tuple[Gate, ...]
     worth: Priced | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
     route: Approval | None = None
 
 
@@ -115,6 +116,7 @@ class Answer:
     resting: tuple[Resting, ...]
     explored: bool
     decision_id: str | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
     plan: Plan | None = None
 
 

@@ -18,6 +18,7 @@ from catalog import Catalog
 from features import C
 from strategy.checks import contradictions
 from strategy.columns import CATEGORY, NUMBER, OF_PAIR, of_catalog
+from strategy.conditions import Rule
 from strategy.planning import LAST, Planner
 from strategy.policy import Strategy
 
@@ -97,10 +98,10 @@ class Plans:
     def _columns(self) -> dict[str, Any]:
         """What the policy's own columns are, of profiles that the catalog says nothing of: they were checked when the
         plans were made."""
-        of_rules = [rule.when for stage in (*self.policy.facts, *self.policy.following) for rule in stage.rules]
-        of_rules += [one.when for one in self.policy.tiers.scales]
-        of_rules += [rule.when for rule in (*self.policy.routes.rules, *self.policy.routes.sub_authorities)]
-        texts = {column for when in of_rules for column, condition in when.items() if condition.texts}
+        policy = self.policy
+        rules: list[Rule[Any]] = [rule for stage in (*policy.facts, *policy.following) for rule in stage.rules]
+        rules += [one.rule for one in (*policy.tiers.scales, *policy.routes.sub_authorities)] + [*policy.routes.rules]
+        texts = {column for rule in rules for column, condition in rule.when.items() if condition.texts}
         asked = self.policy.asks_of_clients | self.policy.asks_of_pairs
         return {name: CATEGORY if name in texts else NUMBER for name in asked}
 
