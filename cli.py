@@ -733,6 +733,65 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     console.print(route_table(planner.policy, route, why, sold.currency))
 
 
+@app.command()
+def audit(
+    data: DataFolder,
+    plans: Annotated[Path, typer.Option(help="Plans, as `sheaf plan --out` writes them.")],
+    profiles: ProfilesFile = None,
+    offers: OffersFile = None,
+    routes: Annotated[Path | None, typer.Option(help="Routes, as `sheaf plan --routes` writes them.")] = None,
+    protected: Annotated[
+        list[str] | None,
+        typer.Option(help="Attribute of table clients, repeatable. Default: those that the catalog's policy protects."),
+    ] = None,
+    catalog: CatalogPath = DEFAULT,
+    policy: PolicyFile = None,
+    least: Annotated[int, typer.Option(help="Clients of a group at least, for it to be judged.", min=10)] = 30,
+    out: Annotated[Path | None, typer.Option(help="A CSV file of every comparison.")] = None,
+) -> None:
+    """Compare tiers, offers and prices over groups that they may not go by, and say what to look at.
+
+    Each group against all other clients, as they are and among clients of the same worth, with 95 % intervals, on the
+    day of the plans. Without --profiles the bank is profiled on that day.
+    """
+    from importlib.util import find_spec
+
+    from features import Bank, profile_tables
+    from strategy.fairness import audit as run
+    from strategy.fairness import sentences
+    from strategy.gathering import day_of, gathered, protected_of
+    from strategy.showing import audit_table
+
+    if find_spec("fairlearn") is None:
+        raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
+    if out is not None and out.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{out} would hold CSV; end its name in .csv")
+    sold, bank = read_catalog(catalog), Bank.open(data)
+    attributes, day = protected_of(bank, sold, protected or []), day_of(plans)
+    chosen = _policy(policy, sold, profiles, None if profiles else _columns_of(bank, sold))
+    with _steps(f"Auditing plans of {day}") as step:
+        step("tables")
+        source = profiles or profile_tables(bank, sold, day)
+        clients, outcomes = gathered(bank, sold, chosen, attributes, plans, source, offers, routes)
+        step(", ".join(attributes))
+        found = run(clients, outcomes, attributes, sorted(chosen.asks_of_clients | chosen.asks_of_pairs), least)
+    console.print(audit_table(found))
+    for sentence in sentences(found, chosen):
+        console.print(escape(sentence), highlight=False)
+    if out is not None:
+        import pandas as pd
+
+        pd.DataFrame(found.rows()).to_csv(out, index=False)
+        console.print(escape(f"Every comparison is in {out}."), highlight=False)
+
+
+def _columns_of(bank: Any, sold: Any) -> dict[str, Any]:
+    """The columns of the profiles of a bank."""
+    from features import dictionary
+
+    return {one.name: one.type for one in dictionary(bank, sold)}
+
+
 @policies.command("check")
 def check_policy(
     file: Annotated[Path, typer.Argument(help="YAML of the strategy.")],

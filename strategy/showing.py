@@ -13,6 +13,7 @@ from features import C
 from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
+from strategy.fairness import Audit, Interval
 from strategy.policy import Route, Strategy, Visit
 
 
@@ -65,6 +66,38 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
             routes.add_row(*map(escape, way), *_each(route.offers), *(f"{days:,.1f}" for days in route.days))
         tables.append(routes)
     return tables
+
+
+def audit_table(found: Audit) -> Table:
+    """Every comparison, those to look at first."""
+    how = "within worth" if found.by_worth else "corrected difference"
+    table = Table(title="Outcomes of each group against all other clients, with 95 % intervals", title_justify="left")
+    for name in ("attribute", "group", "outcome"):
+        table.add_column(name)
+    for name in ("clients", "mean", "others", "difference", "ratio", how, "p"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    words = {"look": "[bold]look[/]", "worth": "worth", "same": "", "few": "too few"}
+    places = list(words)
+    for one in sorted(found.compared, key=lambda one: places.index(one.verdict)):
+        scale = 100.0 if one.share else 1.0
+        figures = [_number(one.mean * scale), _number(one.others * scale), _interval(one.difference, scale)]
+        figures += [_interval(one.ratio), _interval(one.within, scale), _number(one.p)]
+        fifths = ", below 4/5" if one.below_four_fifths else ""
+        about = (one.attribute, one.group, f"{one.outcome}{', %' if one.share else ''}")
+        table.add_row(*map(escape, about), f"{one.clients:,}", *figures, words[one.verdict] + fifths)
+    return table
+
+
+def _interval(of: Interval, scale: float = 1.0) -> str:
+    if of.value != of.value:
+        return "–"
+    low, high = (_number(one * scale) for one in (of.low, of.high))
+    return f"{_number(of.value * scale)} [dim]{low} to {high}[/]"
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:,.3g}"
 
 
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:
