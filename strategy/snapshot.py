@@ -100,7 +100,8 @@ class Plans:
         plans were made."""
         policy = self.policy
         rules: list[Rule[Any]] = [rule for stage in (*policy.facts, *policy.following) for rule in stage.rules]
-        rules += [one.rule for one in (*policy.tiers.scales, *policy.routes.sub_authorities)] + [*policy.routes.rules]
+        rules += [*policy.routes.rules, *(one.rule for one in policy.tiers.scales)]
+        rules += [one.rule for one in policy.routes.sub_authorities]
         texts = {column for rule in rules for column, condition in rule.when.items() if condition.texts}
         asked = self.policy.asks_of_clients | self.policy.asks_of_pairs
         return {name: CATEGORY if name in texts else NUMBER for name in asked}

@@ -98,7 +98,10 @@ def test_the_whole_plan_is_what_the_command_shows(
         assert told["visit_purpose"] == found.plan["visit_purpose"]
         assert told["approval"] is None
         offer = line.recommender.recommend(client, 1).offers[0]
-        asked = {"bundle_id": offer.bundle_id, "concession": 0.0 if offer.worth is None else offer.worth.concession}
+        asked: dict[str, str | float] = {
+            "bundle_id": offer.bundle_id,
+            "concession": 0.0 if offer.worth is None else offer.worth.concession,
+        }
         reply = httpx.get(f"{service}/v1/clients/{client}/plan", params=asked)
         is_as_described(service, reply, "/v1/clients/{client_id}/plan")
         approval = reply.json()["approval"]
