@@ -7,8 +7,8 @@ PINNED := .venv/pinned-$(word 1,$(shell { pwd; cat requirements.lock; } | cksum)
 STAMP  := $(PINNED)-project-$(word 1,$(shell cksum pyproject.toml))
 # pip shows its progress to a person at a terminal, and only its errors to a log.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(MAKE_TERMOUT),,-qq)
-COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --universal --fork-strategy fewest --generate-hashes \
-	--no-header --quiet
+COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --extra audit --universal --fork-strategy fewest \
+	--generate-hashes --no-header --quiet
 
 export BENTOML_DO_NOT_TRACK := true
 # Bytecode is kept of what is imported, not of all that is installed: that halves the installation.

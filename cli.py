@@ -552,6 +552,9 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
                 f"concession {worth['concession']:,.2f}, then {worth['acceptance']:.1%} accept; EVA {worth['eva']:,.0f}"
             )
             beside.append(f"[bold]worth {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
+        if route := offer.get("route"):
+            who = str(route["signs"] or "nobody").replace("_", " ")
+            beside.append(f"[dim]{escape(who)} signs, {route['signature']}, {route['days']} d[/]")
         because = escape("\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"])
         table.add_row(
             str(offer["rank"]), f"{escape(offer['name'])}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
@@ -560,6 +563,10 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
     if not answer["offers"]:
         table.add_row("", "nothing: all that may be sold is held", "", "", "")
     table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
+    if plan := answer.get("plan"):
+        visit = f", visit on {plan['next_visit']}" if plan["next_visit"] else ""
+        served = f"{plan['tier']} client, priority {plan['priority']}, {plan['manager']} manager, by {plan['channel']}"
+        table.caption += f"\n{escape(served + visit)}"
     return table
 
 
@@ -647,6 +654,7 @@ def plan(
     routes: Annotated[
         Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=_parquet)
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="For the service, which takes them up while it runs.")] = False,
 ) -> None:
     """Say how clients are served: type, tier, priority, channels, manager, visits, and how bundles are approved.
 
@@ -661,10 +669,10 @@ def plan(
         raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
     if profiles is not None and as_of is None:
         raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
-    if client is None and out is None and routes is None:
-        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet")
-    if client is not None and (out is not None or routes is not None):
-        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out and --routes")
+    if client is None and out is None and routes is None and not serve:
+        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet, or --serve")
+    if client is not None and (out is not None or routes is not None or serve):
+        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out, --routes and --serve")
     if concession and bundle is None:
         raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
     if routes is not None and offers is None:
@@ -689,7 +697,12 @@ def plan(
         if routes is not None:
             step(str(routes))
             write_parquet(routes, Router(planner, sold).of_offers(source()))
-    places = " and ".join(str(place) for place in (out, routes) if place)
+        if serve:
+            from serving.preparing import lay_out_plans
+
+            step("for the service")
+            lay_out_plans(planner, source())
+    places = " and ".join([*(str(place) for place in (out, routes) if place), *(["the service"] if serve else [])])
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 
@@ -845,6 +858,65 @@ def _write_table(out: Path, table: Any) -> None:
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     csv.write_csv(table, out)
+
+
+@app.command()
+def audit(
+    data: DataFolder,
+    plans: Annotated[Path, typer.Option(help="Plans, as `sheaf plan --out` writes them.")],
+    profiles: ProfilesFile = None,
+    offers: OffersFile = None,
+    routes: Annotated[Path | None, typer.Option(help="Routes, as `sheaf plan --routes` writes them.")] = None,
+    protected: Annotated[
+        list[str] | None,
+        typer.Option(help="Attribute of table clients, repeatable. Default: those that the catalog's policy protects."),
+    ] = None,
+    catalog: CatalogPath = DEFAULT,
+    policy: PolicyFile = None,
+    least: Annotated[int, typer.Option(help="Clients of a group at least, for it to be judged.", min=10)] = 30,
+    out: Annotated[Path | None, typer.Option(help="A CSV file of every comparison.")] = None,
+) -> None:
+    """Compare tiers, offers and prices over groups that they may not go by, and say what to look at.
+
+    Each group against all other clients, as they are and among clients of the same worth, with 95 % intervals, on the
+    day of the plans. Without --profiles the bank is profiled on that day.
+    """
+    from importlib.util import find_spec
+
+    from features import Bank, profile_tables
+    from strategy.fairness import audit as run
+    from strategy.fairness import sentences
+    from strategy.gathering import day_of, gathered, protected_of
+    from strategy.showing import audit_table
+
+    if find_spec("fairlearn") is None:
+        raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
+    if out is not None and out.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{out} would hold CSV; end its name in .csv")
+    sold, bank = read_catalog(catalog), Bank.open(data)
+    attributes, day = protected_of(bank, sold, protected or []), day_of(plans)
+    chosen = _policy(policy, sold, profiles, None if profiles else _columns_of(bank, sold))
+    with _steps(f"Auditing plans of {day}") as step:
+        step("tables")
+        source = profiles or profile_tables(bank, sold, day)
+        clients, outcomes = gathered(bank, sold, chosen, attributes, plans, source, offers, routes)
+        step(", ".join(attributes))
+        found = run(clients, outcomes, attributes, sorted(chosen.asks_of_clients | chosen.asks_of_pairs), least)
+    console.print(audit_table(found))
+    for sentence in sentences(found, chosen):
+        console.print(escape(sentence), highlight=False)
+    if out is not None:
+        import pandas as pd
+
+        pd.DataFrame(found.rows()).to_csv(out, index=False)
+        console.print(escape(f"Every comparison is in {out}."), highlight=False)
+
+
+def _columns_of(bank: Any, sold: Any) -> dict[str, Any]:
+    """The columns of the profiles of a bank."""
+    from features import dictionary
+
+    return {one.name: one.type for one in dictionary(bank, sold)}
 
 
 @policies.command("check")

@@ -17,6 +17,7 @@ from catalog import Line
 from pricing.worth import Own
 from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
+from serving.planned import worked_out_again
 from serving.quoting import QUOTED, Quoted
 from serving.recommender import ANSWER, Answer, Decided, PricedBy, Recommender
 from training.by_value import Aim
@@ -88,6 +89,7 @@ class Audit:
     model_version: str
     catalog_version: str
     response_version: str | None
+    policy_version: str | None
     candidates: tuple[Considered, ...]
     forbidden: tuple[str, ...]
     answer: Answer
@@ -112,6 +114,7 @@ class QuoteAudit:
     model_version: str
     catalog_version: str
     response_version: str | None
+    policy_version: str | None
     replay: Replay
 
 
@@ -155,6 +158,7 @@ def entry(
         "model_version": answer.model_version,
         "catalog_version": answer.catalog_version,
         "response_version": learned.version if learned else None,
+        **_plan(decided.plan, answer),
     }
     return row, sent
 
@@ -189,8 +193,14 @@ def quote_entry(
         "model_version": recommender.model.version,
         "catalog_version": quoted.catalog_version,
         "response_version": quoted.response_version,
+        **_plan(by.plan, quoted),
     }
     return row, sent
+
+
+def _plan(plan: str | None, answer: Answer | Quoted) -> dict[str, str | None]:
+    """What of an answer's plan is logged."""
+    return {"plan": plan, "policy_version": None if answer.plan is None else answer.plan.policy_version}
 
 
 def quote_audit(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[str] = ()) -> QuoteAudit:
@@ -211,9 +221,10 @@ def replay_quote(recommender: Recommender, row: Mapping[str, Any], missing: Sequ
     now: dict[str, str | None] = {"catalog_version": recommender.candidates.catalog.version}
     if row["response_version"] is not None:  # else it went by the policy's assumption
         now["response_version"] = recommender.learned.version if recommender.learned else None
+    now |= _policy(recommender, row)
     if others := _others(row, now, missing):
         return others
-    told = {**json.loads(row["priced_by"]), "client": json.loads(row["held"])}
+    told = {**json.loads(row["priced_by"]), "client": json.loads(row["held"]), "plan": _plan_again(recommender, row)}
     for client in (told["client"], *told["group"]):
         client["held"] = {product: _known(position) for product, position in client["held"].items()}
     quoted = recommender.priced(AskQuote.model_validate_json(row["asked"]), _PRICED_BY.validate_python(told))
@@ -236,7 +247,8 @@ def audit(
     considered = json.loads(row["candidates"])
     told = zip(*(considered[name] for name in ("bundle_id", "score", "probability")), strict=True)
     as_they_are = ("decision_id", "request_id", "caller", "asked_at", "client_id", "channel", "k", "authority",
-                   "propensity", "profile_day", "model_version", "catalog_version", "response_version")  # fmt: skip
+                   "propensity", "profile_day", "model_version", "catalog_version", "response_version",
+                   "policy_version")  # fmt: skip
     return Audit(
         **{name: row[name] for name in as_they_are},
         new_client=row["new_client"] and json.loads(row["new_client"]),
@@ -266,6 +278,7 @@ def replay(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[s
     if recommender.prices and row["catalog_version"] == now["catalog_version"]:  # else it may have had none
         now["response_version"] = recommender.learned.version if recommender.learned else None
         now["authority"] = recommender.valuer.authority
+    now |= _policy(recommender, row)
     if others := _others(row, now, missing):
         return others
     values = np.frombuffer(row["profile"], _FLOAT).reshape(1, -1).astype(np.float32)
@@ -275,11 +288,27 @@ def replay(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[s
     drawn = json.loads(row["candidates"]).get("drawn")
     explored = recommender.candidates.catalog.policy.exploration is not None
     draw = (lambda best, shown: None if drawn is None else tuple(drawn)) if explored else None
-    [decided] = recommender.decide(values, [row["client_id"]], row["k"], lines, objective, own, resting, draw)
+    [decided] = recommender.decide(
+        values, [row["client_id"]], row["k"], lines, objective, own, resting, draw, [_plan_again(recommender, row)]
+    )
     decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
     logged = {"answer": row["answer"], "candidates": row["candidates"]}
     again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}
     return _compared(logged, again)
+
+
+def _policy(recommender: Recommender, row: Mapping[str, Any]) -> dict[str, str | None]:
+    """The version of the strategy, where what was logged has a plan."""
+    if row["policy_version"] is None:
+        return {}
+    return {"policy_version": recommender.plans.policy.version if recommender.plans else None}
+
+
+def _plan_again(recommender: Recommender, row: Mapping[str, Any]) -> str | None:
+    """The logged plan, worked out again from what it went by."""
+    if row["plan"] is None or recommender.plans is None:
+        return None
+    return worked_out_again(recommender.plans.policy, row["plan"])
 
 
 def _others(row: Mapping[str, Any], now: Mapping[str, str | None], missing: Sequence[str]) -> Replay | None:
@@ -297,6 +326,8 @@ def _compared(logged: Mapping[str, str], again: Mapping[str, str]) -> Replay:
     if logged == again:
         return Replay(True, "the logged inputs give the same answer, to the last digit", ())
     found = tuple(_differences("", *({name: json.loads(text) for name, text in of.items()} for of in (logged, again))))
+    if not found:  # logged by a Sheaf whose answers had fewer fields
+        return Replay(True, "the logged inputs give the same answer, to the last digit", ())
     return Replay(False, f"{len(found)} fields differ, of which {min(len(found), TOLD)} are told", found[:TOLD])
 
 

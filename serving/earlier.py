@@ -1,5 +1,6 @@
-"""What answered before: models, catalogs and price responses by version, kept so that what they decided can be worked
-out again. `prepare` keeps what it replaces; `sheaf decisions keep` adds what the registry has and the log names.
+"""What answered before: models, catalogs, price responses and strategies by version, kept so that what they decided can
+be worked out again. `prepare` keeps what it replaces; `sheaf decisions keep` adds what the registry has and the log
+names.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from features import ProfileMatrix
 from features.snapshot import Snapshot
 from serving.decisions import Writer, read_versions
 from serving.recommender import Recommender
+from strategy.policy import Strategy
+from strategy.snapshot import Plans
 from training.model import Model
 from training.price_response import Artifact
 from training.registry import models, price_responses
@@ -38,6 +41,16 @@ def keep(laid_out: Path, kept: Path) -> None:
     with suppress(ValueError, OSError):
         place = laid_out / "catalog.json"
         _add(place, kept / "catalog" / f"{Catalog.model_validate_json(place.read_bytes()).version}.json")
+
+
+def keep_policy(policy: Strategy, kept: Path) -> None:
+    """Writes a strategy to those `kept`, under its version."""
+    place = kept / "policy" / f"{policy.version}.json"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        made = place.with_name(f".new-{place.name}")
+        made.write_text(policy.model_dump_json(), encoding="utf-8")
+        made.replace(place)
 
 
 def keep_registered(log: Writer, kept: Path) -> tuple[set[str], set[str]]:
@@ -72,16 +85,21 @@ def who_decided(present: Recommender, row: Mapping[str, Any], kept: Path) -> tup
     learned, wanted = present.learned, row["response_version"]
     if wanted != (learned.version if learned else None):
         learned = _kept(_response, kept, row, "response") if wanted else None
-    found = {"model": model, "catalog": catalog, "response": learned if wanted else ""}
+    plans, of_policy = present.plans, row["policy_version"]
+    if of_policy is not None and (plans is None or plans.policy.version != of_policy):
+        policy = _kept(_policy, kept, row, "policy")
+        plans = None if policy is None else Plans.none(policy)
+    found: dict[str, Any] = {"model": model, "catalog": catalog, "response": learned if wanted else ""}
+    found["policy"] = plans if of_policy is not None else ""
     missing = [f"{what} {row[f'{what}_version']}" for what, of in found.items() if of is None]
     if model is None or catalog is None or missing:
         return present, missing
-    if model is present.model and catalog is sold and learned is present.learned:
+    if model is present.model and catalog is sold and learned is present.learned and plans is present.plans:
         return present, []
     columns = list(model.encoding.columns)
     categories = {name: list(texts) for name, texts in model.encoding.categories.items()}
     nobody = ProfileMatrix(np.empty(0, dtype="U1"), columns, categories, np.empty((0, len(columns)), np.float32))
-    return Recommender(model, Snapshot(_NOBODY, nobody), catalog, learned, present.authority), []
+    return Recommender(model, Snapshot(_NOBODY, nobody), catalog, learned, present.authority, None, plans), []
 
 
 def _kept(read: Callable[[Path], T], kept: Path, row: Mapping[str, Any], what: str) -> T | None:
@@ -104,6 +122,10 @@ def _response(place: Path) -> Artifact:
 
 def _catalog(place: Path) -> Catalog:
     return Catalog.model_validate_json(place.with_name(f"{place.name}.json").read_bytes())
+
+
+def _policy(place: Path) -> Strategy:
+    return Strategy.model_validate_json(place.with_name(f"{place.name}.json").read_bytes())
 
 
 def _add(place: Path, target: Path) -> None:

@@ -7,17 +7,20 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from catalog import Catalog
 from features import Bank, profile_matrices
 from features.relationship import Relationships
 from features.snapshot import Snapshot
-from serving.earlier import keep
+from serving.earlier import keep, keep_policy
 from serving.recommender import Recommender
+from strategy import Planner
+from strategy.snapshot import Plans
 from training.model import Model
 from training.price_response import FILE, Artifact
 from training.registry import need_champion, price_response
@@ -26,8 +29,8 @@ from training.sample import last_day
 _CODE = Path(__file__).resolve().parents[1]
 # A built bento holds what it serves beside its code; else it is the current folder that has it.
 FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
-_NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow"}
-PLACES = ("model", "profiles", "relationships", "catalog", "price_response")  # what `load` reads
+_NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow", "plans": "plans.arrow"}
+PLACES = ("model", "profiles", "relationships", "catalog", "price_response", "plans")  # what `load` reads
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 
 
@@ -88,6 +91,13 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
     return day
 
 
+def lay_out_plans(planner: Planner, profiles: Path | Iterable[pa.Table]) -> int:
+    """Lays out the plans of profiles for the service, and returns how many there are. A service that runs takes them
+    up by itself; the policy is kept for replays."""
+    keep_policy(planner.policy, place("earlier"))
+    return Plans.write(place("plans"), planner, profiles)
+
+
 def profile_one(
     client: str,
     data: Path,
@@ -112,7 +122,7 @@ def profile_one(
 def load(authority: str | None = None) -> Recommender:
     """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name, and
     what clients hold, in the file that SHEAF_RELATIONSHIPS names, and the learned price response in the folder that
-    SHEAF_PRICE_RESPONSE names, if there is one.
+    SHEAF_PRICE_RESPONSE names and the plans in the file that SHEAF_PLANS names, if there are any.
 
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them.
@@ -120,7 +130,10 @@ def load(authority: str | None = None) -> Recommender:
     (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
-    return Recommender(model, snapshot, catalog, learned, authority, relationships)
+    plans, sold = None, catalog or model.catalog
+    if os.environ.get("SHEAF_PLANS") or place("plans").exists():
+        plans = Plans.read(place("plans"), sold)
+    return Recommender(model, snapshot, catalog, learned, authority, relationships, plans)
 
 
 def _answering() -> tuple[Model, Catalog | None]:
@@ -153,8 +166,8 @@ def stamp() -> tuple[tuple[int, int] | None, ...]:
 
 
 def place(what: str) -> Path:
-    """Where the service's `model`, `profiles`, `relationships`, `price_response` or `catalog` lies, and those that are
-    `earlier`."""
+    """Where the service's `model`, `profiles`, `relationships`, `price_response`, `catalog` or `plans` lies, and those
+    that are `earlier`."""
     named = os.environ.get(f"SHEAF_{what.upper()}")
     return Path(named) if named else FOLDER / _NAMES.get(what, what)
 

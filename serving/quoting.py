@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from pricing import Quote
+from serving.planned import ALWAYS_SENT, Plan
+from strategy.deciding import Approval
 
 
 @dataclass(slots=True)
@@ -101,6 +103,7 @@ class Quoted:
 
     `ideal` is the best concession whoever asks, `limit` what the one who asks may grant; what is `above` that `goes_to`
     another authority, None where nobody's reaches. `assumption`: acceptance goes by policy, not by the bank's offers.
+    `plan` is how the client is served and `route` how the bundle is approved; None where no plan of it is laid out.
     """
 
     quote_id: str | None
@@ -135,6 +138,9 @@ class Quoted:
     notes: tuple[str, ...]
     catalog_version: str
     response_version: str | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
+    plan: Plan | None = None
+    route: Approval | None = None
 
 
 QUOTED = TypeAdapter(Quoted)

@@ -9,23 +9,28 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from catalog import Catalog, Exploration, Kind, Line
+from catalog.checks import did_you_mean
 from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
 from features.relationship import Relationships
 from features.snapshot import Snapshot
-from pricing import Client, quote, what_if
+from pricing import Client, Clients, quote, what_if
 from pricing.book import need_pricing
 from pricing.worth import Own
 from serving.asking import AskQuote
 from serving.contact import Resting
+from serving.planned import ALWAYS_SENT, Approved, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import Quoted, plain
 from serving.reasons import Grounds, Reasons
+from strategy import explained_route
+from strategy.deciding import Approval, Approver
+from strategy.snapshot import Plans, read_plan
 from training import Candidates, Contributions, Model, bundle_rows
 from training.by_value import Aim, Valuer, Worth
 from training.price_response import Artifact, pair_of
@@ -74,7 +79,8 @@ class Gate:
 class Offer:
     """One bundle for the client. `probability` is that all products it brings are opened within the horizon.
 
-    `worth` is None where the catalog has no price of it; in an order by value it has the score.
+    `worth` is None where the catalog has no price of it; in an order by value it has the score. `route` is how it is
+    approved for the client at that concession, None where no plan of the client is laid out.
     """
 
     rank: int
@@ -88,6 +94,8 @@ class Offer:
     why: str
     gates: tuple[Gate, ...]
     worth: Priced | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
+    route: Approval | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +103,7 @@ class Answer:
     """The offers for a client, best first, and what they rest on; `decision_id` is None until it is logged.
 
     `resting` is what the contact policy leaves out; `explored`: the order was drawn from the best, as policy has it.
+    `plan` is how the client is served, None where no plan of it is laid out.
     """
 
     client_id: str | None
@@ -107,6 +116,8 @@ class Answer:
     resting: tuple[Resting, ...]
     explored: bool
     decision_id: str | None
+    __pydantic_config__: ClassVar = ALWAYS_SENT
+    plan: Plan | None = None
 
 
 ANSWER = TypeAdapter(Answer)
@@ -151,6 +162,7 @@ class Decided:
     best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
     not be sold, or in an order by value have no price. `own` is what prices went by of the client's holdings,
     `drawn` the places of the best that an explored list shows, and `propensity` the chance with which it was shown.
+    `plan` is the client's, as `strategy.snapshot.Plans` has it.
     """
 
     answer: Answer
@@ -162,13 +174,14 @@ class Decided:
     own: Own | None
     drawn: tuple[int, ...] | None
     propensity: float
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PricedBy:
     """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
-    who asks, and what the learned price response takes of it; without one, None, and the model's probability of the
-    whole bundle is the `acceptance` at list price (None: the policy's share)."""
+    who asks, what the learned price response takes of it (without one, None, and the model's probability of the whole
+    bundle is the `acceptance` at list price; None: the policy's share), and its plan."""
 
     client: Client
     group: tuple[Client, ...]
@@ -176,6 +189,7 @@ class PricedBy:
     authority: str | None
     inputs: list[float] | None
     acceptance: float | None = None
+    plan: str | None = None
 
 
 Draw = Callable[[int, int], tuple[int, ...] | None]
@@ -205,15 +219,17 @@ class Recommender:
         learned: Artifact | None = None,
         authority: str | None = None,
         relationships: Relationships | None = None,
+        plans: Plans | None = None,
     ):
         """`authority`: who prices offers; the one who may grant least where none is named. `relationships` are what
-        quotes go by."""
+        quotes go by, `plans` how clients are served."""
         self.model, self.learned, self.authority = model, learned, authority
-        self.snapshot, self.relationships = snapshot, relationships
+        self.snapshot, self.relationships, self.plans = snapshot, relationships, plans
         self.candidates: Candidates = model.candidates(catalog)
         profiles, encoding = snapshot.profiles, model.encoding
         _need_one_day(model, snapshot, relationships)
         self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
+        self._approver = None if plans is None else Approver(plans.policy, self.candidates.catalog)
         self.draw = explorer(self.candidates.catalog.policy.exploration)
         self._contributions = Contributions(model.adoption.booster)
         self._reasons = Reasons(model, self.candidates)
@@ -239,7 +255,8 @@ class Recommender:
         by value and the catalog has no prices.
         """
         values = self.profile_of(client_id)
-        return self.decide(values, [client_id], k, lines, objective, self.own(values, [client_id]))[0].answer
+        own, plans = self.own(values, [client_id]), self.plans_of([client_id])
+        return self.decide(values, [client_id], k, lines, objective, own, plans=plans)[0].answer
 
     def recommend_new(
         self,
@@ -331,7 +348,8 @@ class Recommender:
         told = pair is not None and inputs is None and "acceptance" not in asked.terms
         at_list = pair.probability if pair is not None and told else None
         group = tuple(there.group(asked.client_id, catalog))
-        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list)
+        [plan] = self.plans_of([asked.client_id])
+        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list, plan)
         return self.priced(asked, by), by
 
     def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
@@ -345,7 +363,62 @@ class Recommender:
             learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]),
             by.acceptance, group=by.group,
         )  # fmt: skip
-        return plain(quoted, catalog.version, learned.version if learned else None)
+        told = plain(quoted, catalog.version, learned.version if learned else None)
+        if self.plans is not None and by.plan is not None:
+            values, _ = read_plan(by.plan)
+            if C.RATING in values and asked.rating:
+                values[C.RATING] = asked.rating
+            approver, held = Approver(self.plans.policy, sold), by.client.held
+            pairs = approver.pairs([asked.bundle_id], held, [told.total.list_price], [told.concession])
+            told.plan = in_short(self.plans.policy, values)
+            [told.route] = approver.approve(values, pairs, held)
+        return told
+
+    def plans_of(self, client_ids: Sequence[str | None]) -> list[str | None]:
+        """Their plans as JSON, as they were laid out; None for who has none."""
+        return [None if self.plans is None else self.plans.of(client) for client in client_ids]
+
+    def whole_plan(self, client_id: str) -> WholePlan:
+        """How the client is served, with the reason for every outcome. Raises UnknownClientError for a client without
+        a profile, and where no plan of the client is laid out."""
+        if not self.knows(client_id):
+            raise self.unknown(client_id)
+        return whole(self._need_plans().policy, client_id, self._plan(client_id))
+
+    def approval(self, client_id: str, bundle_id: str, concession: float = 0.0) -> Approved:
+        """How the bundle is approved for the client at that concession, money a year, and why. Raises as `whole_plan`
+        does, and ValueError for a bundle that there is not, that is for others or that brings the client nothing."""
+        values, (plan, _) = self.profile_of(client_id), read_plan(self._plan(client_id))
+        if bundle_id not in self._bundle_ids:
+            raise ValueError(f"there is no bundle {bundle_id!r}; {did_you_mean(bundle_id, self._bundle_ids)}")
+        number, held = self._bundle_ids.index(bundle_id), self.candidates.held(values)
+        offer, sold = self.candidates.offers[number], self.candidates.catalog.products
+        has = {product.product_id for product, holds in zip(sold, held[0].tolist(), strict=True) if holds}
+        if has.issuperset(offer.products):
+            raise ValueError(f"the client holds all of {bundle_id} already; name another bundle")
+        kind = self.in_words(values).get(C.KIND)
+        if kind is not None and kind not in offer.kinds:
+            raise ValueError(f"{bundle_id} is for {' and '.join(offer.kinds)} clients; name another bundle")
+        whom, first = Clients(self.valuer.cells(values), held), np.zeros(1, dtype=int)
+        list_price = float(np.nan_to_num(self.valuer.pricer.price(whom, first, np.array([number])).list_price[0]))
+        approver = Approver(self._need_plans().policy, self.candidates.catalog)
+        pairs = approver.pairs([bundle_id], has, [list_price], [concession])
+        [route] = approver.approve(plan, pairs, has)
+        why = reasoned(explained_route(approver.policy, plan | pairs[0]))
+        return Approved(bundle_id, pairs[0]["credit"], list_price, concession, route, why)
+
+    def _need_plans(self) -> Plans:
+        if self.plans is None:
+            raise UnknownClientError("no plans are laid out; make them: sheaf plan --data DIR --serve")
+        return self.plans
+
+    def _plan(self, client_id: str) -> str:
+        plans = self._need_plans()
+        if (found := plans.of(client_id)) is None:
+            raise UnknownClientError(
+                f"no plan of client {client_id!r} as of {plans.as_of}; make plans anew: sheaf plan --data DIR --serve"
+            )
+        return found
 
     def portrait(self, client_id: str) -> Portrait:
         """The client's profile as a person reads it. Raises UnknownClientError."""
@@ -397,12 +470,14 @@ class Recommender:
         own: Own | None = None,
         resting: Mapping[str, tuple[Resting, ...]] | None = None,
         draw: Draw | None = None,
+        plans: Sequence[str | None] | None = None,
     ) -> list[Decided]:
         """The answers for rows as `profile_of` and `profile_of_new` give them, each with all that it was chosen from.
 
         Prices go by what the clients hold, as `own` has it; without, by typical contracts. What is `resting`, by
-        client, is not offered, and `draw` may leave the best order. But for that the same row, holdings and
-        parameters give the same answer, alone and among others. Raises NoPriceSheetError as `recommend` does.
+        client, is not offered, and `draw` may leave the best order. `plans` say how they are served. But for that the
+        same row, holdings and parameters give the same answer, alone and among others. Raises NoPriceSheetError as
+        `recommend` does.
         """
         if not len(values):
             return []
@@ -434,7 +509,7 @@ class Recommender:
         chosen = [picks for picks, _, _ in shown]
         places = [place for picks in chosen for place, _, _ in picks]
         if not self.prices:
-            priced: list[Priced | None] = [None] * len(places)
+            priced: list[tuple[Priced | None, float]] = [(None, 0.0)] * len(places)
         elif objective is Aim.VALUE:
             priced = self._priced(worth[np.array(places, dtype=int)])
         else:
@@ -452,6 +527,8 @@ class Recommender:
             grounds = Grounds(self._reasons, contributions[their], looked_at[their], brings, held)
             place_of = {product: place for place, product in enumerate(brings)}
             chance = probability[row].tolist()
+            prices = [priced.pop(0) for _ in picks]
+            plan, routes = self._served(None if plans is None else plans[row], picks, holds[row], prices)
             offers = []
             for rank, (place, number, products) in enumerate(picks, start=1):
                 offer = candidates.offers[number]
@@ -467,7 +544,8 @@ class Recommender:
                         reasons=grounds.reasons([place_of[product] for product in products]),
                         why=offer.why,
                         gates=self._gates(number, len(products)),
-                        worth=priced.pop(0),
+                        worth=prices[rank - 1][0],
+                        route=routes[rank - 1],
                     )
                 )
             answer = Answer(
@@ -477,6 +555,7 @@ class Recommender:
                 resting=rests[row],
                 explored=shown[row][1] is not None,
                 decision_id=None,
+                plan=plan,
                 **self._rests_on,
             )
             ids, not_sold = self._bundle_ids, mine[row][~allowed[mine[row]]]
@@ -486,19 +565,37 @@ class Recommender:
                     answer, values[row : row + 1], [ids[number] for number in considered], score[kept[row]].tolist(),
                     whole[kept[row]].tolist(), [ids[number] for number in sorted(item[not_sold].tolist())],
                     None if own is None else Own(*(of[row : row + 1] for of in (own.eva, own.of_balance, own.balance))),
-                    *shown[row][1:],
+                    *shown[row][1:], None if plan is None or plans is None else plans[row],
                 )
             )  # fmt: skip
         return decided
 
-    def _priced(self, worth: Worth) -> list[Priced | None]:
-        """Of each pair its price and worth; None where it has none."""
-        columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold)
+    def _priced(self, worth: Worth) -> list[tuple[Priced | None, float]]:
+        """Of each pair its price and worth, None where it has none, and its list price."""
+        columns = (worth.concession, worth.acceptance, worth.eva, worth.value, worth.sold, worth.list_price)
         currency = self.candidates.catalog.currency
         return [
-            Priced(currency, *numbers) if sold else None
-            for *numbers, sold in zip(*(column.tolist() for column in columns), strict=True)
+            (Priced(currency, *numbers), list_price) if sold else (None, 0.0)
+            for *numbers, sold, list_price in zip(*(column.tolist() for column in columns), strict=True)
         ]
+
+    def _served(
+        self,
+        plan: str | None,
+        picks: Sequence[Pick],
+        held: Sequence[bool],
+        prices: Sequence[tuple[Priced | None, float]],
+    ) -> tuple[Plan | None, list[Approval | None]]:
+        """The plan in short, and how each of what is shown is approved; None where there is no plan."""
+        if plan is None or self.plans is None or self._approver is None:
+            return None, [None] * len(picks)
+        values, _ = read_plan(plan)
+        sold = self.candidates.catalog.products
+        has = {product.product_id for product, holds in zip(sold, held, strict=True) if holds}
+        bundles = [self._bundle_ids[number] for _, number, _ in picks]
+        conceded = [0.0 if worth is None else worth.concession for worth, _ in prices]
+        pairs = self._approver.pairs(bundles, has, [price for _, price in prices], conceded)
+        return in_short(self.plans.policy, values), [*self._approver.approve(values, pairs, has)]
 
     def _gates(self, number: int, brings: int) -> tuple[Gate, ...]:
         eligible, suitable, size = self._passed[number]

@@ -5,14 +5,15 @@
     POST /v1/quote            a bundle priced for a client as one relationship
     POST /v1/feedback         what became of an offered bundle
     GET  /v1/clients/{id}     a client's profile in words
+    GET  /v1/clients/{id}/plan  how a client is served and a bundle approved, and why
     GET  /v1/decisions/{id}   all that an answer rests on, replayed
     GET  /v1/quotes/{id}      all that a quote rests on, replayed
     GET  /livez /readyz /healthz /metrics   BentoML's own
     GET  /openapi.json        the same for code generators
 
 Start it with `sheaf serve`, or with BentoML itself. It reads the model, profiles and catalog that
-SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name (default: under mlruns/serving), writes every answer to the decision
-log that SHEAF_DECISIONS names (default: mlruns/decisions.db) before it is sent, and calls nobody else.
+SHEAF_MODEL, SHEAF_PROFILES, SHEAF_CATALOG and SHEAF_PLANS name (default: under mlruns/serving), writes every answer to
+the decision log that SHEAF_DECISIONS names (default: mlruns/decisions.db) before it is sent, and calls nobody else.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # before bentoml is impor
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -76,6 +77,7 @@ from serving.decisions import (
     upgrade,
 )
 from serving.earlier import who_decided
+from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
@@ -191,7 +193,7 @@ async def recommend(ask: Ask, request: Request) -> Response:
             profile = recommender.profile_of_new(ask.new_client or {})
         resting = await _resting(recommender, [ask.client_id], ask.channel)
         decided = await app.state.together.decide(
-            recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, resting
+            recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, resting
         )
     row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
     await app.state.log.done(add_decisions([row]))
@@ -215,8 +217,9 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
         with _refusing("client_ids"):
             own = recommender.own(profiles, clients)
             decided = recommender.decide(
-                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw
-            )
+                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw,
+                recommender.plans_of(clients),
+            )  # fmt: skip
         for one in decided:
             metrics.offers(offer.bundle_id for offer in one.answer.offers)
             row, answer = entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name)
@@ -260,6 +263,26 @@ async def client(client_id: Named, request: Request) -> Response:
     """What is known of a client as of the day of the profiles: each fact with its meaning, some in words."""
     with _refusing("client_id"):
         return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(_caller(request), client_id))))
+
+
+@app.get("/v1/clients/{client_id}/plan", response_model=WholePlan, tags=["recommend"], responses=refusals(404, 422))
+async def client_plan(
+    client_id: Named,
+    request: Request,
+    bundle_id: Annotated[str | None, Query(max_length=200, description="how this bundle is approved, as well")] = None,
+    concession: Annotated[
+        float, Query(ge=0, allow_inf_nan=False, description="on the bundle: what the client saves a year")
+    ] = 0.0,
+) -> Response:
+    """How the client is served, by the bank's policy: every outcome with its rule, what that looked at, and what would
+    change it."""
+    with _refusing("client_id"):
+        recommender, seen = _recommender(), _seen(_caller(request), client_id)
+        told = recommender.whole_plan(seen)
+    if bundle_id is not None:
+        with _refusing("bundle_id"):
+            told.approval = recommender.approval(seen, bundle_id, concession)
+    return _json(WHOLE_PLAN.dump_json(told))
 
 
 @app.get("/v1/decisions/{decision_id}", response_model=Audit, tags=["audit"], responses=refusals(404, 422))

@@ -17,8 +17,8 @@ from serving.contact import Resting
 from serving.recommender import Decided, Recommender
 from training.by_value import Aim
 
-Wish = tuple[int, tuple[Line, ...], Aim]
-"""How many offers at most, of which lines, in which order."""
+Wish = tuple[int, tuple[Line, ...], Aim, str | None]
+"""How many offers at most, of which lines, in which order, over which channel: what rests for a client goes by it."""
 
 
 @dataclass
@@ -45,10 +45,11 @@ class Together:
         k: int,
         lines: Sequence[Line],
         objective: Aim,
+        channel: str | None,
         resting: dict[str, tuple[Resting, ...]],
     ) -> Decided:
         """The answer for a row as `Recommender.profile_of` gives it. Raises as `Recommender.decide` does."""
-        loop, key = asyncio.get_running_loop(), (id(recommender), (k, tuple(lines), objective))
+        loop, key = asyncio.get_running_loop(), (id(recommender), (k, tuple(lines), objective, channel))
         one = self._waiting.get(key)
         if one is None:
             one = self._waiting[key] = _Pass(recommender)
@@ -60,13 +61,14 @@ class Together:
         return await future
 
     def _run(self, key: tuple[int, Wish]) -> None:
-        one, (k, lines, objective) = self._waiting.pop(key), key[1]
+        one, (k, lines, objective, _) = self._waiting.pop(key), key[1]
         profiles = one.profiles[0] if len(one.profiles) == 1 else np.concatenate(one.profiles)
         try:
             own = one.recommender.own(profiles, one.client_ids)
             decided = one.recommender.decide(
-                profiles, one.client_ids, k, lines, objective, own, one.resting, one.recommender.draw
-            )
+                profiles, one.client_ids, k, lines, objective, own, one.resting, one.recommender.draw,
+                one.recommender.plans_of(one.client_ids),
+            )  # fmt: skip
         except Exception as error:
             for future in one.decided:
                 if not future.done():  # who asked may be gone

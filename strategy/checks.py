@@ -26,7 +26,7 @@ def contradictions(
 
     `columns` are those of profiles, `occurring` the texts that occur in some of them.
     """
-    yield from _industries(policy, occurring)
+    yield from _industries(policy, catalog, occurring)
     yield from _conditions(policy, catalog, columns, occurring)
     for stage in (*policy.facts, *policy.following):
         yield from _rules(stage.rules, stage.at)
@@ -41,7 +41,11 @@ def contradictions(
         yield from of_card(policy.scorecard, list(MEASURES), grades)
 
 
-def _industries(policy: Strategy, occurring: Mapping[str, Sequence[str]]) -> Found:
+def _industries(policy: Strategy, catalog: Catalog, occurring: Mapping[str, Sequence[str]]) -> Found:
+    if C.SECTOR in catalog.policy.protected and policy.industries.sectors:
+        what = f"{C.SECTOR} is protected by policy and may not decide how a client is served; leave the lists empty"
+        yield ("industries",), what
+        return
     sectors, first = occurring.get(C.SECTOR), dict[str, str]()
     for name in type(policy.industries).model_fields:
         for at, sector in enumerate(getattr(policy.industries, name)):

@@ -6,6 +6,7 @@ explained. A value that is not known meets no condition.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
@@ -19,6 +20,9 @@ T = TypeVar("T")
 Sign = Literal[">=", "<=", ">", "<", "="]
 
 _BOUND = re.compile(r"(>=|<=|>|<|=)\s*(-?(?:\d[\d_]*)(?:\.\d+)?)")
+_COMPARED = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq
+}  # fmt: skip
 _HOW = (
     'write ">= 1000", or ">= 1000 and < 5000", for a number, true or false for a flag, and [a, b] for the texts allowed'
 )
@@ -31,13 +35,7 @@ class Bound(Model):
     number: Number
 
     def holds(self, value: float) -> bool:
-        return {
-            ">=": value >= self.number,
-            "<=": value <= self.number,
-            ">": value > self.number,
-            "<": value < self.number,
-            "=": value == self.number,
-        }[self.sign]
+        return bool(_COMPARED[self.sign](value, self.number))
 
     def __str__(self) -> str:
         return f"{self.sign} {exact(self.number)}"

@@ -27,6 +27,8 @@ PART = 100_000  # clients that are handed on at once
 
 _PREVIOUS = (C.CLIENT, "scale", "tier", "next_visit")
 _NAN = "'nan'::double"
+LAST = {name: f"_last_{name}" for name in _PREVIOUS[1:]}
+"""What plans go by of those made before, and the columns that hold it; `keep` may name these too."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class Planner:
         there = of_file(self.connection, source)
         if C.CLIENT not in there:
             raise ValueError(f"the profiles lack {C.CLIENT}; give a file as `sheaf profile --out` writes it")
-        wanted = (self.policy.asks_of_clients | set(keep)) - self.policy.of_plans - {POTENTIAL, C.CLIENT}
+        wanted = self.policy.asks_of_clients | (set(keep) - set(LAST.values()))
+        wanted -= {*self.policy.of_plans, POTENTIAL, C.CLIENT}
         columns = [C.CLIENT, *(name for name in there if name in wanted)]
         lacking = sorted(wanted.difference(columns))
         if told := [name for name in lacking if name not in self.told]:
@@ -147,7 +150,7 @@ class Planner:
 
         select = [cleaned(name) for name in columns]
         select += [f"null as {quoted(name)}" for name in lacking]
-        last = [f"{'l.' + name if self.previous else 'null'} as _last_{name}" for name in _PREVIOUS[1:]]
+        last = [f"{'l.' + name if self.previous else 'null'} as {held}" for name, held in LAST.items()]
         value = f"{'o.value' if self.offers else 'null::double'} as {POTENTIAL}"
         joins = f" left join previous l on l.{C.CLIENT} = p.{C.CLIENT}" if self.previous else ""
         joins += f" left join best o on o.{C.CLIENT} = p.{C.CLIENT}" if self.offers else ""

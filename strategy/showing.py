@@ -15,6 +15,7 @@ from strategy.book import Calls
 from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
+from strategy.fairness import Audit, Interval
 from strategy.policy import Route, Strategy, Visit
 
 
@@ -108,6 +109,38 @@ def _offered(call: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 def _visit(call: Mapping[str, Any]) -> str:
     return ("" if call["next_visit"] is None else f"{call['next_visit']}: ") + str(call["visit_purpose"])
+
+
+def audit_table(found: Audit) -> Table:
+    """Every comparison, those to look at first."""
+    how = "within worth" if found.by_worth else "corrected difference"
+    table = Table(title="Outcomes of each group against all other clients, with 95 % intervals", title_justify="left")
+    for name in ("attribute", "group", "outcome"):
+        table.add_column(name)
+    for name in ("clients", "mean", "others", "difference", "ratio", how, "p"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    words = {"look": "[bold]look[/]", "worth": "worth", "same": "", "few": "too few"}
+    places = list(words)
+    for one in sorted(found.compared, key=lambda one: places.index(one.verdict)):
+        scale = 100.0 if one.share else 1.0
+        figures = [_number(one.mean * scale), _number(one.others * scale), _interval(one.difference, scale)]
+        figures += [_interval(one.ratio), _interval(one.within, scale), _number(one.p)]
+        fifths = ", below 4/5" if one.below_four_fifths else ""
+        about = (one.attribute, one.group, f"{one.outcome}{', %' if one.share else ''}")
+        table.add_row(*map(escape, about), f"{one.clients:,}", *figures, words[one.verdict] + fifths)
+    return table
+
+
+def _interval(of: Interval, scale: float = 1.0) -> str:
+    if of.value != of.value:
+        return "–"
+    low, high = (_number(one * scale) for one in (of.low, of.high))
+    return f"{_number(of.value * scale)} [dim]{low} to {high}[/]"
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:,.3g}"
 
 
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:

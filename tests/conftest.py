@@ -118,12 +118,15 @@ class WholeLine:
 def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> WholeLine:
     """The way from a simulated bank to a service, gone once, with the default catalog."""
     from catalog import DEFAULT, read_catalog
-    from features import Bank
+    from features import Bank, profile_tables
     from features.relationship import Relationships
     from features.snapshot import Snapshot
     from serving import Recommender
-    from serving.preparing import FOLDER, prepare
+    from serving.preparing import FOLDER, lay_out_plans, prepare
     from simulation import simulate
+    from strategy import DEFAULT as POLICY
+    from strategy import Planner, read_strategy
+    from strategy.snapshot import Plans
     from tests import made
     from training import Model
     from training.train import train
@@ -135,10 +138,13 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         trained = train(Bank.open(bank), catalog, made.DAYS[-1:], parameters=made.QUICK)
         prepare(bank, catalog)
+        planner = Planner(read_strategy(POLICY, catalog), made.LAST_DAY)
+        lay_out_plans(planner, profile_tables(Bank.open(bank), catalog, made.LAST_DAY))
     laid_out = folder / FOLDER
     recommender = Recommender(
         Model.load(laid_out / "model"), Snapshot.read(laid_out / "profiles"),
         relationships=Relationships.read(laid_out / "relationships.arrow"),
+        plans=Plans.read(laid_out / "plans.arrow", catalog),
     )  # fmt: skip
     return WholeLine(folder, bank, trained.model, recommender)
 

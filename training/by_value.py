@@ -40,10 +40,12 @@ class Aim(StrEnum):
 class Worth:
     """One entry a candidate pair; money a year in the catalog's currency.
 
-    `concession` is what the client would save, `acceptance` the probability with it, `eva` what the bundle then brings
-    with what changes in products held, `value` the product of the two. `sold`: False for what may not be offered.
+    `list_price` is what it costs at list, `concession` what the client would save, `acceptance` the probability with
+    it, `eva` what the bundle then brings with what changes in products held, `value` the product of the two. `sold`:
+    False for what may not be offered.
     """
 
+    list_price: np.ndarray
     concession: np.ndarray
     acceptance: np.ndarray
     eva: np.ndarray
@@ -123,7 +125,7 @@ class Valuer:
         acceptance = np.where(at_list, priced.acceptance_at_list, priced.acceptance)
         eva = priced.eva + priced.change - self._keep * concession
         sold = self.allowed(values, client, item) & ~self.unpriced[item] & np.isfinite(eva)
-        return Worth(concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
+        return Worth(priced.list_price, concession, acceptance, eva, np.where(sold, acceptance * eva, -np.inf), sold)
 
     def rank(
         self, values: np.ndarray, held: np.ndarray, ranking: Ranking, own: Own | None = None

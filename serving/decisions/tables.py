@@ -63,6 +63,8 @@ decisions = sa.Table(
     sa.Column("model_version", sa.String(40), nullable=False),
     sa.Column("catalog_version", sa.String(40), nullable=False),  # products, bundles, prices and policy
     sa.Column("response_version", sa.String(40)),  # of the learned price response, if there was one
+    sa.Column("plan", sa.Text),  # JSON: how the client was served, with what that went by; null: it had no plan
+    sa.Column("policy_version", sa.String(40)),  # of the strategy, if there was a plan
 )
 
 quotes = sa.Table(
@@ -81,6 +83,8 @@ quotes = sa.Table(
     sa.Column("model_version", sa.String(40), nullable=False),
     sa.Column("catalog_version", sa.String(40), nullable=False),
     sa.Column("response_version", sa.String(40)),
+    sa.Column("plan", sa.Text),  # JSON, as in decisions
+    sa.Column("policy_version", sa.String(40)),
 )
 
 feedback = sa.Table(

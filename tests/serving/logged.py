@@ -25,6 +25,7 @@ def decision(**changes: Any) -> dict[str, Any]:
         "candidates": "{}", "propensity": 1.0, "answer": json.dumps({"offers": offers}), "profile": b"\0\1\2\3",
         "own": None,
         "profile_day": "2025-05-31", "model_version": "m", "catalog_version": "c", "response_version": None,
+        "plan": None, "policy_version": None,
     }  # fmt: skip
     assert row.keys() >= changes.keys()
     return row | changes

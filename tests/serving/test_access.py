@@ -178,6 +178,7 @@ def logged(guarded: Guarded, books: dict[str, tuple[str, str, str]]) -> dict[str
 
 ENDPOINTS = {
     "recommend": Scope.RECOMMEND, "recommend_batch": Scope.RECOMMEND, "quote": Scope.QUOTE, "clients": Scope.RECOMMEND,
+    "plan": Scope.RECOMMEND, "approval": Scope.RECOMMEND,
     "decisions": Scope.AUDIT, "quotes": Scope.AUDIT, "feedback": Scope.FEEDBACK,
 }  # fmt: skip
 
@@ -198,6 +199,9 @@ def ask(url: str, endpoint: str, client: str, of: dict[str, str], headers: dict[
         now = dt.datetime.now(dt.UTC).isoformat()
         told = {"decision_id": of["decision"], "bundle_id": of["bundle"], "outcome": "shown", "at": now}
         return post(told | {"idempotency_key": os.urandom(8).hex()})
+    if endpoint in ("plan", "approval"):
+        asked = {"bundle_id": of["bundle"]} if endpoint == "approval" else {}
+        return httpx.get(f"{url}/v1/clients/{client}/plan", params=asked, headers=headers, timeout=30)
     which = {"clients": client, "decisions": of["decision"], "quotes": of["quote"]}[endpoint]
     return httpx.get(f"{url}/v1/{endpoint}/{which}", headers=headers, timeout=30)
 

@@ -157,7 +157,7 @@ def test_a_quote_is_replayed_whatever_became_of_the_client_and_of_the_model(line
     of, client = line.recommender, str(line.recommender.snapshot.profiles.client_ids[0])
     row = quoted(of, client)
     assert row is not None
-    nobody = Recommender(_another(of.model), of.snapshot, of.candidates.catalog)
+    nobody = Recommender(_another(of.model), of.snapshot, of.candidates.catalog, plans=of.plans)
     assert replay_quote(nobody, row).same is True
     assert quote_audit(nobody, row).replay.same is True
 

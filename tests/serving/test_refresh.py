@@ -232,6 +232,14 @@ def _half_of_the_relationships(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def _something_else(path: Path) -> None:
+    shutil.copy(path.with_name("relationships.arrow"), path)
+
+
+def _unknown_authority(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"signs":"head_office"', b'"signs":"HEAD_OFFICE"'))
+
+
 WRONG: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a damaged model": ("model", _damage_model),
     "profiles of another dictionary": ("profiles", _other_columns),
@@ -240,6 +248,9 @@ WRONG: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a catalog with an unknown product": ("catalog.json", _unknown_product),
     "no catalog": ("catalog.json", _no_catalog),
     "half of what is held": ("relationships.arrow", _half_of_the_relationships),
+    "half of the plans": ("plans.arrow", _half_of_the_relationships),
+    "plans that are something else": ("plans.arrow", _something_else),
+    "plans that an unknown authority signs": ("plans.arrow", _unknown_authority),
 }
 
 

@@ -20,7 +20,8 @@ EXAMPLES = int(os.environ.get("SHEAF_SCHEMA_EXAMPLES") or 30)  # of each endpoin
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ENDPOINTS = [
     ("POST", "/v1/recommend"), ("POST", "/v1/recommend_batch"), ("POST", "/v1/quote"), ("POST", "/v1/feedback"),
-    ("GET", "/v1/clients/{client_id}"), ("GET", "/v1/decisions/{decision_id}"), ("GET", "/v1/quotes/{quote_id}"),
+    ("GET", "/v1/clients/{client_id}"), ("GET", "/v1/clients/{client_id}/plan"),
+    ("GET", "/v1/decisions/{decision_id}"), ("GET", "/v1/quotes/{quote_id}"),
 ]  # fmt: skip
 
 

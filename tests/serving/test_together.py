@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from catalog import Line
 from serving import Recommender
+from serving.contact import Resting
 from serving.recommender import ANSWER, Decided
 from serving.together import Together
 from tests.conftest import WholeLine
@@ -31,6 +33,9 @@ class Counting:
     def own(self, *args: Any) -> Any:
         return self._recommender.own(*args)
 
+    def plans_of(self, *args: Any) -> Any:
+        return self._recommender.plans_of(*args)
+
     def decide(self, values: np.ndarray, *args: Any) -> list[Decided]:
         self.passes.append(len(values))
         return self._recommender.decide(values, *args)
@@ -45,7 +50,7 @@ def test_everybody_is_told_what_they_would_have_been_told_alone(line: WholeLine)
         together = Together()
         return await asyncio.gather(
             *(
-                together.decide(counting, recommender.profile_of(client), client, *wish, {})  # type: ignore[arg-type]
+                together.decide(counting, recommender.profile_of(client), client, *wish, None, {})  # type: ignore[arg-type]
                 for client, wish in asked
             )
         )
@@ -53,6 +58,24 @@ def test_everybody_is_told_what_they_would_have_been_told_alone(line: WholeLine)
     for (client, wish), decided in zip(asked, asyncio.run(ask()), strict=True):
         assert ANSWER.dump_json(decided.answer) == ANSWER.dump_json(recommender.recommend(client, *wish))
     assert sorted(counting.passes) == [13, 13, 14]
+
+
+def test_who_asks_over_two_channels_at_once_is_told_apart_what_rests_on_each(line: WholeLine) -> None:
+    recommender = line.recommender
+    client = str(recommender.snapshot.profiles.client_ids[0])
+    first = recommender.recommend(client, 1).offers[0].bundle_id
+    rests = {client: (Resting(first, dt.datetime(2030, 1, 1, tzinfo=dt.UTC), "rests"),)}
+
+    async def ask() -> list[Decided]:
+        together, row = Together(), recommender.profile_of(client)
+        return await asyncio.gather(
+            together.decide(recommender, row, client, 1, [], Aim.RELEVANCE, "mobile", {}),
+            together.decide(recommender, row, client, 1, [], Aim.RELEVANCE, "phone", rests),
+        )
+
+    mobile, phone = asyncio.run(ask())
+    assert mobile.answer.offers[0].bundle_id == first
+    assert phone.answer.offers[0].bundle_id != first
 
 
 def test_who_gives_up_and_what_fails_leave_nobody_waiting(line: WholeLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +86,7 @@ def test_who_gives_up_and_what_fails_leave_nobody_waiting(line: WholeLine, monke
         together = Together()
         asked = [
             asyncio.ensure_future(
-                together.decide(recommender, recommender.profile_of(client), client, 5, [], Aim.RELEVANCE, {})
+                together.decide(recommender, recommender.profile_of(client), client, 5, [], Aim.RELEVANCE, None, {})
             )
             for client in (one, other)
         ]
