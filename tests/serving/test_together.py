@@ -64,9 +64,9 @@ def test_who_asks_over_two_channels_at_once_is_told_apart_what_rests_on_each(lin
     recommender = line.recommender
     client = str(recommender.snapshot.profiles.client_ids[0])
     first = recommender.recommend(client, 1).offers[0].bundle_id
-    rests = {client: (Resting(first, dt.datetime(2030, 1, 1, tzinfo=dt.UTC), "rests"),)}
+    rests: dict[str, tuple[Resting, ...]] = {client: (Resting(first, dt.datetime(2030, 1, 1, tzinfo=dt.UTC), "rests"),)}
 
-    async def ask() -> list[Decided]:
+    async def ask() -> tuple[Decided, Decided]:
         together, row = Together(), recommender.profile_of(client)
         return await asyncio.gather(
             together.decide(recommender, row, client, 1, [], Aim.RELEVANCE, "mobile", {}),
