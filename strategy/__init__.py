@@ -3,6 +3,7 @@
 from strategy.columns import profile_columns, profile_texts
 from strategy.comparing import Comparison, compare
 from strategy.explaining import Change, Explanation, Need, explained, explained_route
+from strategy.lists import LISTS, Listed, Lister
 from strategy.planning import Planner
 from strategy.policy import DEFAULT, Strategy
 from strategy.reading import StrategyError, read_strategy
@@ -10,9 +11,12 @@ from strategy.routing import Router
 
 __all__ = [
     "DEFAULT",
+    "LISTS",
     "Change",
     "Comparison",
     "Explanation",
+    "Listed",
+    "Lister",
     "Need",
     "Planner",
     "Router",

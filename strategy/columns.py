@@ -29,6 +29,15 @@ OF_PAIR: Columns = {
 balance; `list_price` of what it brings and the `concession` on it are money a year."""
 
 
+OF_LIST: Mapping[str, Columns] = {
+    "win": {"outsider": FLAG, "ties": NUMBER, "linked_best": NUMBER, "received": NUMBER, "paid": NUMBER,
+            "likeness": NUMBER},
+    "repair": {"below_months": NUMBER, "lift": NUMBER, "lifted": FLAG, "loss_share": NUMBER, "overdue": FLAG},
+    "leaving": {"leaving": NUMBER, "stake": NUMBER, "at_risk": NUMBER},
+}  # fmt: skip
+"""What the rules of a list may ask for beside profiles and plans: docs/strategy.md says what each is."""
+
+
 def of_catalog(catalog: Catalog) -> dict[str, FeatureType]:
     """The columns of the profiles of a bank that hands over every table of the contract, and those of its clients'
     attributes that the catalog names."""
