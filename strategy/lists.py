@@ -20,7 +20,7 @@ from features import Bank, C
 from strategy.columns import OF_LIST, of_file, parquet
 from strategy.conditions import Rule, first, literal, quoted
 from strategy.explaining import Explanation, of_rules
-from strategy.planning import PART, Planner
+from strategy.planning import PART, Planner, known
 from strategy.policy import NONE, POTENTIAL, Entry, Lists
 from strategy.winning import BOOKS, close, likeness, network
 from training.attrition import Attrition
@@ -100,11 +100,12 @@ class Lister:
             missing = [name for name in (C.CLIENT, *_STATE) if name not in of_file(self.connection, before)]
             if missing:
                 raise ValueError(f"{last} lacks {', '.join(missing)}; give a file as `sheaf clients repair` writes it")
-        lift = f"select {C.CLIENT}, max(eva::double) as lift from offers group by {C.CLIENT}"
+        lift = f"select {C.CLIENT}, max({known('eva')}) as lift from offers group by {C.CLIENT}"
         found = (
             f"select p.*, coalesce(l.lift, 0) as lift, case when eva < 0 then coalesce(b.below_since, {self._day}) end "
             f"as below_since, case when eva < 0 then b.repair_due end as repair_due from planned p "
-            f"left join ({lift}) l using ({C.CLIENT}) left join {before} b using ({C.CLIENT})"
+            f"left join ({lift}) l using ({C.CLIENT}) "
+            f"left join (select {C.CLIENT}, {', '.join(_STATE)} from {before}) b using ({C.CLIENT})"
         )
         found = (
             f"select *, date_diff('month', below_since, {self._day})::double as below_months, "
