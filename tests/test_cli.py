@@ -470,8 +470,8 @@ VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "attrition", "check", "clients", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank", "recommend",
-        "serve", "simulate", "train", "tune",
+        "attrition", "check", "clients", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote",
+        "rank", "recommend", "serve", "simulate", "train", "tune",
     ]  # fmt: skip
 
 
