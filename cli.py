@@ -78,6 +78,12 @@ def _parquet(out: Path | None) -> Path | None:
     return out
 
 
+def _table(out: Path | None) -> Path | None:
+    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"{out} would hold Parquet or CSV; end its name in .parquet or .csv")
+    return out
+
+
 def main() -> None:
     """Runs the command; what a user can put right is told in a sentence, not in a traceback."""
     warnings.showwarning = lambda message, *_, **__: errors.print(
@@ -142,12 +148,15 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bank, byte for byte.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace a bank that is already there.")] = False,
     offers: Annotated[bool, typer.Option("--offers", help="The bank also makes offers at prices.")] = False,
+    attrition: Annotated[
+        bool, typer.Option("--attrition", help="More clients leave, for reasons that the tables tell before.")
+    ] = False,
 ) -> None:
     """Make a bank with a known truth: clients, holdings, positions, transactions, links; and offers if asked for."""
     from simulation import simulate as make
 
     with _bar("Simulating") as done:
-        make(folder, clients, months, seed, offers=offers, overwrite=overwrite, progress=done)
+        make(folder, clients, months, seed, offers=offers, attrition=attrition, overwrite=overwrite, progress=done)
     console.print(f"A bank of {clients:,} clients over {months} months lies in {folder}. Next: sheaf check {folder}")
 
 
@@ -421,6 +430,44 @@ def price_response(
         "the log-odds of acceptance.",
         highlight=False,
     )
+    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
+
+
+@app.command()
+def attrition(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        list[dt.datetime] | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
+    ] = None,
+    horizon_days: Annotated[int, typer.Option(help="Who left within so many days counts.", min=1)] = 31,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters: seed, threads, least_rows and negatives count.")
+    ] = None,
+) -> None:
+    """Learn who is about to leave, calibrated, for `sheaf clients leaving`.
+
+    Told by left_on of table clients, and by closed_on of all that a client held. The last day is for the figures of a
+    model of the earlier ones. What is registered in MLflow learns from all, and answers if it is better than what did.
+    """
+    from features import Bank
+    from strategy.showing import attrition_lines
+    from training import registry
+    from training.attrition import learn, register
+    from training.parameters import Parameters
+
+    present = registry.attrition()
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with _steps("Learning") as step:
+        found = learn(
+            Bank.open(data), read_catalog(catalog), [day.date() for day in as_of or []], horizon_days, chosen, step,
+            present.model if present else None,
+        )  # fmt: skip
+        step("registry")
+        version, alias = register(found)
+    for line in attrition_lines(found):
+        console.print(line, highlight=False)
     console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
 
 
@@ -736,12 +783,6 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     console.print(route_table(planner.policy, route, why, sold.currency))
 
 
-def _table_file(out: Path | None) -> Path | None:
-    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
-        raise typer.BadParameter(f"{out} would hold a table; end its name in .csv or .parquet")
-    return out
-
-
 @app.command()
 def book(
     manager: Annotated[str, typer.Argument(help="The manager's id, of the table clients.")],
@@ -754,7 +795,7 @@ def book(
     as_of: Day = None,
     policy: PolicyFile = None,
     out: Annotated[
-        Path | None, typer.Option(help="The calls as a CSV or Parquet file as well.", callback=_table_file)
+        Path | None, typer.Option(help="The calls as a CSV or Parquet file as well.", callback=_table)
     ] = None,
 ) -> None:
     """Say whom an account manager calls, why, and with what: the best calls that fit a day.
@@ -762,7 +803,7 @@ def book(
     Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
     that are due.
     """
-    from features import Bank, dictionary, profile_tables
+    from features import Bank, profile_tables
     from strategy import Planner, book_of
     from strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
     from strategy.showing import book_table
@@ -770,7 +811,7 @@ def book(
 
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
-    chosen = _policy(policy, sold, None, {one.name: one.type for one in dictionary(bank, sold)})
+    chosen = _policy(policy, sold, None, _columns_of(bank, sold))
     asked, clients = need_day(chosen).asks, clients_of(bank, day, manager)
     offered = rows_of(offers, OFFER, clients, "offers by value, as `sheaf rank --objective value` writes them")
     with _steps(f"The book of {manager}"):
@@ -803,7 +844,7 @@ def scorecard(
         Path | None, typer.Option(help="CSV of plans: id (of a manager or branch), measure, plan, and month.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="What is shown as a CSV or Parquet file as well.", callback=_table_file)
+        Path | None, typer.Option(help="What is shown as a CSV or Parquet file as well.", callback=_table)
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="A picture of it, such as card.png.")] = None,
 ) -> None:
@@ -849,15 +890,9 @@ def _last_month(bank: Any, month: dt.datetime | None) -> dt.date:
 
 
 def _write_table(out: Path, table: Any) -> None:
-    from pyarrow import csv
+    from features import write_csv, write_parquet
 
-    from features import write_parquet
-
-    if out.suffix.lower() == ".parquet":
-        write_parquet(out, [table])
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    csv.write_csv(table, out)
+    (write_parquet if out.suffix.lower() == ".parquet" else write_csv)(out, [table])
 
 
 @app.command()
@@ -917,6 +952,57 @@ def _columns_of(bank: Any, sold: Any) -> dict[str, Any]:
     from features import dictionary
 
     return {one.name: one.type for one in dictionary(bank, sold)}
+
+
+@app.command()
+def clients(
+    which: Annotated[
+        Literal["win", "repair", "leaving"],
+        typer.Argument(metavar="LIST", help="win, repair (or let go), or leaving."),
+    ],
+    profiles: Annotated[Path, typer.Option(help="Parquet file, as `sheaf profile --out` writes it.")],
+    as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day of the profiles.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="For win: the bank, whose links and payments tell who is close.")
+    ] = None,
+    catalog: CatalogPath = DEFAULT,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
+    offers: OffersFile = None,
+    last: Annotated[
+        Path | None, typer.Option(help="For repair: the list of last time, which tells since when, and what was due.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet or CSV file, a row a client.", callback=_table)] = None,
+    top: Annotated[int, typer.Option(help="How many to show.", min=0)] = 10,
+) -> None:
+    """List clients to act on, by the policy: firms to win, clients to repair or let go, clients about to leave.
+
+    Each with the rule that put it there, the values it looked at, and what would change it.
+    """
+    from features import Bank
+    from strategy import Lister, Planner
+    from strategy.showing import list_rows, list_table
+    from training.registry import need_attrition
+
+    if (which == "win") != (data is not None):
+        raise ValueError("win wants --data, whose links and payments tell who is close to whom; the other lists do not")
+    if last is not None and which != "repair":
+        raise ValueError("--last is the repair list of last time; leave it out")
+    sold, day = read_catalog(catalog), as_of.date()
+    lister = Lister(Planner(_policy(policy, sold, profiles), day, previous, offers), profiles)
+    with _steps(f"List as of {day}"):
+        if data is not None:
+            found = lister.win(Bank.open(data))
+        elif which == "repair":
+            found = lister.repair(last)
+        else:
+            found = lister.leaving(need_attrition(day).model)
+    console.print(list_table(which, found, lister.planner.policy, top))
+    if out is None:
+        return
+    table = list_rows(which, found)
+    _write_table(out, table)
+    console.print(f"{len(table):,} rows are in {out}.", highlight=False)
 
 
 @policies.command("check")

@@ -117,7 +117,9 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def simulated(clients: int, months: int, seed: int = 0, folder: Path | None = None, offers: bool = False) -> Path:
+def simulated(
+    clients: int, months: int, seed: int = 0, folder: Path | None = None, offers: bool = False, attrition: bool = False
+) -> Path:
     """The folder of a simulated bank, made now where it is not there yet.
 
     Without a `folder` it is named after the simulation's own files too, so that no bank outlives a change of these.
@@ -127,11 +129,12 @@ def simulated(clients: int, months: int, seed: int = 0, folder: Path | None = No
         for path in sorted((ROOT / room).rglob("*.*")):
             if path.suffix in (".py", ".yaml"):
                 made_by.update(path.read_bytes())
-    folder = folder or KEPT / f"bank{'-offers' * offers}-{clients}-{months}-{seed}-{made_by.hexdigest()[:8]}"
+    what = f"bank{'-offers' * offers}{'-attrition' * attrition}"
+    folder = folder or KEPT / f"{what}-{clients}-{months}-{seed}-{made_by.hexdigest()[:8]}"
     if not (folder / "clients.parquet").exists():
         with telling("Simulation") as tell:
             tell(f"{clients:,} clients over {months} months")
-            more = ("--offers",) if offers else ()
+            more = (*("--offers",) * offers, *("--attrition",) * attrition)
             sheaf("simulate", folder, "--clients", clients, "--months", months, "--seed", seed, *more, cwd=ROOT)
     return folder
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog import DEFAULT, Catalog, read_catalog
+from simulation.attrition import leaving_probabilities, start_drains
 from simulation.bookings import Partners, book
 from simulation.changes import change, change_jobs, end_holdings
 from simulation.conditions import Conditions, link_signals
@@ -40,6 +41,7 @@ def simulate(
     seed: int = 0,
     *,
     offers: bool = False,
+    attrition: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -52,8 +54,11 @@ def simulate(
     October and November 2025. With `offers` the bank makes offers at prices in every month, what is accepted is opened
     beside what is opened anyway, and table offers tells them; the probabilities stay those without an offer, and
     `truth/offer_response.parquet` holds as_of, client_id, bundle_id, list_price, utility and slope of every offer
-    that might be made in December: accepted with 1 / (1 + exp(-(utility + slope·concession))). The same arguments
-    give the same bytes. `progress` is called after every month with the months done and all months.
+    that might be made in December: accepted with 1 / (1 + exp(-(utility + slope·concession))). With
+    `attrition` clients leave for reasons that the tables tell before (`simulation.attrition`), and
+    `truth/leaving_probability.parquet` holds as_of, client_id and the probability that the client leaves in the 31 days
+    after `as_of`, being made no offer, for every active client on the same two days. The same arguments give the same
+    bytes. `progress` is called after every month with the months done and all months.
 
     Raises SimulationError where the arguments make no bank or `folder` already holds tables; nothing is written then,
     nor when anything else goes wrong.
@@ -73,14 +78,14 @@ def simulate(
         for month in earlier:
             _warm_up(bank, month, catalog, draws)
         offering = Offering(catalog) if offers else None
-        with Records(draft, bank, catalog.currency, offering) as records:
+        with Records(draft, bank, catalog.currency, offering, attrition) as records:
             for segment in bank.segments:
                 for _, block in segment.blocks():
                     there = np.flatnonzero(segment.joined[block] < span[0].first) + block.start
                     records.clients(segment, there, np.full(len(there), span[0].first - 1))
             for month in span:
                 left = months - month.index
-                _simulate_month(bank, month, left, catalog, records, draws, offering)
+                _simulate_month(bank, month, left, catalog, records, draws, offering, attrition)
                 if progress:
                     progress(month.index + 1, months)
             records.links(span[-1].last)
@@ -100,15 +105,23 @@ def _warm_up(bank: Bank, month: Month, catalog: Catalog, draws: Draws) -> None:
 
 
 def _simulate_month(
-    bank: Bank, month: Month, left: int, catalog: Catalog, records: Records, draws: Draws, offering: Offering | None
-) -> None:
+    bank: Bank, month: Month, left: int, catalog: Catalog, records: Records, draws: Draws, offering: Offering | None,
+    attrition: bool,
+) -> None:  # fmt: skip
     # Links are read before anything is opened in the month, so that what one client does moves others from the next on.
     links = [link_signals(bank, segment, month) for segment in bank.segments]
     for segment, signals in zip(bank.segments, links, strict=True):
         for number, block in segment.blocks():
-            probability = opening_probabilities(Conditions(segment, block, month, signals), catalog)
+            now = Conditions(segment, block, month, signals)
+            probability = opening_probabilities(now, catalog)
+            leaving = leaving_probabilities(now) if attrition else None
+            if attrition:
+                start_drains(now, number, draws)
             if left <= TRUTH_MONTHS:
                 records.truth(segment, block, month.first - 1, probability)
+                if leaving is not None:  # who opens something stays
+                    stays = np.prod(1 - np.nan_to_num(probability), axis=0)
+                    records.leaving(segment, block, month.first - 1, leaving * stays)
             answers = offering.response(segment, block, probability) if offering else None
             opened = open_products(segment, number, block, probability, month, draws)
             if offering and answers:
@@ -117,7 +130,7 @@ def _simulate_month(
                 made = offering.make(segment, number, block, answers, month, draws)
                 opened |= offering.open_accepted(segment, block, made, month)
                 records.offers(segment, block, made, month)
-            records.closed(segment, end_holdings(segment, number, block, opened, month, draws))
+            records.closed(segment, end_holdings(segment, number, block, opened, month, draws, leaving))
             changed, on = change(bank, segment, number, block, month, draws)
             joined, gone = (
                 np.flatnonzero((day[block] >= month.first) & (day[block] <= month.last)) + block.start

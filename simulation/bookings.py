@@ -35,6 +35,7 @@ def recipes(segment: Segment) -> list[tuple[str, str, bool]]:
     """Kind, channel and whether foreign, of every sort of booking in the segment."""
     of_needs = [booking for need in segment.behaviour.needs.values() for booking in need.bookings]
     stated = [(entry.kind, entry.channel, entry.foreign) for entry in (*segment.behaviour.bookings, *of_needs)]
+    stated += [(entry.kind, entry.channel, entry.foreign) for entry in segment.behaviour.attrition.bookings]
     return [*stated, (FEE, "internal", False), (REPAYMENT, "internal", False)]
 
 
@@ -80,21 +81,28 @@ def book(
 def _counts(now: Conditions, presence: Array, rng: np.random.Generator) -> Iterator[tuple[Booking, Array]]:
     """Every sort of booking with how many of them each client has, in the order of `recipes`."""
     segment, block = now.segment, now.block
+    attrition, drains = segment.behaviour.attrition, segment.drains(block)
+    stays = np.where(drains, np.float32(attrition.inflow), np.float32(1))
     for booking in segment.behaviour.bookings:
         among, _ = now.all_of(booking.among)
         if booking.once:
-            yield booking, (among & (presence > 0.5)).astype(np.int64)
+            stopped = drains & (booking.way == "in")
+            yield booking, (among & ~stopped & (presence > 0.5)).astype(np.int64)
             continue
         expected = booking.a_month * presence * among * (segment.activity[block] if booking.sized else 1)
         if booking.scale:
             expected = expected * segment.attributes[booking.scale][block]
-        yield booking, rng.poisson(expected)
+        yield booking, rng.poisson(expected * stays if booking.way == "in" else expected)
     shows = traces(segment, block) & (presence > 0)
     for place, need in enumerate(segment.behaviour.needs.values()):
         for booking in need.bookings:
             strength = np.exp(TRACE_SPREAD * rng.standard_normal(len(presence), np.float32))
             expected = booking.a_month * strength * (segment.activity[block] if booking.sized else 1)
             yield booking, shows[place] * (1 + rng.poisson(expected))
+    moves = drains & (presence > 0)
+    for booking in attrition.bookings:
+        some = rng.poisson(booking.a_month, len(moves)) if moves.any() else np.zeros(len(moves), np.int64)
+        yield booking, moves * (1 + some)
 
 
 class Partners:

@@ -31,26 +31,38 @@ class Closed:
 
 
 def end_holdings(
-    segment: Segment, number: int, block: slice, opened_something: Array, month: Month, draws: Draws
+    segment: Segment,
+    number: int,
+    block: slice,
+    opened_something: Array,
+    month: Month,
+    draws: Draws,
+    leaving: Array | None = None,
 ) -> Closed:
-    """Draws who leaves and what else is closed, and takes it off the books. Who opened something this month stays."""
+    """Draws who leaves and what else is closed, and takes it off the books. Who opened something this month stays.
+
+    `leaving` is the chance to leave of those who do not open anything; nobody closes everything without leaving then.
+    """
     rng = draws.of(Purpose.ENDINGS, month.index, segment.place, number)
     held_before = (segment.opened[:, block] > 0) & (segment.opened[:, block] < month.first)
     served = segment.active(month.first - 1, block)
     held_before &= served
-    chance = LEAVES_A_YEAR / 12 * 2 * LEAVES_LESS_A_PRODUCT ** held_before.sum(axis=0)
+    chance = LEAVES_A_YEAR / 12 * 2 * LEAVES_LESS_A_PRODUCT ** held_before.sum(axis=0) if leaving is None else leaving
     leaves = served & ~opened_something & (rng.random(len(served)) < chance)
     day = month.first + rng.integers(1, month.days, held_before.shape, dtype=np.int32)
     left = month.first + rng.integers(1, month.days, len(served), dtype=np.int32)
     rates = np.array([segment.behaviour.products[product].closes for product in segment.products])[:, None]
     closes = held_before & (rng.random(held_before.shape, np.float32) < rates / 12)
     _keep_an_account(segment, block, closes)
+    if leaving is not None:
+        closes &= ~(closes == (segment.opened[:, block] > 0)).all(axis=0)
     closes = np.where(leaves, held_before, closes)
     day = np.where(leaves, left, day)
     segment.left[block] = np.where(leaves, left, 0) + segment.left[block] * ~leaves
     product, client = np.nonzero(closes)
     ended = Closed(client + block.start, product, segment.opened[product, client + block.start], day[product, client])
     segment.before[:, block] |= closes
+    segment.closed[block] = np.where(closes.any(axis=0), np.where(closes, day, 0).max(axis=0), segment.closed[block])
     segment.opened[:, block] *= ~closes
     segment.balance[:, block] *= ~closes
     return ended

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from catalog import Kind
-from simulation.behaviour import conditions
+from simulation.behaviour import DRAIN, conditions
 from simulation.state import TEXTS, Array, Bank, Edges, Segment
-from simulation.timing import Month
+from simulation.timing import DAYS_A_MONTH, DAYS_A_YEAR, Month
 
 RECENT_MONTHS = 3  # how long an opening counts as recent
 
@@ -43,6 +43,8 @@ class Conditions:
     def _evaluate(self, name: str) -> Array:
         segment, block, behaviour = self.segment, self.block, self.segment.behaviour
         prefix, dot, word = name.partition(".")
+        if name == DRAIN:
+            return np.array([*behaviour.attrition.strength, 0.0], dtype=np.float32)[segment.drain_age[block]]
         if not dot:
             variable, low, high = behaviour.bands[name]
             value = self._variable(variable)
@@ -72,6 +74,11 @@ class Conditions:
             return segment.attributes[name][block]
         if name == "products":
             return (segment.opened[:, block] > 0).sum(axis=0)
+        if name == "tenure":
+            return (self.month.first - segment.joined[block]) / DAYS_A_YEAR
+        if name == "closed":
+            closed = segment.closed[block]
+            return np.where(closed > 0, (self.month.first - closed) / DAYS_A_MONTH, np.inf)
         if name == "works":
             return segment.works[block]
         if name == "institution":

@@ -39,6 +39,7 @@ def settle(segment: Segment, number: int, block: slice, month: Month, draws: Dra
     held = (segment.opened[:, block] > 0) & (segment.opened[:, block] <= month.last) & segment.active(month.last, block)
     basis = segment.basis(block)
     liquid = _liquid_factor(segment, block)
+    drains, attrition = segment.drains(block), segment.behaviour.attrition
     fees_booked, repaid = np.zeros(n, np.float32), np.zeros(n, np.float32)
     parts = []
     for row, product_id in enumerate(segment.products):
@@ -61,7 +62,10 @@ def settle(segment: Segment, number: int, block: slice, month: Month, draws: Dra
                 later = before * keeps
                 repaid[clients] += np.where(before > 0, before - later, 0)
             else:
-                later = before + np.float32(money.pull) * (aim * np.exp(np.float32(WOBBLE) * noise) - before)
+                pull = np.full(m, money.pull, np.float32)
+                if money.liquid and money.pull:  # what has a fixed term stays until it ends
+                    pull[drains[clients]] = max(attrition.pull, money.pull)
+                later = before + pull * (aim * np.exp(np.float32(WOBBLE) * noise) - before)
             balance = np.where(before > 0, later, np.maximum(fresh, aim * np.float32(SMALLEST_TIMES)))
             segment.balance[row, at] = balance
             if money.rate is not None:
@@ -78,6 +82,7 @@ def settle(segment: Segment, number: int, block: slice, month: Month, draws: Dra
 
 
 def _liquid_factor(segment: Segment, block: slice) -> Array:
-    """What the needs that are not silent do to the deposits aimed at."""
+    """What the needs that are not silent, and a drain, do to the deposits aimed at."""
+    drained = np.where(segment.drains(block), np.float32(segment.behaviour.attrition.liquid), np.float32(1))
     factors = np.array([need.liquid for need in segment.behaviour.needs.values()], dtype=np.float32)[:, None]
-    return np.prod(np.where(lasting(segment, block), factors, np.float32(1)), axis=0)
+    return np.prod(np.where(lasting(segment, block), factors, np.float32(1)), axis=0) * drained

@@ -28,12 +28,13 @@ def opening_probabilities(now: Conditions, catalog: Catalog) -> Array:
     open_to = segment.eligible(catalog, block) & ~held & segment.active(now.month.first - 1, block)
     result = np.full(open_to.shape, np.nan)
     for row, product in enumerate(segment.products):
-        log_odds = _log_odds(now, segment.behaviour.products[product].opens)
+        log_odds = log_odds_of(now, segment.behaviour.products[product].opens)
         result[row] = np.where(open_to[row], 1 / (1 + np.exp(-log_odds.astype(np.float64))), np.nan)
     return result
 
 
-def _log_odds(now: Conditions, opens: dict[str, float]) -> Array:
+def log_odds_of(now: Conditions, opens: dict[str, float]) -> Array:
+    """The base, and the coefficients of the expressions that hold, each times the strengths in it."""
     total = np.full(now.block.stop - now.block.start, opens["base"], dtype=np.float32)
     for expression, coefficient in opens.items():
         if expression != "base":
@@ -74,7 +75,7 @@ def _start_block(
         behaviour = segment.behaviour.products[product]
         profile = {key: value for key, value in behaviour.opens.items() if key != "base" and _is_static(segment, key)}
         odds = np.log(behaviour.start / (1 - behaviour.start))
-        odds = odds + PROFILE_WEIGHT * _log_odds(now, {"base": 0.0, **profile})
+        odds = odds + PROFILE_WEIGHT * log_odds_of(now, {"base": 0.0, **profile})
         share = np.where(newcomer, NEWCOMERS_SHARE, 1.0) / (1 + np.exp(-odds))
         held[row] = eligible[row] & (rng.random(len(joined)) < share)
     if segment is bank.retail and len(bank.firms):

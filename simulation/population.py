@@ -93,6 +93,7 @@ def _segment(
         abroad=rng.integers(0, 256, n, np.uint8),
         opened=np.zeros(shape, np.int32), before=np.zeros(shape, bool), balance=np.zeros(shape, np.float32),
         need_age=np.full(needs, IDLE, np.int8), silent=np.zeros(needs, bool),
+        drain_age=np.full(n, IDLE, np.int8), closed=np.zeros(n, np.int32),
     )  # fmt: skip
 
 

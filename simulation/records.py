@@ -43,6 +43,7 @@ RESPONSE = {"as_of": DAY, "client_id": TEXT, "bundle_id": TEXT, "list_price": NU
             "slope": NUMBER}  # fmt: skip
 OUTCOMES = ("ignored", "rejected", "accepted")
 TRUTH = {"as_of": DAY, "client_id": TEXT, "product_id": TEXT, "probability": NUMBER}
+LEAVING = {"as_of": DAY, "client_id": TEXT, "probability": NUMBER}
 MADE_OF = {"manager_id": ("manager", "M{:05d}"), "branch_id": ("branch", "B{:04d}"), "group_id": ("group", "G{:06d}"),
            "region": ("region", "region {}")}  # fmt: skip
 
@@ -50,7 +51,9 @@ MADE_OF = {"manager_id": ("manager", "M{:05d}"), "branch_id": ("branch", "B{:04d
 class Records:
     """The open tables of one simulation. Use it as a context: it closes them."""
 
-    def __init__(self, folder: Path, bank: Bank, currency: str, offering: Offering | None = None):
+    def __init__(
+        self, folder: Path, bank: Bank, currency: str, offering: Offering | None = None, attrition: bool = False
+    ):
         self._folder, self._bank = folder, bank
         self._open = ExitStack()
         self._clients = self._table("clients", CLIENTS)
@@ -62,6 +65,8 @@ class Records:
             self._bundles = [offer.bundle_id for offer in offering.catalog.offers]
             self._offers = self._table("offers", OFFERS)
             self._response = self._table("truth/offer_response", RESPONSE)
+        if attrition:
+            self._leaving = self._table("truth/leaving_probability", LEAVING)
         self._currencies = [currency, *(foreign for foreign in FOREIGN if foreign != currency)]
 
     def __enter__(self) -> Records:
@@ -195,6 +200,15 @@ class Records:
             self._block_ids(segment, block, client + block.start),
             texts(product, segment.products),
             numbers(probability[product, client]),
+        )
+
+    def leaving(self, segment: Segment, block: slice, as_of: int, probability: Array) -> None:
+        """The probabilities that those of a block who are clients on the day leave in the month after it."""
+        client = np.flatnonzero(segment.active(as_of, block))
+        self._leaving.write(
+            days(np.full(len(client), as_of)),
+            self._block_ids(segment, block, client + block.start),
+            numbers(probability[client]),
         )
 
     def offers(self, segment: Segment, block: slice, made: Made, month: Month) -> None:

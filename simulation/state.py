@@ -18,7 +18,7 @@ from simulation.behaviour import Behaviour
 Array = npt.NDArray[Any]
 
 BLOCK_CLIENTS = 50_000  # worked on and written at a time: bounds the memory
-IDLE = -1  # age in months of a need that the client does not have
+IDLE = -1  # age in months of a need, or a drain, that the client does not have
 NOBODY = -1  # in place of another client's number
 
 SECTORS = (
@@ -37,7 +37,8 @@ class Segment:
 
     `attributes` are what the clients table tells (texts as codes into `TEXTS`); days are days since 1970-01-01, 0 for
     never. `opened` is the day (product × client), 0 where not held; `balance` in the reporting currency.
-    `need_age` is in months since the need started; `silent` needs leave no trace.
+    `need_age` is in months since the need started; `silent` needs leave no trace. `drain_age` is in months since money
+    began to move away, `closed` the day on which something was closed last, 0 for never.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Segment:
     balance: Array
     need_age: Array
     silent: Array
+    drain_age: Array
+    closed: Array
 
     def __len__(self) -> int:
         return len(self.joined)
@@ -78,6 +81,11 @@ class Segment:
     def basis(self, block: slice = slice(None)) -> Array:
         """The yearly amount that all amounts of a client are multiples of."""
         return self.attributes[self.behaviour.basis][block]
+
+    def drains(self, block: slice = slice(None)) -> Array:
+        """Whose money moves away this month."""
+        found: Array = self.drain_age[block] != IDLE
+        return found
 
     def eligible(self, catalog: Catalog, block: slice = slice(None)) -> Array:
         """Whom the catalog lets have what (product × client): by kind, and by conditions on attributes known here."""

@@ -54,6 +54,7 @@ class Purpose(IntEnum):
     MONEY = 7
     BOOKINGS = 8
     OFFERS = 9
+    ATTRITION = 10
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from strategy.book import Calls, book_of
 from strategy.columns import profile_columns, profile_texts
 from strategy.comparing import Comparison, compare
 from strategy.explaining import Change, Explanation, Need, explained, explained_route
+from strategy.lists import LISTS, Listed, Lister
 from strategy.planning import Planner
 from strategy.policy import DEFAULT, Strategy
 from strategy.reading import StrategyError, read_strategy
@@ -12,10 +13,13 @@ from strategy.scorecard import Scorecard, judge
 
 __all__ = [
     "DEFAULT",
+    "LISTS",
     "Calls",
     "Change",
     "Comparison",
     "Explanation",
+    "Listed",
+    "Lister",
     "Need",
     "Planner",
     "Router",

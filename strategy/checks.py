@@ -10,13 +10,14 @@ from typing import Any
 from catalog import Catalog
 from catalog.checks import Where, did_you_mean
 from features import C
-from strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_PAIR, OF_PLAN, Columns, texts
+from strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_LIST, OF_PAIR, OF_PLAN, Columns, texts
 from strategy.conditions import Condition, Rule, exact
 from strategy.managing import of_card, of_day
 from strategy.measures import MEASURES
-from strategy.policy import OF_TIER, POTENTIAL, Scale, Strategy
+from strategy.policy import NONE, OF_TIER, POTENTIAL, Entry, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]
+REPAIRS = ("exit", "repair", "watch", NONE)
 
 
 def contradictions(
@@ -39,6 +40,7 @@ def contradictions(
     if policy.scorecard:
         grades = None if catalog.pricing is None else list(catalog.pricing.grades)
         yield from of_card(policy.scorecard, list(MEASURES), grades)
+    yield from _lists(policy)
 
 
 def _industries(policy: Strategy, catalog: Catalog, occurring: Mapping[str, Sequence[str]]) -> Found:
@@ -100,6 +102,13 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
     for stage in policy.following:
         yield from each(stage.rules, stage.at, known)
         known |= {name: OF_PLAN[name] for name in stage.columns if name != "channels"}
+    if policy.lists:
+        for name, of_list in OF_LIST.items():
+            yield from each(getattr(policy.lists, name).rules, ("lists", name, "rules"), {**known, **of_list})
+        for number, column in enumerate(policy.lists.win.columns):
+            yield from check(column, None, ("lists", "win", "columns", number), known)
+        for column in policy.lists.leaving.stake:
+            yield from check(column, None, ("lists", "leaving", "stake", column), known)
     known |= OF_PAIR
     yield from each(policy.routes.rules, ("routes", "rules"), known)
     subs = [one.rule for one in policy.routes.sub_authorities]
@@ -231,3 +240,34 @@ def _routes(policy: Strategy, catalog: Catalog) -> Found:
         for place, product in enumerate(one.products):
             if product not in products:
                 yield (*where, "products", place), f"there is no product {product}; {did_you_mean(product, products)}"
+
+
+def _lists(policy: Strategy) -> Found:
+    """That lists end with a rule for everybody, and that nobody is let go whose repair was not due yet."""
+    if policy.lists is None:
+        return
+    for name in OF_LIST:
+        rules: Sequence[Rule[Entry]] = getattr(policy.lists, name).rules
+        at: Where = ("lists", name, "rules")
+        yield from _rules(rules, at)
+        if rules and rules[-1].then.action != NONE:
+            yield (*at, len(rules) - 1, "then", "action"), f"everybody would be on the list; write {NONE}"
+    for number, tier in enumerate(policy.lists.win.like):
+        if tier not in policy.tiers.order:
+            what = f"there is no tier {tier}; {did_you_mean(tier, policy.tiers.order)}"
+            yield ("lists", "win", "like", number), what
+    stake = sum(policy.lists.leaving.stake.values())
+    if abs(stake - 1) > 1e-9:
+        yield ("lists", "leaving", "stake"), f"the weights add up to {stake:g} and not to 1; correct one"
+    for number, rule in enumerate(policy.lists.repair.rules):
+        where: Where = ("lists", "repair", "rules", number)
+        action, overdue = rule.then.action, rule.when.get("overdue")
+        if action not in REPAIRS:
+            yield (*where, "then", "action"), f"there is no step {action}; {did_you_mean(action, REPAIRS)}"
+        elif action == "repair" and not (rule.then.lever and rule.then.days):
+            yield (
+                (*where, "then"),
+                "a repair needs a lever (price, product, security) and the days that it has; add them",
+            )
+        elif action == "exit" and not (overdue and overdue.holds(1.0) and not overdue.holds(0.0)):
+            yield (*where, "when"), "a client is let go only after its repair was due; add overdue: true"

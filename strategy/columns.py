@@ -33,6 +33,14 @@ OF_CALL: Columns = {"visit_rule": CATEGORY, "days_to_visit": NUMBER, "offer_days
 """What is known of a call beside the client's plan: `days_to_visit` from the day on, negative for one that is late, and
 `offer_days_left` of the bundle where it was offered and not answered yet."""
 
+OF_LIST: Mapping[str, Columns] = {
+    "win": {"outsider": FLAG, "ties": NUMBER, "linked_best": NUMBER, "received": NUMBER, "paid": NUMBER,
+            "likeness": NUMBER},
+    "repair": {"below_months": NUMBER, "lift": NUMBER, "lifted": FLAG, "loss_share": NUMBER, "overdue": FLAG},
+    "leaving": {"leaving": NUMBER, "stake": NUMBER, "at_risk": NUMBER},
+}  # fmt: skip
+"""What the rules of a list may ask for beside profiles and plans: docs/strategy.md says what each is."""
+
 
 def of_catalog(catalog: Catalog) -> dict[str, FeatureType]:
     """The columns of the profiles of a bank that hands over every table of the contract, and those of its clients'

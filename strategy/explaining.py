@@ -47,18 +47,19 @@ def explained(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, An
     kept, `last` the row of the plan before."""
     sector = Need(C.SECTOR, values.get(C.SECTOR), "")
     found = [Explanation("industry", values["industry"], f"industries.{values['industry']}", (sector,), ())]
-    found += [_of_rules(stage.name, stage.rules, values) for stage in policy.facts]
+    found += [of_rules(stage.name, stage.rules, values) for stage in policy.facts]
     found.append(_of_tier(policy, values, last or {}))
-    found += [_of_rules(stage.name, stage.rules, values) for stage in policy.following]
+    found += [of_rules(stage.name, stage.rules, values) for stage in policy.following]
     return found
 
 
 def explained_route(policy: Strategy, values: Mapping[str, Any]) -> Explanation:
     """The rule behind a route; `values` are those of the client's plan and of a row of `Router.routes`."""
-    return _of_rules("route", policy.routes.rules, values)
+    return of_rules("route", policy.routes.rules, values)
 
 
-def _of_rules(part: str, rules: Sequence[Rule[Any]], values: Mapping[str, Any]) -> Explanation:
+def of_rules(part: str, rules: Sequence[Rule[Any]], values: Mapping[str, Any]) -> Explanation:
+    """The outcome of rules, of which the values meet one at least."""
     at = next(number for number, rule in enumerate(rules) if not rule.unmet(values))
     rule = rules[at]
     looked = tuple(Need(column, values.get(column), str(condition)) for column, condition in rule.when.items())

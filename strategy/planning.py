@@ -26,7 +26,6 @@ from strategy.policy import INDUSTRIES, POTENTIAL, Scale, Stage, Strategy
 PART = 100_000  # clients that are handed on at once
 
 _PREVIOUS = (C.CLIENT, "scale", "tier", "next_visit")
-_NAN = "'nan'::double"
 LAST = {name: f"_last_{name}" for name in _PREVIOUS[1:]}
 """What plans go by of those made before, and the columns that hold it; `keep` may name these too."""
 
@@ -64,7 +63,7 @@ class Planner:
             columns = (C.CLIENT, C.BUNDLE, "rank", "score", "concession", "eva")
             self._open("offers", offers, columns, wanted)
             self.connection.execute(
-                f"create table best as select client_id, greatest(max(nullif(score::double, {_NAN})), 0) as value "
+                f"create table best as select client_id, greatest(max({known('score')}), 0) as value "
                 "from offers group by client_id"
             )
 
@@ -146,7 +145,7 @@ class Planner:
             column = f"p.{quoted(name)}"
             if name == C.CLIENT or there[name] is FeatureType.CATEGORY:
                 return f"{column}::varchar as {quoted(name)}"
-            return f"nullif({column}::double, {_NAN}) as {quoted(name)}"
+            return f"{known(column)} as {quoted(name)}"
 
         select = [cleaned(name) for name in columns]
         select += [f"null as {quoted(name)}" for name in lacking]
@@ -183,6 +182,12 @@ class Planner:
             f"case when visit_days is null then null when {last} > {day} then least({last}, {due}) "
             f"when {last} is null then {begin} else {due} end"
         )
+
+
+def known(column: str) -> str:
+    """SQL of a number, null where it is NaN. A comparison with NaN would not do: it is left out by the bounds that a
+    Parquet file states of its columns, in which NaN does not count."""
+    return f"case when isnan({column}::double) then null else {column}::double end"
 
 
 def _columns(stage: Stage) -> list[str]:

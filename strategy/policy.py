@@ -165,6 +165,46 @@ class Routes(Model):
     sub_authorities: tuple[SubAuthority, ...] = ()
 
 
+class Entry(Model):
+    """What follows for a client: the `action`, where none keeps it off the list, and within how many `days` for which
+    `purpose`; of a repair the `lever` as well."""
+
+    action: Name
+    lever: Literal["price", "product", "security"] | None = None
+    days: Days | None = None
+    purpose: Text = ""
+
+
+class Win(Model):
+    """Firms worth winning: like those of the tiers `like`, as `neighbours` of the nearest firms by `columns` tell."""
+
+    like: Annotated[tuple[Name, ...], Field(min_length=1)]
+    columns: Annotated[tuple[Id, ...], Field(min_length=1)]
+    neighbours: Many = 15
+    rules: tuple[Rule[Entry], ...]
+
+
+class Repair(Model):
+    """Clients that do not earn what their capital costs: repaired first, and left only after that was due."""
+
+    rules: tuple[Rule[Entry], ...]
+
+
+class Leaving(Model):
+    """Clients about to leave; the `stake` is a weighted sum of columns, as the figure of a scale."""
+
+    stake: Annotated[dict[Id, Share], Field(min_length=1)]
+    rules: tuple[Rule[Entry], ...]
+
+
+class Lists(Model):
+    """Whom to win, to repair or let go, and to keep."""
+
+    win: Win
+    repair: Repair
+    leaving: Leaving
+
+
 @dataclass(frozen=True)
 class Stage:
     """A list of rules with the keys that lead to it, the columns that its outcome makes, and what each looks like."""
@@ -185,6 +225,7 @@ class Strategy(Model):
     priority: tuple[Rule[Level], ...]
     service: Service
     routes: Routes
+    lists: Lists | None = None
     book: Day | None = None
     scorecard: Card | None = None
 
@@ -247,6 +288,7 @@ def _one(name: str, at: tuple[str, ...], rules: Sequence[Rule[Any]], kind: str =
     return Stage(name, at, rules, {name: (kind, _same)})
 
 
+NONE = "none"  # the action of who is on no list
 OF_TIER = ("scale", "figure", "tier")
 OUTCOMES = ("industry", *Facts.model_fields, *OF_TIER, "priority", "channels", "key_client_centre", "green_channel",
             "manager", "manager_load", "visit_days", "visit_purpose", "next_visit")  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -16,7 +18,9 @@ from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
 from strategy.fairness import Audit, Interval
-from strategy.policy import Route, Strategy, Visit
+from strategy.lists import FIGURES, Listed, schema
+from strategy.policy import NONE, Entry, Route, Strategy, Visit
+from training.attrition import Found
 
 
 def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanation]) -> Group:
@@ -143,6 +147,57 @@ def _number(value: float) -> str:
     return "–" if value != value else f"{value:,.3g}"
 
 
+def because(one: Explanation, between: str = "; ") -> str:
+    """The values that a rule looked at, in words."""
+    return between.join(map(_looked, one.looked)) or "no rule before it is met"
+
+
+def would_change(one: Explanation, between: str = "; ") -> str:
+    """What would change an outcome, in words."""
+    return between.join(map(_change, one.changes))
+
+
+def list_table(name: str, listed: Listed, policy: Strategy, top: int) -> Table:
+    """The first clients of a list, each with its figures and why it is there."""
+    count = len(listed.rows)
+    title = f"{name.capitalize()}: {count:,} on the list" + (f", the first {top:,}" if top < count else "")
+    table = Table(title=title, title_justify="left", caption_justify="left", show_lines=True)
+    for column in ("client", "what to do", "figures", "rule and because", "what would change it"):
+        table.add_column(column)
+    for row, one in list(zip(listed.rows, listed.why, strict=True))[:top]:
+        until = f" by {row['due']}" if row["due"] else ""
+        lever = f", {row['lever']}" if row["lever"] else ""
+        figures = [f"{column} {_figure(row[column])}" for column in FIGURES[name] if row[column] is not None]
+        table.add_row(
+            *map(escape, (row[C.CLIENT], f"{shown(row['action'])}{lever}{until}\n{row['purpose']}", "\n".join(figures),
+                          f"{row['rule']}\n{because(one, chr(10))}", would_change(one, "\n")))
+        )  # fmt: skip
+    table.caption = escape(f"policy {policy.name} {policy.version}")
+    return table
+
+
+def list_rows(name: str, listed: Listed) -> pa.Table:
+    """All of a list, a row a client, with the columns of `strategy.lists.schema`."""
+    told = [
+        {**row, "because": because(one), "change": would_change(one)}
+        for row, one in zip(listed.rows, listed.why, strict=True)
+    ]
+    return pa.Table.from_pylist(told, schema=schema(name))
+
+
+def attrition_lines(found: Found) -> list[str]:
+    """How well a model of earlier days tells who left after the last."""
+    of, low_high = found.figures, found.intervals.get("auc", (float("nan"), float("nan")))
+    return [
+        f"After {found.model.about['as_of'][-1]}, by a model of the earlier days: {of['left']:,.0f} of "
+        f"{of['clients']:,.0f} clients left within {found.model.about['horizon_days']} days, {of['expected']:,.0f} "
+        "were expected.",
+        f"AUC {of['auc']:.3f} ({low_high[0]:.3f} to {low_high[1]:.3f}), calibration error "
+        f"{of['calibration_error']:.4f}, log loss {of['log_loss']:.4f}; one share for all "
+        f"{found.losses['one share']:.4f}.",
+    ]
+
+
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:
     table = Table(title=title, caption="each under the first policy, then under the second", title_justify="left")
     for key in keys:
@@ -162,10 +217,8 @@ def _explained(title: str, why: Sequence[Explanation], policy: Strategy) -> Tabl
     for name in ("", "outcome", "rule", "because", "what would change it"):
         table.add_column(name)
     for one in why:
-        because = "\n".join(_looked(need) for need in one.looked) or "no rule before it is met"
-        table.add_row(
-            *map(escape, (shown(one.part), _told(one.outcome), one.rule, because, "\n".join(map(_change, one.changes))))
-        )
+        told = (shown(one.part), _told(one.outcome), one.rule, because(one, "\n"), would_change(one, "\n"))
+        table.add_row(*map(escape, told))
     table.caption = escape(f"policy {policy.name} {policy.version}")
     return table
 
@@ -185,7 +238,13 @@ def _days(days: int) -> str:
     return "1 day" if days == 1 else f"{days} days"
 
 
+def _figure(value: Any) -> str:
+    return str(value) if isinstance(value, dt.date) else shown(value)
+
+
 def _told(outcome: Any) -> str:
+    if isinstance(outcome, Entry):
+        return "not on the list" if outcome.action == NONE else shown(outcome.action)
     if isinstance(outcome, Visit):
         return "no visits" if outcome.days is None else f"every {outcome.days} days"
     if isinstance(outcome, Route):

@@ -23,6 +23,8 @@ from serving.decisions.database import parsed
 from tests.conftest import ROOT
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
 from tests.serving.logged import decision
+from tests.training.test_attrition import DAYS as LEAVE_DAYS
+from tests.training.test_attrition import frames as leavers
 from tests.training.test_by_value import priced
 from tests.training.test_price_response import tables
 from training import Model, registry
@@ -437,13 +439,45 @@ def test_brackets_in_names_are_part_of_the_names() -> None:
         assert name in shown
 
 
+def test_who_is_about_to_leave_is_learned_and_listed(sheaf: Sheaf, workplace: Path) -> None:
+    bank = ["--data", write(workplace / "bank", leavers(900))]
+    profiled = ["--profiles", "profiles.parquet", "--as-of", str(LAST_DAY)]
+    assert sheaf("profile", *bank, "--as-of", str(LAST_DAY), "--out", "profiles.parquet").code == 0
+    untold = sheaf("clients", "leaving", *profiled)
+    assert (untold.code, "run `sheaf attrition --data DIR` first" in untold.err) == (1, True)
+    days = [argument for day in LEAVE_DAYS for argument in ("--as-of", str(day))]
+    learned = sheaf("attrition", *bank, *days, "--horizon-days", "30")
+    assert learned.code == 0, learned.err
+    assert re.search(r"\d+ of \d+ clients left within 30 days, \d+ were expected. AUC 0\.\d{3}", learned.out)
+    assert "Registered as version 1, alias champion." in learned.out
+    listed = sheaf("clients", "leaving", *profiled, "--out", "leaving.csv", "--top", "1")
+    assert (listed.code, "on the list" in listed.out) == (0, True), listed.err
+    rows = pd.read_csv("leaving.csv")
+    assert list(rows["client_id"]) == list(rows["client_id"].unique())
+    assert {"action", "rule", "leaving", "stake", "at_risk", "because", "change"} <= set(rows.columns)
+
+    won = sheaf("clients", "win", *profiled, *bank, "--out", "win.parquet")
+    assert (won.code, "0 rows are in win.parquet" in won.out) == (0, True), won.err
+    for arguments, message in (
+        (("win", *profiled), "win wants --data"),
+        (("repair", *profiled), "name them with --offers"),
+        (("leaving", *profiled, "--last", "x"), "--last is the repair list of last time"),
+        (("leaving", *profiled[:3], "2025-12-01"), "which nobody knew on 2025-12-01"),
+    ):
+        refused = sheaf("clients", *arguments)
+        assert (refused.code, message in refused.err) == (1, True), refused.err
+    assert sheaf("clients", "leaving", *profiled, "--out", "x.xlsx").code == 2
+    nobody = sheaf("attrition", "--data", write(workplace / "few", leavers(5)))
+    assert (nobody.code, "left within the horizon; a model needs" in nobody.err) == (1, True), nobody.err
+
+
 VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback)
 
 
 def test_these_are_the_verbs() -> None:
     assert VERBS == [
-        "book", "check", "demo", "discover", "outcomes", "plan", "price-response", "profile", "quote", "rank",
-        "recommend", "scorecard", "serve", "simulate", "train", "tune",
+        "attrition", "audit", "book", "check", "clients", "demo", "discover", "outcomes", "plan", "price-response",
+        "profile", "quote", "rank", "recommend", "scorecard", "serve", "simulate", "train", "tune",
     ]  # fmt: skip
 
 

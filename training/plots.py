@@ -67,6 +67,18 @@ def by_segment(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def reliability(table: np.ndarray, happened: str) -> Figure:
+    """Share that happened against the probability given, a point for each bin of `metrics.reliability`."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    shown = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
+    low = min(1e-3, shown[:, :2].min(initial=1.0))
+    axes.plot([low, 1], [low, 1], color="grey", linestyle=":", label="true")
+    axes.plot(shown[:, 0], shown[:, 1], marker="o")
+    axes.set(xscale="log", yscale="log", xlabel="probability given", ylabel=f"share that {happened}")
+    return figure
+
+
 def price_response(found: Found, steps: int = 7) -> Figure:
     """Share that accepted against the share of the list price conceded, a panel for each kind of client.
 

@@ -18,13 +18,9 @@ that was trained on what they led to would know the answers.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
@@ -42,6 +38,7 @@ from training.candidates import Candidates
 from training.fitting import fit
 from training.metrics import bootstrap_interval
 from training.model import ArtifactError, Model
+from training.one_file import OneFile
 from training.parameters import Parameters
 from training.population import KIND
 from training.sample import HORIZON_DAYS, fold, last_day, read_sample
@@ -62,7 +59,7 @@ RIDGE = 1.0
 ANSWERED = 0.99  # of the answers come within the time that an offer has to be old
 WEIGHT = 10.0  # a single offer counts for no more than so many
 ADOPTION_DAYS = 9
-FILE, FORMAT = "response.json", 2
+FILE = "response.json"
 TREES: Mapping[str, Any] = {
     "objective": "binary", "learning_rate": 0.05, "num_leaves": 7, "min_data_in_leaf": 100, "lambda_l2": 10.0,
     "monotone_constraints": [0] * len(COLUMNS) + [1], "monotone_constraints_method": "advanced",
@@ -620,8 +617,10 @@ def between(made: Made, logit: ShareLogit, mix: np.ndarray) -> tuple[float, tupl
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """A response as the registry and the service keep it: one JSON file, nothing in which is executed."""
+class Artifact(OneFile):
+    """A response as the registry and the service keep it."""
+
+    FILE, FORMAT, AGAIN = FILE, 2, "sheaf price-response"
 
     response: ShareLogit | Trees
     about: dict[str, Any]
@@ -637,41 +636,15 @@ class Artifact:
             if mine is not None and theirs is not None and mine != theirs
         )
 
-    def _text(self) -> str:
+    def to_json(self) -> dict[str, Any]:
         which = "trees" if isinstance(self.response, Trees) else "logit"
-        content = {"format": FORMAT, "columns": COLUMNS, "told": self.response.told, "about": self.about,
-                   which: self.response.to_json()}  # fmt: skip
-        return json.dumps(content, indent=1)
-
-    @cached_property
-    def version(self) -> str:
-        """12 hexadecimal digits of the content's SHA-256."""
-        return hashlib.sha256(self._text().encode()).hexdigest()[:12]
-
-    def save(self, folder: Path) -> str:
-        """Writes it and returns its fingerprint (SHA-256 of the file)."""
-        folder.mkdir(parents=True, exist_ok=True)
-        text = self._text()
-        (folder / FILE).write_text(text, encoding="utf-8")
-        return hashlib.sha256(text.encode()).hexdigest()
+        return {"columns": COLUMNS, "told": self.response.told, "about": self.about, which: self.response.to_json()}
 
     @classmethod
-    def load(cls, folder: Path, fingerprint: str | None = None) -> Artifact:
-        """Raises ArtifactError where the file is not what was saved."""
-        place = folder / FILE
-        try:
-            text = place.read_text(encoding="utf-8")
-            content = json.loads(text)
-            if fingerprint is not None and hashlib.sha256(text.encode()).hexdigest() != fingerprint:
-                raise ArtifactError(f"{place} was damaged or altered since it was registered; learn it anew")
-            if content["format"] != FORMAT or tuple(content["columns"]) != COLUMNS:
-                raise ArtifactError(f"{place} is of another version of Sheaf; learn it anew: sheaf price-response")
-            told, response = content["told"], _read(content)
-        except (OSError, ValueError, KeyError, TypeError, lgb.basic.LightGBMError) as error:
-            if isinstance(error, ArtifactError):
-                raise
-            raise ArtifactError(f"{place} cannot be read ({error}); learn it anew: sheaf price-response") from error
-        return cls(replace(response, told=told), content["about"])
+    def from_json(cls, content: Mapping[str, Any]) -> Artifact:
+        if tuple(content["columns"]) != COLUMNS:
+            raise ArtifactError(f"{cls.FILE} is of another version of Sheaf; learn it anew: {cls.AGAIN}")
+        return cls(replace(_read(content), told=content["told"]), content["about"])
 
 
 def _read(content: Mapping[str, Any]) -> ShareLogit | Trees:

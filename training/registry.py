@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from training.attrition import Attrition
 from training.model import ArtifactError, Model
 from training.price_response import Artifact
 
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-NAME, RESPONSE = "sheaf", "sheaf-price-response"
-ABOUT = {NAME: "Ranks product bundles for clients", RESPONSE: "How clients answer to a price"}
+NAME, RESPONSE, ATTRITION = "sheaf", "sheaf-price-response", "sheaf-attrition"
+ABOUT = {
+    NAME: "Ranks product bundles for clients",
+    RESPONSE: "How clients answer to a price",
+    ATTRITION: "Who is about to leave",
+}
 CHAMPION, CHALLENGER = "champion", "challenger"
 FOLDER = Path("mlruns")
 
@@ -153,6 +158,27 @@ def price_response(day: dt.date | None = None, model: Model | None = None) -> Re
             f"the price response was learned with {differing}: what it takes for readiness to open a bundle is told of "
             "something else; train a champion like it, or learn it anew with `sheaf price-response`",
             stacklevel=2,
+        )
+    return found
+
+
+def attrition() -> Registered[Attrition] | None:
+    """The attrition model that answers, or None where none was learned yet. Raises ArtifactError as `champion` does."""
+    return _champion(ATTRITION, Attrition.load)
+
+
+def need_attrition(day: dt.date) -> Registered[Attrition]:
+    """The same for clients as of a day. Raises RegistryError where there is none, or what it learned from was not known
+    on the day."""
+    found = attrition()
+    if found is None:
+        raise RegistryError(
+            f"there is no attrition model in {tracking_uri()}; run `sheaf attrition --data DIR` first, in this folder"
+        )
+    if (until := found.model.about["known_by"]) > str(day):
+        raise RegistryError(
+            f"the attrition model was learned from who left up to {until}, which nobody knew on {day}; ask for a later "
+            "day, or learn it from earlier ones"
         )
     return found
 

@@ -60,6 +60,21 @@ def read_sample(
     Warns where the bank's last opening lies within a day's horizon: its labels may not be complete yet; and of products
     that nobody opened and attributes that nobody has, of which nothing can be learned.
     """
+    need_horizons(bank, days, horizon_days)
+    read = []
+    for day in sorted(set(days)):
+        progress(f"profiles as of {day}")
+        profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
+        if not len(profiles.client_ids):
+            raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
+        read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
+    _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
+    return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+
+
+def need_horizons(bank: Bank, days: Sequence[dt.date], horizon_days: int) -> None:
+    """Raises SampleError for a day after which the bank's tables tell nothing, and warns of horizons that end after
+    the bank's last opening."""
     if horizon_days < 1:
         raise SampleError(f"a horizon of {horizon_days} days holds no opening; give at least 1")
     last = last_day(bank)
@@ -74,17 +89,8 @@ def read_sample(
         warnings.warn(
             f"as-of {', '.join(early)}: the horizon of {horizon_days} days ends after the last opening of table "
             f"holdings ({last}); if the bank opened more since, these labels are not complete",
-            stacklevel=2,
+            stacklevel=3,
         )
-    read = []
-    for day in sorted(set(days)):
-        progress(f"profiles as of {day}")
-        profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
-        if not len(profiles.client_ids):
-            raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
-        read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
-    _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
-    return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
 
 
 def _warn_of_what_teaches_nothing(bank: Bank, catalog: Catalog, days: Sequence[Day], horizon_days: int) -> None:

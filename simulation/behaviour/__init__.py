@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ruamel.yaml import YAML
 
+DRAIN = "drain"  # what a condition calls the money that moves away
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +85,23 @@ class Link(_Model):
     holds: tuple[str, ...] = ()
 
 
+class Attrition(_Model):
+    """How clients leave, in a bank simulated with attrition: money moves away first (a drain), then some leave.
+
+    `starts`, `leaves`: log-odds a month, `base` and coefficients as a product's `opens`; `drain` in an expression is
+    its strength, month by month from the one after it started. Meanwhile `inflow` is a factor on the bookings that come
+    in (what comes once a month stops), `liquid` one on the deposits aimed at, which move by `pull` at least.
+    """
+
+    starts: dict[str, float]
+    strength: tuple[float, ...] = Field(min_length=1)
+    inflow: float = Field(ge=0, le=1)
+    liquid: float = Field(gt=0, le=1)
+    pull: float = Field(gt=0, le=1)
+    leaves: dict[str, float]
+    bookings: tuple[Booking, ...]
+
+
 class Condition(NamedTuple):
     """A named condition, or its negation."""
 
@@ -105,13 +124,16 @@ class Behaviour(_Model):
     links: dict[str, Link]
     products: dict[str, Product]
     bookings: tuple[Booking, ...]
+    attrition: Attrition
 
     @model_validator(mode="after")
     def _known_words(self) -> Self:
         traces = [booking for need in self.needs.values() for booking in need.bookings]
+        of_attrition = [*self.attrition.starts, *self.attrition.leaves]
         expressions = [word for product in self.products.values() for word in product.opens if word != "base"]
         expressions += [need.among for need in self.needs.values()]
-        expressions += [booking.among for booking in (*self.bookings, *traces)]
+        expressions += [booking.among for booking in (*self.bookings, *traces, *self.attrition.bookings)]
+        expressions += [word for word in of_attrition if word != "base"]
         known: dict[str, Container[str]] = {
             "need": self.needs, "link": self.links,
             "holds": self.products, "recent": self.products, "before": self.products,
@@ -120,7 +142,9 @@ class Behaviour(_Model):
         for expression in expressions:
             for name, _ in conditions(expression):
                 prefix, dot, word = name.partition(".")
-                if prefix in ("sector", "rating"):  # their words are the state's; an unknown one fails on first use
+                if prefix in ("sector", "rating") or (
+                    name == DRAIN and expression in of_attrition
+                ):  # their words are the state's; an unknown one fails on first use
                     continue
                 if word not in known.get(prefix, ()) if dot else name not in self.bands:
                     what = prefix if dot else "band"

@@ -43,6 +43,13 @@ def test_of_whom_nothing_is_known_a_plan_is_made_too() -> None:
     assert (found["visit_days"], found["next_visit"]) == (None, None)
 
 
+def test_what_is_no_number_in_a_file_is_not_known_either(tmp_path: Path) -> None:
+    """The bounds of a Parquet file's columns leave NaN out, and DuckDB compares by them."""
+    pq.write_table(profiles(FIRM | scaled(float("nan")), FIRM | scaled(20_000.0)), tmp_path / "profiles.parquet")
+    found = pa.concat_tables(Planner(POLICY, DAY).plans(tmp_path / "profiles.parquet")).to_pylist()
+    assert [(one["figure"], one["tier"]) for one in found] == [(0.0, "basic"), (20_000.0, "core")]
+
+
 def test_a_group_counts_as_one_and_its_key_clients_get_a_team() -> None:
     small = FIRM | scaled(10.0) | {"group_clients": 3.0, "group_eva": 150_000.0}
     [found] = plan(profiles(small))

@@ -78,13 +78,13 @@ SMALL = "then: {priority: 3, papers: full, signs: branch, signature: single, day
                      "service.green_channel[0].when.rating", "rating is never Z; use one of A, B, C, D, E", id="text"),
         pytest.param(FIRST, FIRST.replace("tier: [key]", "manager: [team]"), "priority[0].when.manager",
                      "manager cannot be asked for here: it is told later, or is no single value; ", id="later"),
-        pytest.param('loans: "> 0"', "loans: [many]", "client.business[0].when.loans",
+        pytest.param('{loans: "> 0"}', "{loans: [many]}", "client.business[0].when.loans",
                      'loans is compared with what it has not; write ">= 1", as it has numbers', id="type"),
-        pytest.param('loans: "> 0"', 'loans: "over 0"', "client.business[0].when.loans",
+        pytest.param('{loans: "> 0"}', '{loans: "over 0"}', "client.business[0].when.loans",
                      "the text 'over 0' is not a condition; ", id="no condition"),
-        pytest.param('loans: "> 0"', "loans: {bounds: [{sign: '>', number: .nan}]}",
+        pytest.param('{loans: "> 0"}', "{loans: {bounds: [{sign: '>', number: .nan}]}}",
                      "client.business[0].when.loans.bounds[0].number", "nan is not a finite number; ", id="no number"),
-        pytest.param('loans: "> 0"', 'loans: "> 5 and <= 5"', "client.business[0].when.loans",
+        pytest.param('{loans: "> 0"}', '{loans: "> 5 and <= 5"}', "client.business[0].when.loans",
                      "no number is > 5 and <= 5; correct one of the two", id="impossible"),
         pytest.param("{name: person, then: individual}", '{name: person, when: {age: ">= 0"}, then: individual}',
                      "client.type[2]", "person has conditions, which leaves a gap; end with one without when",
@@ -124,7 +124,7 @@ def test_steps_go_down_as_the_tiers_do(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text(TEXT.replace("loans:", "lones:").replace("mortgage]", "boat_loan]"), encoding="utf-8")
+    file.write_text(TEXT.replace("{loans:", "{lones:").replace("mortgage]", "boat_loan]"), encoding="utf-8")
     found = problems(file)
     lines = [int(line.partition(":")[0]) for line in found]
     assert len(found) == 2
