@@ -644,28 +644,34 @@ def plan(
     routes: Annotated[
         Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=_parquet)
     ] = None,
+    desks: Annotated[
+        Path | None, typer.Option(help="Parquet file of who sells the offers, and gains what.", callback=_parquet)
+    ] = None,
 ) -> None:
-    """Say how clients are served: type, tier, priority, channels, manager, visits, and how bundles are approved.
+    """Say how clients are served: tier, priority, channels, manager, visits; how bundles are approved, and who sells.
 
     For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
     --previous of the next time.
     """
     from features import Bank, dictionary, profile_tables, write_parquet
-    from strategy import Planner, Router
+    from strategy import Linker, Planner, Router
     from training.sample import last_day
 
     if (data is None) == (profiles is None):
         raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
     if profiles is not None and as_of is None:
         raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
-    if client is None and out is None and routes is None:
+    files = [place for place in (out, routes, desks) if place]
+    if client is None and not files:
         raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet")
-    if client is not None and (out is not None or routes is not None):
-        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out and --routes")
+    if client is not None and files:
+        raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out, --routes and --desks")
     if concession and bundle is None:
         raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
     if routes is not None and offers is None:
         raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
+    if desks is not None and offers is None:
+        raise ValueError("--desks wants the offers to sell: --offers FILE.parquet")
     sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
     day = _day(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
     columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
@@ -685,7 +691,10 @@ def plan(
         if routes is not None:
             step(str(routes))
             write_parquet(routes, Router(planner, sold).of_offers(source()))
-    places = " and ".join(str(place) for place in (out, routes) if place)
+        if desks is not None:
+            step(str(desks))
+            write_parquet(desks, Linker(chosen, sold).of_offers(Router(planner, sold), source()))
+    places = " and ".join(map(str, files))
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 
@@ -698,17 +707,25 @@ def _policy(path: Path | None, sold: Any, profiles: Path | None, columns: Any = 
 
 
 def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
-    from strategy import Router, explained, explained_route
-    from strategy.showing import plan_table, route_table
+    from pricing import NoPriceSheetError
+    from strategy import Linker, Router, explained, explained_room, explained_route
+    from strategy.linking import quoted
+    from strategy.showing import plan_table, room_table, route_table
 
-    router = Router(planner, sold) if bundle else None
-    found = planner.one(client, source, router.keep if router else ())
+    router, linker = Router(planner, sold) if bundle else None, Linker(planner.policy, sold)
+    found = planner.one(client, source, [*router.keep, *linker.keep] if router else ())
     if router is None or bundle is None:
         console.print(plan_table(planner.policy, found.plan, explained(planner.policy, found.plan, found.last)))
         return
     route = router.one(found.table, bundle, concession)
-    why = explained_route(planner.policy, found.plan | route)
-    console.print(route_table(planner.policy, route, why, sold.currency))
+    values = found.plan | route
+    console.print(route_table(planner.policy, route, explained_route(planner.policy, values), sold.currency))
+    room = linker.room(values)
+    try:
+        room = room.shared(quoted(router.book, values, planner.as_of).lines)
+    except NoPriceSheetError as error:
+        warnings.warn(str(error), stacklevel=2)
+    console.print(room_table(planner.policy, room, explained_room(planner.policy, values, room), sold.currency))
 
 
 @policies.command("check")

@@ -2,7 +2,8 @@
 
 from strategy.columns import profile_columns, profile_texts
 from strategy.comparing import Comparison, compare
-from strategy.explaining import Change, Explanation, Need, explained, explained_route
+from strategy.explaining import Change, Explanation, Need, explained, explained_room, explained_route
+from strategy.linking import Linker, Room, Seat
 from strategy.planning import Planner
 from strategy.policy import DEFAULT, Strategy
 from strategy.reading import StrategyError, read_strategy
@@ -13,13 +14,17 @@ __all__ = [
     "Change",
     "Comparison",
     "Explanation",
+    "Linker",
     "Need",
     "Planner",
+    "Room",
     "Router",
+    "Seat",
     "Strategy",
     "StrategyError",
     "compare",
     "explained",
+    "explained_room",
     "explained_route",
     "profile_columns",
     "profile_texts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Group
@@ -13,6 +14,7 @@ from features import C
 from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
+from strategy.linking import Room
 from strategy.policy import Route, Strategy, Visit
 
 
@@ -39,6 +41,25 @@ def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, cu
     return Group(table, escape("\n".join(told)))
 
 
+def room_table(policy: Strategy, room: Room, why: Sequence[Explanation], currency: str) -> Group:
+    """Who is in the room for a bundle with the reasons, and what each desk gains."""
+    table = Table(title=f"What each desk gains, {currency} a year", title_justify="left", show_lines=True)
+    for name in ("desk", "in the room, as"):
+        table.add_column(name)
+    for name in ("contribution", "EVA"):
+        table.add_column(name, justify="right")
+    for seat in room.seats:
+        amounts = ["" if of is None else f"{of:,.2f}" for of in (seat.contribution, seat.eva)]
+        table.add_row(*map(escape, (shown(seat.desk), "\n".join(seat.reasons), *amounts)))
+    priced = [seat for seat in room.seats if seat.contribution is not None and seat.eva is not None]
+    if priced:
+        sums = [sum(of, Decimal(0)) for of in zip(*((one.contribution, one.eva) for one in priced), strict=True)]
+        table.add_section()
+        table.add_row("together", "", *(f"{of:,.2f}" for of in sums))
+    title = f"Client {room.client_id}, bundle {room.bundle_id}: who sells it"
+    return Group(_explained(title, why, policy), table)
+
+
 def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     """Moves between tiers, and tiers, managers and routes under either policy."""
     rows = [one.tier for one in found.tiers]
@@ -56,7 +77,10 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     grades = _pairs("Managers that the clients take", ("clients", "managers"), "grade")
     for grade in found.grades:
         grades.add_row(escape(grade.grade), *_each(grade.clients), *(f"{load:,.1f}" for load in grade.managers))
-    tables = [moves, tiers, grades]
+    levels = _pairs("Who markets to the clients", ("clients",), "level")
+    for level in found.levels:
+        levels.add_row(escape(shown(level.level)), *_each(level.clients))
+    tables = [moves, tiers, grades, levels]
     if found.routes:
         title = f"Routes of offers; {found.rerouted:,} change"
         routes = _pairs(title, ("offers", "days"), "signs", "signature", "papers")
