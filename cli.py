@@ -621,10 +621,10 @@ def quote(
         console.print(f"The curve is in {curve}.", highlight=False)
 
 
-def _terms(terms: list[str]) -> dict[str, str]:
+def _terms(terms: list[str], such_as: str = "mortgage.rate=0.035") -> dict[str, str]:
     without = [term for term in terms if "=" not in term]
     if without:
-        raise ValueError(f"--with {without[0]}: has no value; write it as mortgage.rate=0.035")
+        raise ValueError(f"{without[0]} has no value; write it as {such_as}")
     return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
 
 
@@ -643,6 +643,10 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="Parquet file, a row a client.", callback=_parquet)] = None,
     routes: Annotated[
         Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=_parquet)
+    ] = None,
+    linked: Annotated[
+        list[str] | None,
+        typer.Option(help="Offer linked clients a bundle with it, such as staff=salary_package. Repeatable."),
     ] = None,
     desks: Annotated[
         Path | None, typer.Option(help="Parquet file of who sells the offers, and gains what.", callback=_parquet)
@@ -668,6 +672,10 @@ def plan(
         raise ValueError("one client is shown, and all go into files: leave CLIENT out, or --out, --routes and --desks")
     if concession and bundle is None:
         raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
+    if linked and (bundle is None or data is None):
+        raise ValueError(
+            "--linked goes with a client's bundle and the bank that its links are in: CLIENT BUNDLE --data"
+        )
     if routes is not None and offers is None:
         raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
     if desks is not None and offers is None:
@@ -683,6 +691,8 @@ def plan(
 
     if client is not None:
         _show_plan(planner, sold, source([client]), client, bundle, concession)
+        if linked and bundle and bank:
+            _show_package(planner, sold, bank, client, bundle, _terms(linked, "staff=salary_package"))
         return
     with _steps(f"Plans as of {day}") as step:
         if out is not None:
@@ -726,6 +736,42 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     except NoPriceSheetError as error:
         warnings.warn(str(error), stacklevel=2)
     console.print(room_table(planner.policy, room, explained_room(planner.policy, values, room), sold.currency))
+
+
+def _show_package(planner: Any, sold: Any, bank: Any, client: str, bundle: str, wanted: dict[str, str]) -> None:
+    import numpy as np
+    import pyarrow as pa
+
+    from features import C, ProfileMatrix, profile_matrices, profile_tables
+    from features.links import tied
+    from strategy import Linker, Router
+    from strategy.packages import Members, Packager
+    from strategy.showing import package_table, room_table
+    from training import registry
+
+    champion = registry.need_champion().model
+    learned = registry.price_response(planner.as_of, champion)
+    packager = Packager(champion, sold, None, learned.model if learned else None)
+    members = Members.of(tied(bank, planner.as_of, client), wanted)
+    if not members.client_ids:
+        raise ValueError(f"client {client} has no {' and no '.join(wanted)} among the clients; leave --linked out")
+    ids = [client, *members.client_ids]
+    found = champion.align(ProfileMatrix.join(list(profile_matrices(bank, sold, planner.as_of, ids))))
+    at = {name: row for row, name in enumerate(found.client_ids)}
+    values = found.values[[at[name] for name in ids]]
+    package = packager.package(values[:1], bundle, values[1:], members.relation, members.bundle)
+    console.print(package_table(package, members, bundle, sold.currency))
+    offered = np.concatenate([package.joint.open, package.after.open])
+    if not package.joint.open.all():
+        raise ValueError(f"{bundle} may not be offered to client {client}, or brings nothing; offer another")
+    offers = pa.table({
+        C.CLIENT: ids, C.BUNDLE: [bundle, *members.bundle],
+        C.CONCESSION: np.concatenate([package.joint.concession, package.after.concession]),
+    }).filter(pa.array(offered))  # fmt: skip
+    router, linker = Router(planner, sold), Linker(planner.policy, sold)
+    tables = profile_tables(bank, sold, planner.as_of, offers[C.CLIENT].to_pylist())
+    plans = pa.concat_tables(planner.plans(tables, [*router.keep, *linker.keep]))
+    console.print(room_table(planner.policy, linker.package(router, plans, offers), (), sold.currency))
 
 
 @policies.command("check")

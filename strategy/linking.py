@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -91,6 +92,21 @@ def gains(amounts: Iterable[tuple[Mapping[str, float], Decimal]]) -> dict[str, D
     return {desk: decimal(cents) for desk, cents in found.items()}
 
 
+def gathered(rooms: Sequence[Room]) -> Room:
+    """The room of a package: that of the client, first of `rooms`, with what its desks gain of all of them."""
+    first, others = rooms[0], Counter(seat.desk for room in rooms[1:] for seat in room.seats)
+    own = {seat.desk: seat for seat in first.seats}
+    seats = []
+    for desk in dict.fromkeys([*own, *sorted(others)]):
+        seat = own.get(desk, Seat(desk, False, ()))
+        reasons = [*seat.reasons, *([f"{others[desk]:,} bundles of linked clients"] if others[desk] else [])]
+        theirs = [one for room in rooms for one in room.seats if one.desk == desk]
+        contribution = sum((one.contribution or Decimal(0) for one in theirs), Decimal("0.00"))
+        eva = sum((one.eva or Decimal(0) for one in theirs), Decimal("0.00"))
+        seats.append(Seat(desk, seat.leads, tuple(reasons), contribution, eva))
+    return Room(first.client_id, first.bundle_id, tuple(seats), first.parts)
+
+
 class Linker:
     """Says by a policy who is in the room for a client and a bundle of the catalog."""
 
@@ -137,15 +153,27 @@ class Linker:
         the bundle's at its concession; null where a product has no price sheet. Raises as `Router.of_offers`."""
         for plans, routes in router.with_plans(profiles, self.keep):
             of = {plan[C.CLIENT]: plan for plan in plans.to_pylist()}
-            rows = [row for pair in routes.to_pylist() for row in self._rows(of[pair[C.CLIENT]] | pair, router)]
+            rooms = [self.priced(of[pair[C.CLIENT]] | pair, router) for pair in routes.to_pylist()]
+            rows = [
+                {C.CLIENT: one.client_id, C.BUNDLE: one.bundle_id, **vars(seat)} for one in rooms for seat in one.seats
+            ]
             yield pa.Table.from_pylist(rows, schema=ROOMS)
 
-    def _rows(self, values: Mapping[str, Any], router: Router) -> Iterator[dict[str, Any]]:
+    def priced(self, values: Mapping[str, Any], router: Router) -> Room:
+        """The room with what each desk gains at the pair's concession; without, where a product has no price sheet."""
         room = self.room(values)
         with contextlib.suppress(NoPriceSheetError):
-            room = room.shared(quoted(router.book, values, router.planner.as_of).lines)
-        for seat in room.seats:
-            yield {C.CLIENT: room.client_id, C.BUNDLE: room.bundle_id, **vars(seat)}
+            return room.shared(quoted(router.book, values, router.planner.as_of).lines)
+        return room
+
+    def package(self, router: Router, plans: pa.Table, offers: pa.Table) -> Room:
+        """The room of a package: `offers` are the client's, first, and those of its linked clients, each client once,
+        as `Router.routes` takes them, `plans` theirs. What the desks gain is what all bring where all accept."""
+        if len(set(offers[C.CLIENT].to_pylist())) < len(offers):
+            raise ValueError("a client is in the package twice; offer each one bundle")
+        of = {plan[C.CLIENT]: plan for plan in plans.to_pylist()}
+        pairs = router.routes(plans, offers).to_pylist()
+        return gathered([self.priced(of[pair[C.CLIENT]] | pair, router) for pair in pairs])
 
 
 def linked_clients(values: Mapping[str, Any], relation: Tie) -> int:

@@ -279,7 +279,8 @@ class Strategy(Model):
     @cached_property
     def asks_of_rooms(self) -> set[str]:
         """The columns that linkage looks at, besides those that count linked clients."""
-        return {column for one in (*self.linkage.linked, *self.linkage.leads) for column in one.when}
+        rules: list[Rule[Any]] = [*self.linkage.leads, *(one.rule for one in self.linkage.linked)]
+        return {column for rule in rules for column in rule.when}
 
 
 def _same(then: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +16,7 @@ from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
 from strategy.linking import Room
+from strategy.packages import Members, Package
 from strategy.policy import Route, Strategy, Visit
 
 
@@ -56,8 +58,39 @@ def room_table(policy: Strategy, room: Room, why: Sequence[Explanation], currenc
         sums = [sum(of, Decimal(0)) for of in zip(*((one.contribution, one.eva) for one in priced), strict=True)]
         table.add_section()
         table.add_row("together", "", *(f"{of:,.2f}" for of in sums))
+    if not why:
+        return Group(table)
     title = f"Client {room.client_id}, bundle {room.bundle_id}: who sells it"
     return Group(_explained(title, why, policy), table)
+
+
+def package_table(found: Package, members: Members, bundle: str, currency: str) -> Group:
+    """What a client's bundle and those of its linked clients are worth together and separately."""
+    table = Table(title=f"Expected EVA, {currency} a year", title_justify="left")
+    for name in ("", "bundle"):
+        table.add_column(name)
+    for name in ("offered to", "separately", "together"):
+        table.add_column(name, justify="right")
+    joint = found.together - found.gain * float((found.joint.acceptance * found.joint.open).sum())
+    ours = joint - float(found.before.value.sum())
+    table.add_row("the client", bundle, f"{found.joint.open.sum()}", f"{found.alone.value.sum():,.2f}", f"{ours:,.2f}")
+    signs = float((found.joint.acceptance * found.joint.open).sum())
+    for relation, theirs in dict.fromkeys(zip(members.relation, members.bundle, strict=True)):
+        mine = np.array([one == relation for one in members.relation])
+        before, after = (float(of.value[mine].sum()) for of in (found.before, found.after))
+        many = f"{found.after.open[mine].sum():,} of {mine.sum():,}"
+        table.add_row(shown(relation), theirs, many, f"{before:,.2f}", f"{before + signs * (after - before):,.2f}")
+    table.add_section()
+    table.add_row("all", "", "", f"{found.separately:,.2f}", f"{found.together:,.2f}")
+    alone, conceded = float(found.alone.concession.sum()), float(found.joint.concession.sum())
+    told = [
+        f"The client is conceded {conceded:,.2f} in place of {alone:,.2f}, and accepts with {signs:.1%} in place of "
+        f"{float(found.alone.acceptance.sum()):.1%}; that adds {found.gain:,.2f} to the others' offers.",
+        "Offer the client first, and the others by its answer."
+        if found.together > found.separately
+        else "The others would not rather take their bundles after it: offer separately.",
+    ]
+    return Group(table, escape("\n".join(told)))
 
 
 def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
