@@ -621,10 +621,10 @@ def quote(
         console.print(f"The curve is in {curve}.", highlight=False)
 
 
-def _terms(terms: list[str], such_as: str = "mortgage.rate=0.035") -> dict[str, str]:
+def _terms(terms: list[str], option: str = "--with", such_as: str = "mortgage.rate=0.035") -> dict[str, str]:
     without = [term for term in terms if "=" not in term]
     if without:
-        raise ValueError(f"{without[0]} has no value; write it as {such_as}")
+        raise ValueError(f"{option} {without[0]}: has no value; write it as {such_as}")
     return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
 
 
@@ -692,7 +692,7 @@ def plan(
     if client is not None:
         _show_plan(planner, sold, source([client]), client, bundle, concession)
         if linked and bundle and bank:
-            _show_package(planner, sold, bank, client, bundle, _terms(linked, "staff=salary_package"))
+            _show_package(planner, sold, bank, client, bundle, _terms(linked, "--linked", "staff=salary_package"))
         return
     with _steps(f"Plans as of {day}") as step:
         if out is not None:
