@@ -14,8 +14,9 @@ What it brings is by the truth, not by the model: the bank's state of 2025-11-30
 probabilities have to be those in the bank's folder, or nothing is measured), and the simulation's own functions say how
 everybody opens products and answers offers, once as it stands and once with every such firm having signed. That the
 link acts for three months, and that staff open accounts by themselves once their employer has signed, is in both ways:
-products that are opened without an offer within these three months count at list price. Needs and holdings otherwise
-stay as they are in December. Beside it: accepted offers alone, the list price for all, and prices that know the truth.
+products that are opened without an offer within these three months count at list price, and every product for a year,
+whenever it was opened. Needs and holdings otherwise stay as they are in December. Beside it: accepted offers alone, the
+list price for all, and prices that know the truth.
 
 Ratios are of sums over firms, their 95 % intervals by bootstrap over firms, in pairs.
 """
@@ -77,11 +78,14 @@ class Truth:
 
 
 def main(
-    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 40_000,
-    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 6,
-    seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 2,
+    clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 12_000,
+    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 4,
+    seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 3,
     firm: Annotated[str, typer.Option(help="The firms' bundle.")] = "payroll_package",
     staff: Annotated[str, typer.Option(help="The staff's bundle.")] = "salary_package",
+    assumed: Annotated[
+        bool, typer.Option("--assumed", help="Prices by the policy's assumption; nothing is learned of offers.")
+    ] = False,
 ) -> None:
     """EVA of packages, the firm first and its staff by its answer, as a multiple of the same offers made separately."""
     folder = simulated(clients, 24, seed, offers=True)
@@ -94,11 +98,15 @@ def main(
         known = bank.known_on(RANKED)
         sample = read_sample(known, sold, [month_end(10 - back) for back in range(months)])
         model, _ = fit(sample, sold, chosen, {"horizon_days": sample.horizon_days})
-        learned = choose(offers_made(bank, sold, RANKED, chosen, status.update), sold, True, {})
-        packager = Packager(model, sold, ANYBODY, Artifact(learned.response, {}))
+        learned = None
+        if not assumed:
+            learned = Artifact(
+                choose(offers_made(bank, sold, RANKED, chosen, status.update), sold, True, {}).response, {}
+            )
+        packager = Packager(model, sold, ANYBODY, learned)
         status.update("Packages")
         measured = Measured.of(state, month, sold, known, packager, firm, staff)
-    console.print(f"{learned.response.told}.", highlight=False)
+    console.print(f"price response {packager.valuer.pricer.answer.told}.", highlight=False)
     show(f"Packages of {firm} and {staff}, {clients:,} simulated clients", measured.figures())
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -187,7 +188,7 @@ class Members:
     bundle: tuple[str, ...]
 
     @classmethod
-    def of(cls, tied: Mapping[str, Sequence[str]], wanted: Mapping[Tie, str]) -> Members:
+    def of(cls, tied: Mapping[str, Sequence[str]], wanted: Mapping[str, str]) -> Members:
         """Who is `tied` (ids by the column that counts them) by a relation that is `wanted`, with its bundle. Who is
         tied in several ways is in the package once, by the first relation. Raises ValueError for an unknown one."""
         for relation in wanted:
@@ -195,8 +196,8 @@ class Members:
                 raise ValueError(f"there is no relation {relation}; {did_you_mean(relation, TIES)}")
         found: dict[str, tuple[Tie, str]] = {}
         for relation, bundle in wanted.items():
-            ways = ("links_group", "links_group_of") if relation == "group" else (TIES[relation],)
+            ways = ("links_group", "links_group_of") if relation == "group" else (TIES[cast(Tie, relation)],)
             for one in (client for way in ways for client in tied.get(way, ())):
-                found.setdefault(one, (relation, bundle))
+                found.setdefault(one, (cast(Tie, relation), bundle))
         rows = [(one, *of) for one, of in found.items()]
         return cls(*(tuple(column) for column in zip(*rows, strict=True))) if rows else cls((), (), ())
