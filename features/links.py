@@ -14,7 +14,7 @@ from catalog import Catalog
 from features.contract import C, Relation
 from features.expressions import Frame, Tables, indicator, months_before, ratio
 from features.feature import Feature, count
-from features.tables import Bank
+from features.tables import Bank, day_number
 
 RECENT_MONTHS = 3
 _OTHER, _WAY = "_other", "_way"
@@ -58,6 +58,21 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
             ),
         ]
     return stated
+
+
+def tied(bank: Bank, as_of: dt.date, client_id: str) -> dict[str, list[str]]:
+    """The active clients whom links tie to a client on the day, by the column that counts them; ids ascending."""
+    known = bank.known_on(as_of)
+    if "links" not in known:
+        return {}
+    active = known.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
+    ties = _ties(known["links"], active.filter(nw.col(C.CLIENT) == client_id).select(C.CLIENT))
+    others = ties.join(active.select(C.CLIENT), left_on=_OTHER, right_on=C.CLIENT, how="semi")
+    rows = others.select(_WAY, _OTHER).collect("pyarrow")
+    found: dict[str, list[str]] = {}
+    for way, other in sorted(zip(rows[_WAY].to_list(), rows[_OTHER].to_list(), strict=True)):
+        found.setdefault(way, []).append(other)
+    return found
 
 
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:

@@ -3,7 +3,8 @@
 from strategy.book import Calls, book_of
 from strategy.columns import profile_columns, profile_texts
 from strategy.comparing import Comparison, compare
-from strategy.explaining import Change, Explanation, Need, explained, explained_route
+from strategy.explaining import Change, Explanation, Need, explained, explained_room, explained_route
+from strategy.linking import Linker, Room, Seat
 from strategy.lists import LISTS, Listed, Lister
 from strategy.planning import Planner
 from strategy.policy import DEFAULT, Strategy
@@ -18,17 +19,21 @@ __all__ = [
     "Change",
     "Comparison",
     "Explanation",
+    "Linker",
     "Listed",
     "Lister",
     "Need",
     "Planner",
+    "Room",
     "Router",
     "Scorecard",
+    "Seat",
     "Strategy",
     "StrategyError",
     "book_of",
     "compare",
     "explained",
+    "explained_room",
     "explained_route",
     "judge",
     "profile_columns",

@@ -41,6 +41,7 @@ def contradictions(
         grades = None if catalog.pricing is None else list(catalog.pricing.grades)
         yield from of_card(policy.scorecard, list(MEASURES), grades)
     yield from _lists(policy)
+    yield from _linkage(policy, catalog)
 
 
 def _industries(policy: Strategy, catalog: Catalog, occurring: Mapping[str, Sequence[str]]) -> Found:
@@ -116,6 +117,9 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
     if policy.book:
         single = {name: kind for name, kind in OF_PLAN.items() if name not in ("channels", "next_visit")}
         yield from each(policy.book.urgency, ("book", "urgency"), {**single, **OF_CALL})
+    linkage = policy.linkage
+    yield from each([one.rule for one in linkage.linked], ("linkage", "linked"), known)
+    yield from each(linkage.leads, ("linkage", "leads"), known)
 
 
 def _near(column: str, known: Columns) -> str:
@@ -271,3 +275,35 @@ def _lists(policy: Strategy) -> Found:
             )
         elif action == "exit" and not (overdue and overdue.holds(1.0) and not overdue.holds(0.0)):
             yield (*where, "when"), "a client is let go only after its repair was due; add overdue: true"
+
+
+def _linkage(policy: Strategy, catalog: Catalog) -> Found:
+    """That every line has a desk, every desk named is there, and the shares of a product's gain are all of it."""
+    linkage, at = policy.linkage, ("linkage",)
+    yield from _names(linkage.desks, (*at, "desks"))
+    yield from _rules(linkage.leads, (*at, "leads"))
+    yield from _names([one.name for one in linkage.linked], (*at, "linked"))
+    sold = dict.fromkeys(product.line for product in catalog.products)
+    if missing := [line for line in sold if line not in linkage.lines]:
+        yield (*at, "lines"), f"lacks {', '.join(missing)}, which products are of; give each a desk"
+    named: list[tuple[Where, str]] = [((*at, "lines", line), desk) for line, desk in linkage.lines.items()]
+    named += [((*at, "linked", number, "desk"), one.desk) for number, one in enumerate(linkage.linked)]
+    named += [((*at, "leads", number, "then"), one.then) for number, one in enumerate(linkage.leads)]
+    for where, desk in named:
+        if desk not in linkage.desks:
+            yield where, f"there is no desk {desk}; {did_you_mean(desk, linkage.desks)}"
+    idle = [desk for desk in linkage.desks if desk not in {desk for _, desk in named}]
+    if idle:
+        yield (*at, "desks"), f"{', '.join(idle)} is never in the room; name it in lines, linked or leads, or remove it"
+    products = [product.product_id for product in catalog.products]
+    for number, one in enumerate(linkage.linked):
+        for place, product in enumerate(one.products):
+            if product not in products:
+                where = (*at, "linked", number, "products", place)
+                yield where, f"there is no product {product}; {did_you_mean(product, products)}"
+    split = linkage.split
+    total = split.lead + split.line + split.linked
+    if abs(total - 1) > 1e-9:
+        yield (*at, "split"), f"the weights add up to {total:g} and not to 1; correct one"
+    elif not split.lead + split.line:
+        yield (*at, "split"), "what no linked client has part in would be nobody's; give lead or line a weight"

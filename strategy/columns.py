@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import duckdb
 import pyarrow as pa
@@ -13,7 +14,7 @@ from features import TABLES, Bank, C, FeatureType, dictionary
 from features.contract import Type
 from features.tables import connect
 from strategy.conditions import literal, quoted
-from strategy.policy import OUTCOMES, Strategy
+from strategy.policy import OUTCOMES, Marketed, Strategy
 
 Columns = Mapping[str, FeatureType]
 NUMBER, CATEGORY, FLAG = FeatureType.NUMBER, FeatureType.CATEGORY, FeatureType.FLAG
@@ -109,6 +110,7 @@ def texts(policy: Strategy, catalog: Catalog) -> dict[str, list[str]]:
         "manager": list(policy.service.managers.grades),
         "visit_rule": [rule.name for rule in policy.service.visits],
         C.SECTOR: policy.industries.sectors,
+        "level": list(get_args(Marketed)),
         C.BUNDLE: [offer.bundle_id for offer in catalog.offers],
         "line": list(Line),
     }

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +16,7 @@ from features import C
 from features.tables import connect
 from strategy.columns import of_file, parquet
 from strategy.planning import Planner
-from strategy.policy import POTENTIAL, Strategy
+from strategy.policy import POTENTIAL, Marketed, Strategy
 from strategy.routing import Router
 
 _WORTH = ("eva", "capital")
@@ -49,6 +49,14 @@ class ByGrade:
 
 
 @dataclass(frozen=True)
+class ByLevel:
+    """Clients whom head office, branch or both market to, under either policy."""
+
+    level: str
+    clients: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class ByRoute:
     """Offers that go one way: who signs, alone or in committee, on which papers; and the mean of expected days."""
 
@@ -70,6 +78,7 @@ class Comparison:
     moves: dict[tuple[str, str], int]
     tiers: tuple[ByTier, ...]
     grades: tuple[ByGrade, ...]
+    levels: tuple[ByLevel, ...]
     routes: tuple[ByRoute, ...]
     rerouted: int
 
@@ -97,7 +106,7 @@ def compare(
         raise ValueError(f"{profiles} lacks {', '.join(missing)}; profile with a catalog that has a price sheet")
     for name, policy in zip("ab", policies, strict=True):
         planner = Planner(policy, as_of, previous, offers)
-        columns = f"{C.CLIENT}, tier, manager, manager_load, eva, capital, {POTENTIAL}"
+        columns = f"{C.CLIENT}, tier, manager, manager_load, level, eva, capital, {POTENTIAL}"
         _gather(connection, f"plan_{name}", columns, planner.plans(profiles, [*_WORTH, POTENTIAL]))
         if offers is not None:
             columns = f"{C.CLIENT}, {C.BUNDLE}, signs, signature, papers, days"
@@ -109,6 +118,7 @@ def compare(
     grades = list(dict.fromkeys(grade for policy in policies for grade in policy.service.managers.grades))
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in (*_WORTH, POTENTIAL))
     tiers = _both(connection, "plan", "tier", f"count(*), {sums}")
+    levels = _both(connection, "plan", "level", "count(*)")
     loads = _both(connection, "plan", "manager", "count(*), sum(manager_load)")
     routes = _both(connection, "route", "signs, signature, papers", "count(*), avg(days)") if offers else {}
     [[rerouted]] = connection.sql(_REROUTED).fetchall() if offers else [[0]]
@@ -117,6 +127,7 @@ def compare(
         moves={(one, other): clients for one, other, clients in moves},
         tiers=tuple(ByTier(tier, *tiers[tier,]) for tier in order if (tier,) in tiers),
         grades=tuple(ByGrade(grade, *loads[grade,]) for grade in grades if (grade,) in loads),
+        levels=tuple(ByLevel(level, *levels[level,]) for level in get_args(Marketed) if (level,) in levels),
         routes=tuple(ByRoute(*key, *of) for key, of in sorted(routes.items(), key=lambda one: -one[1][0][0])),
         rerouted=rerouted,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from features import C
 from strategy.conditions import Condition, Rule, exact
+from strategy.linking import TIES, Room, linked_clients
 from strategy.planning import thresholds
 from strategy.policy import Strategy
 
@@ -56,6 +57,28 @@ def explained(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, An
 def explained_route(policy: Strategy, values: Mapping[str, Any]) -> Explanation:
     """The rule behind a route; `values` are those of the client's plan and of a row of `Router.routes`."""
     return of_rules("route", policy.routes.rules, values)
+
+
+def explained_room(policy: Strategy, values: Mapping[str, Any], room: Room) -> list[Explanation]:
+    """Who leads, and which desks of linked clients are in the room and which are not; `values` as for
+    `Linker.room`."""
+    names, looked, changes = [], list[Need](), []
+    for one in policy.linkage.linked:
+        if one.products and not room.parts.keys() & set(one.products):
+            continue
+        column, least = TIES[one.relation], 2 if one.relation == "group" else 1
+        count = Need(column, values.get(column), f">= {least}")
+        there, unmet = linked_clients(values, one.relation), _needs(one.rule.unmet(values), values)
+        if there and not unmet:
+            names.append(one.name)
+            looked += [count, *(Need(key, values.get(key), str(asked)) for key, asked in one.when.items())]
+        else:
+            changes.append(Change(one.desk, one.name, (*(() if there else (count,)), *unmet)))
+    beside = Explanation(
+        "linked", tuple(one.desk for one in policy.linkage.linked if one.name in names), ", ".join(names) or "none",
+        tuple(looked), tuple(changes),
+    )  # fmt: skip
+    return [of_rules("lead", policy.linkage.leads, values), beside]
 
 
 def of_rules(part: str, rules: Sequence[Rule[Any]], values: Mapping[str, Any]) -> Explanation:

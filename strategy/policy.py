@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from catalog import Line
 from catalog.models import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
 from strategy.conditions import Rule, When
 from strategy.managing import Card, Day
@@ -36,6 +37,9 @@ Type = Literal["corporate", "institution", "individual"]
 Business = Literal["loan_client", "settlement_only"]
 Membership = Literal["member", "single"]
 Agency = Literal["payer", "payee", "none"]
+Marketed = Literal["head_office", "branch", "both"]
+Tie = Literal["staff", "employer", "owner", "owned", "group", "supplier", "buyer", "guarantor", "guaranteed"]
+"""What another client is to this one: those that `links` states, each from either side."""
 
 
 class Industries(Model):
@@ -165,6 +169,40 @@ class Routes(Model):
     sub_authorities: tuple[SubAuthority, ...] = ()
 
 
+class Linked(Model):
+    """Brings `desk` in where the bundle brings one of `products` (any, where left out) to a client who has linked
+    clients of that `relation` and meets `when`."""
+
+    name: Name
+    relation: Tie
+    products: tuple[Id, ...] = ()
+    when: When
+    desk: Name
+
+    @property
+    def rule(self) -> Rule[str]:
+        return Rule[str](name=self.name, when=self.when, then=self.desk)
+
+
+class Split(Model):
+    """The shares of what a product brings: of the desk that leads, of the desk of the product's line, and of the desks
+    of linked clients together. A share that nobody is there for goes to the others in proportion."""
+
+    lead: NotNegative
+    line: NotNegative
+    linked: NotNegative
+
+
+class Linkage(Model):
+    """Which desks sell a bundle together: by line of product, by linked clients; who leads; and who gains what."""
+
+    desks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    lines: dict[Line, Name]
+    linked: tuple[Linked, ...] = ()
+    leads: tuple[Rule[Name], ...]
+    split: Split
+
+
 class Entry(Model):
     """What follows for a client: the `action`, where none keeps it off the list, and within how many `days` for which
     `purpose`; of a repair the `lever` as well."""
@@ -224,7 +262,9 @@ class Strategy(Model):
     tiers: Tiers
     priority: tuple[Rule[Level], ...]
     service: Service
+    level: tuple[Rule[Marketed], ...]
     routes: Routes
+    linkage: Linkage
     lists: Lists | None = None
     book: Day | None = None
     scorecard: Card | None = None
@@ -252,6 +292,7 @@ class Strategy(Model):
             Stage("visit", ("service", "visits"), service.visits,
                   {"visit_days": ("integer", lambda visit: visit.days),
                    "visit_purpose": ("varchar", lambda visit: visit.purpose)}),
+            _one("level", ("level",), self.level),
         ]  # fmt: skip
 
     @property
@@ -279,6 +320,12 @@ class Strategy(Model):
         rules: list[Rule[Any]] = [*self.routes.rules, *(one.rule for one in self.routes.sub_authorities)]
         return {column for rule in rules for column in rule.when}
 
+    @cached_property
+    def asks_of_rooms(self) -> set[str]:
+        """The columns that linkage looks at, besides those that count linked clients."""
+        rules: list[Rule[Any]] = [*self.linkage.leads, *(one.rule for one in self.linkage.linked)]
+        return {column for rule in rules for column in rule.when}
+
 
 def _same(then: Any) -> Any:
     return then
@@ -291,6 +338,6 @@ def _one(name: str, at: tuple[str, ...], rules: Sequence[Rule[Any]], kind: str =
 NONE = "none"  # the action of who is on no list
 OF_TIER = ("scale", "figure", "tier")
 OUTCOMES = ("industry", *Facts.model_fields, *OF_TIER, "priority", "channels", "key_client_centre", "green_channel",
-            "manager", "manager_load", "visit_days", "visit_purpose", "next_visit")  # fmt: skip
+            "manager", "manager_load", "visit_days", "visit_purpose", "level", "next_visit")  # fmt: skip
 """The columns that a plan adds to a profile. One of the same name in profiles (`tier`, by the catalog's shares of
 contribution) cannot be asked for by rules."""

@@ -6,7 +6,7 @@ pricing asks for the concession (`pricing.signing`), as in a quote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +94,21 @@ class Router:
 
         Raises ValueError as `routes` does, and where there are offers of clients without a profile.
         """
+        yield from (routes for _, routes in self.with_plans(profiles))
+
+    def with_plans(
+        self, profiles: Path | Iterable[pa.Table], keep: Sequence[str] = ()
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """The same, each part beside the plans of its clients with the columns to `keep`, those of routes too."""
         cursor, done = self.planner.connection.cursor(), 0
-        for plans in self.planner.plans(profiles, self.keep):
+        for plans in self.planner.plans(profiles, sorted({*self.keep, *keep})):
             cursor.register("planned", plans)
             columns = ", ".join(f"o.{name}" for name in PAIR)
             found = cursor.sql(
                 f"select {columns} from offers o join planned using ({C.CLIENT}) order by {C.CLIENT}, rank"
             ).to_arrow_table()
             done += len(found)
-            yield self.routes(plans, found)
+            yield plans, self.routes(plans, found)
         [[offered]] = cursor.sql("select count(*) from offers").fetchall()
         if done < offered:
             raise ValueError(

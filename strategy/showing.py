@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from rich.console import Group
 from rich.markup import escape
@@ -18,7 +20,9 @@ from strategy.comparing import Comparison
 from strategy.conditions import shown
 from strategy.explaining import Explanation, Need
 from strategy.fairness import Audit, Interval
+from strategy.linking import Room
 from strategy.lists import FIGURES, Listed, schema
+from strategy.packages import Members, Package
 from strategy.policy import NONE, Entry, Route, Strategy, Visit
 from training.attrition import Found
 
@@ -46,6 +50,56 @@ def route_table(policy: Strategy, route: Mapping[str, Any], why: Explanation, cu
     return Group(table, escape("\n".join(told)))
 
 
+def room_table(policy: Strategy, room: Room, why: Sequence[Explanation], currency: str) -> Group:
+    """Who is in the room for a bundle with the reasons, and what each desk gains."""
+    table = Table(title=f"What each desk gains, {currency} a year", title_justify="left", show_lines=True)
+    for name in ("desk", "in the room, as"):
+        table.add_column(name)
+    for name in ("contribution", "EVA"):
+        table.add_column(name, justify="right")
+    for seat in room.seats:
+        amounts = ["" if of is None else f"{of:,.2f}" for of in (seat.contribution, seat.eva)]
+        table.add_row(*map(escape, (shown(seat.desk), "\n".join(seat.reasons), *amounts)))
+    priced = [seat for seat in room.seats if seat.contribution is not None and seat.eva is not None]
+    if priced:
+        sums = [sum(of, Decimal(0)) for of in zip(*((one.contribution, one.eva) for one in priced), strict=True)]
+        table.add_section()
+        table.add_row("together", "", *(f"{of:,.2f}" for of in sums))
+    if not why:
+        return Group(table)
+    title = f"Client {room.client_id}, bundle {room.bundle_id}: who sells it"
+    return Group(_explained(title, why, policy), table)
+
+
+def package_table(found: Package, members: Members, bundle: str, currency: str) -> Group:
+    """What a client's bundle and those of its linked clients are worth together and separately."""
+    table = Table(title=f"Expected EVA, {currency} a year", title_justify="left")
+    for name in ("", "bundle"):
+        table.add_column(name)
+    for name in ("offered to", "separately", "together"):
+        table.add_column(name, justify="right")
+    joint = found.together - found.gain * float((found.joint.acceptance * found.joint.open).sum())
+    ours = joint - float(found.before.value.sum())
+    table.add_row("the client", bundle, f"{found.joint.open.sum()}", f"{found.alone.value.sum():,.2f}", f"{ours:,.2f}")
+    signs = float((found.joint.acceptance * found.joint.open).sum())
+    for relation, theirs in dict.fromkeys(zip(members.relation, members.bundle, strict=True)):
+        mine = np.array([one == relation for one in members.relation])
+        before, after = (float(of.value[mine].sum()) for of in (found.before, found.after))
+        many = f"{found.after.open[mine].sum():,} of {mine.sum():,}"
+        table.add_row(shown(relation), theirs, many, f"{before:,.2f}", f"{before + signs * (after - before):,.2f}")
+    table.add_section()
+    table.add_row("all", "", "", f"{found.separately:,.2f}", f"{found.together:,.2f}")
+    alone, conceded = float(found.alone.concession.sum()), float(found.joint.concession.sum())
+    told = [
+        f"The client is conceded {conceded:,.2f} in place of {alone:,.2f}, and accepts with {signs:.1%} in place of "
+        f"{float(found.alone.acceptance.sum()):.1%}; that adds {found.gain:,.2f} to the others' offers.",
+        "Offer the client first, and the others by its answer."
+        if found.together > found.separately
+        else "The others would not rather take their bundles after it: offer separately.",
+    ]
+    return Group(table, escape("\n".join(told)))
+
+
 def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     """Moves between tiers, and tiers, managers and routes under either policy."""
     rows = [one.tier for one in found.tiers]
@@ -63,7 +117,10 @@ def comparison_tables(found: Comparison, names: tuple[str, str]) -> list[Table]:
     grades = _pairs("Managers that the clients take", ("clients", "managers"), "grade")
     for grade in found.grades:
         grades.add_row(escape(grade.grade), *_each(grade.clients), *(f"{load:,.1f}" for load in grade.managers))
-    tables = [moves, tiers, grades]
+    levels = _pairs("Who markets to the clients", ("clients",), "level")
+    for level in found.levels:
+        levels.add_row(escape(shown(level.level)), *_each(level.clients))
+    tables = [moves, tiers, grades, levels]
     if found.routes:
         title = f"Routes of offers; {found.rerouted:,} change"
         routes = _pairs(title, ("offers", "days"), "signs", "signature", "papers")

@@ -573,6 +573,8 @@ def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:
     assert "--routes wants the offers" in sheaf("plan", *those, "--routes", "routes.parquet").err
     assert "leave CLIENT out" in sheaf("plan", "C0000001", *those, "--out", "plans.parquet").err
     assert "--out and --profiles are the same file" in sheaf("plan", *those, "--out", those[1]).err
+    assert "--desks wants the offers" in sheaf("plan", *those, "--desks", "desks.parquet").err
+    assert "--linked goes with" in sheaf("plan", "C0000001", "leasing", *those, "--linked", "staff=salary_package").err
     assert "--concession is one on a bundle" in sheaf("plan", "C0000001", *those, "--concession", "5").err
     assert "client C9 is not in the profiles" in sheaf("plan", "C9", *those).err
     assert "client C9 is not in the profiles" in sheaf("plan", "C9", "--data", small_bank / "bank").err

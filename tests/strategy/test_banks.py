@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from strategy import Planner, Router, Strategy, read_strategy
+from strategy import Linker, Planner, Router, Strategy, read_strategy
 from tests.strategy.banks import CATALOG, DAY, POLICY, profiles
 
 HERE = Path(__file__).parent
@@ -25,6 +25,11 @@ CLIENTS: dict[str, dict[str, Any]] = {
               "performance": "loss_making", "deposits_change_3m": -20_000.0},
 }  # fmt: skip
 
+LEVELS = {  # of the saver, of the works; and who sells the works a payroll agency, the lead first
+    "retail": ("head_office", "head_office", ["app"]),
+    "corporate": ("head_office", "both", ["credit", "transactions", "private"]),
+    "savings": ("branch", "branch", ["firms", "counter"]),
+}
 TOLD = ("type", "business", "industry", "tier", "priority", "manager", "visit_days")
 EXPECTED: dict[str, dict[str, tuple[Any, ...]]] = {
     "retail": {
@@ -78,6 +83,18 @@ def test_each_bank_approves_its_own_way(bank: str) -> None:
     offers = pa.table({"client_id": ["saver", "works"], "bundle_id": ["mortgage", "leasing"], "concession": [0.0, 0.0]})
     found = router.routes(table, offers).to_pylist()
     assert tuple((row["signs"], row["signature"], row["papers"], row["days"]) for row in found) == ROUTES[bank]
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_each_bank_sells_together_its_own_way(bank: str) -> None:
+    _, table = plans(BANKS[bank])
+    found = {row["client_id"]: row for row in table.to_pylist()}
+    saver, works, desks = LEVELS[bank]
+    assert (found["saver"]["level"], found["works"]["level"]) == (saver, works)
+    tied = {"links_employer_of": 20.0, "links_owner": 1.0, "bundle_id": "payroll_agency", "line": "intermediary"}
+    room = Linker(BANKS[bank], CATALOG).room(found["works"] | tied | {"held__payroll_agency": 0.0})
+    assert [seat.desk for seat in room.seats] == desks
+    assert [seat.leads for seat in room.seats] == [True] + [False] * (len(desks) - 1)
 
 
 def test_the_policies_are_told_apart_by_their_versions() -> None:

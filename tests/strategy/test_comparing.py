@@ -48,6 +48,7 @@ def test_who_moves_and_what_it_takes(book: Path) -> None:
     grades = {one.grade: one for one in found.grades}
     assert grades["dedicated"].managers == pytest.approx((2 / 30, 1 / 30))
     assert grades["senior"].clients == (1, 2)
+    assert {one.level: one.clients for one in found.levels} == {"branch": (2, 3), "both": (2, 1)}
     for side in (0, 1):
         assert sum(one.eva[side] for one in found.tiers) == 164_000
         assert sum(one.clients[side] for one in found.grades) == 4

@@ -97,6 +97,23 @@ SMALL = "then: {priority: 3, papers: full, signs: branch, signature: single, day
                      "industries.restricted[2]", "health is already favoured; keep it in one of the two", id="sector"),
         pytest.param("then: corporate}", "then: firm}", "client.type[0].then",
                      "the text 'firm' is not known; use one of corporate, institution, individual", id="outcome"),
+        pytest.param("{name: everybody else, then: branch}", "{name: everybody else, then: brunch}",
+                     "level[3].then", "the text 'brunch' is not known; did you mean branch?",
+                     id="level"),
+        pytest.param("{name: person, then: personal_desk}", "{name: person, then: person_desk}",
+                     "linkage.leads[3].then", "there is no desk person_desk; did you mean personal_desk?", id="desk"),
+        pytest.param("    international: trade_desk\n", "", "linkage.lines",
+                     "lacks international, which products are of; give each a desk", id="line without a desk"),
+        pytest.param("relation: staff", "relation: stuff", "linkage.linked[0].relation",
+                     "the text 'stuff' is not known; did you mean staff?", id="relation"),
+        pytest.param("products: [payroll_account]", "products: [payroll_acount]", "linkage.linked[1].products[0]",
+                     "there is no product payroll_acount; did you mean payroll_account?", id="product of linkage"),
+        pytest.param("line: 0.6, linked: 0.2}", "line: 0.6, linked: 0.3}", "linkage.split",
+                     "the weights add up to 1.1 and not to 1; correct one", id="split"),
+        pytest.param("{lead: 0.2, line: 0.6, linked: 0.2}", "{lead: 0.0, line: 0.0, linked: 1.0}", "linkage.split",
+                     "what no linked client has part in would be nobody's; give lead or line a weight", id="nobody's"),
+        pytest.param("trade_desk, key_accounts]", "trade_desk, key_accounts, desk_of_old]", "linkage.desks",
+                     "desk_of_old is never in the room; name it in lines, linked or leads, or remove it", id="idle"),
         pytest.param("dedicated: {clients: 30}", "dedicated: {clients: 0}", "service.managers.grades.dedicated.clients",
                      "0 is not at least 1; correct it", id="number"),
         pytest.param("then: {days: 30, purpose: \"Condition", "then: {dys: 30, purpose: \"Condition",
@@ -111,7 +128,8 @@ def test_a_mistake_is_told_where_it_stands(tmp_path: Path, old: str, new: str, k
     assert len(found) == 1, found
     line, _, told = found[0].partition(": ")
     assert told.startswith(f"{key}: {message}"), told
-    near = {"committees: [branch, head_office]": "{name: medium,"}.get(old, old)
+    elsewhere = {"committees: [branch, head_office]": "{name: medium,", "    international: trade_desk\n": "  lines:\n"}
+    near = elsewhere.get(old, old)
     assert 0 <= int(line) - 1 - TEXT[: TEXT.index(near)].count("\n") <= 1, "the line of the key, or of its entry"
 
 
