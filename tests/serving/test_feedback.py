@@ -115,7 +115,9 @@ WRONG: list[tuple[dict[str, Any], int, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "status", "field", "problem"), WRONG, ids=[str(one[0])[:40] for one in WRONG])
+@pytest.mark.parametrize(
+    ("changes", "status", "field", "problem"), WRONG, ids=[f"{n} {one[2]}" for n, one in enumerate(WRONG)]
+)
 def test_feedback_that_cannot_be_is_refused_by_field(
     service: str, answer: dict[str, Any], changes: dict[str, Any], status: int, field: str, problem: str
 ) -> None:
