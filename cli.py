@@ -874,6 +874,7 @@ def book(
     from strategy.showing import book_table
     from training.sample import last_day
 
+    _keep_apart({"--out": out}, {"--offers": offers, "--plans": plans})
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     chosen = _policy(policy, sold, None, _columns_of(bank, sold))
@@ -884,8 +885,10 @@ def book(
             made = Planner(chosen, day, offers=offers).plans(profile_tables(bank, sold, day, clients))
             planned = [row for part in made for row in part.to_pylist()]
         else:
-            columns = {*PLAN, *(asked & chosen.of_plans)}
-            planned = rows_of(plans, sorted(columns), clients, "plans, as `sheaf plan --out` writes them")
+            columns = [*sorted({*PLAN, *(asked & chosen.of_plans)}), "as_of"]
+            planned = rows_of(plans, columns, clients, "plans, as `sheaf plan --out` writes them")
+            if (made_on := max((row["as_of"] for row in planned), default=day)) > day:
+                raise ValueError(f"{plans} has plans of {made_on}, which is after {day}; give those of an earlier day")
         found = book_of(chosen, sold, bank, day, manager, planned, offered)
     console.print(book_table(found, sold))
     if out is not None:
@@ -925,6 +928,7 @@ def scorecard(
 
     if manager is not None and branch is not None:
         raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
+    _keep_apart({"--out": out, "--picture": picture}, {"--plan": plan})
     bank, sold = Bank.open(data), read_catalog(catalog)
     chosen = _policy(policy, sold, None)
     plans = read_plans(plan, need_card(chosen)) if plan else None
@@ -1053,6 +1057,8 @@ def clients(
         raise ValueError("win wants --data, whose links and payments tell who is close to whom; the other lists do not")
     if last is not None and which != "repair":
         raise ValueError("--last is the repair list of last time; leave it out")
+    read = {"--profiles": profiles, "--previous": previous, "--offers": offers, "--last": last}
+    _keep_apart({"--out": out}, read)
     sold, day = read_catalog(catalog), as_of.date()
     lister = Lister(Planner(_policy(policy, sold, profiles), day, previous, offers), profiles)
     with _steps(f"List as of {day}"):

@@ -63,6 +63,8 @@ def gathered(
     Raises ValueError for a file that lacks what it should have, and where no client of the plans is in table clients.
     """
     planned = _read(plans, _PLANS, "plans, as `sheaf plan --out` writes them", [*sorted(policy.of_plans)])
+    if twice := planned[C.CLIENT][planned[C.CLIENT].duplicated()].tolist():
+        raise ValueError(f"{plans} has client {twice[0]} twice; give plans with a row a client")
     wanted = [*(policy.asks_of_clients | policy.asks_of_pairs), "eva"]
     parts = [_some(part, wanted) for part in profiles] if not isinstance(profiles, Path) else [
         _read(profiles, (C.CLIENT,), "profiles, as `sheaf profile --out` writes them", wanted)]  # fmt: skip

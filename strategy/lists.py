@@ -100,6 +100,9 @@ class Lister:
             missing = [name for name in (C.CLIENT, *_STATE) if name not in of_file(self.connection, before)]
             if missing:
                 raise ValueError(f"{last} lacks {', '.join(missing)}; give a file as `sheaf clients repair` writes it")
+            late = self.connection.sql(f"select max(below_since) from {before}").fetchall()[0][0]
+            if late is not None and late > self.planner.as_of:
+                raise ValueError(f"{last} tells of {late}, which is after {self.planner.as_of}; give an earlier list")
         lift = f"select {C.CLIENT}, max({known('eva')}) as lift from offers group by {C.CLIENT}"
         found = (
             f"select p.*, coalesce(l.lift, 0) as lift, case when eva < 0 then coalesce(b.below_since, {self._day}) end "

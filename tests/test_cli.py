@@ -634,6 +634,12 @@ def test_a_manager_gets_a_book_for_the_day(sheaf: Sheaf, small_bank: Path) -> No
 
     assert f"manager M9 has no client on {LAST_DAY}; use one of M0" in sheaf("book", "M9", *bank).err
     assert "plans.parquet lacks rank, bundle_id" in sheaf("book", manager, *bank[:-1], "plans.parquet").err
+    before = Path("offers.parquet").read_bytes()
+    assert "--out and --offers are the same file" in sheaf("book", manager, *bank, "--out", "offers.parquet").err
+    assert Path("offers.parquet").read_bytes() == before
+    earlier = ["--data", small_bank / "bank", "--as-of", "2025-11-30", "--offers", "offers.parquet"]
+    late = sheaf("book", manager, *earlier, "--plans", "plans.parquet")
+    assert (late.code, f"plans of {LAST_DAY}, which is after 2025-11-30" in late.err) == (1, True)
     assert "offers.parquet lacks channels" in sheaf("book", manager, *bank, "--plans", "offers.parquet").err
     assert sheaf("book", manager, *bank, "--out", "calls.txt").code == 2
 

@@ -1,0 +1,26 @@
+import datetime as dt
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from catalog import DEFAULT, read_catalog
+from features import Bank
+from strategy import DEFAULT as POLICY
+from strategy import read_strategy
+from strategy.gathering import gathered
+
+
+def test_plans_with_a_client_twice_are_not_audited(tmp_path: Path) -> None:
+    plans = tmp_path / "plans.parquet"
+    row = {"as_of": dt.date(2025, 12, 31), "tier": "core", "priority": 2, "visit_days": 30}
+    pd.DataFrame([{"client_id": one} | row for one in ("C1", "C2", "C2")]).to_parquet(plans)
+    catalog = read_catalog(DEFAULT)
+    clients = pd.DataFrame({"client_id": ["C1", "C2"], "kind": "retail", "joined_on": dt.date(2020, 1, 1)})
+    held = {"client_id": ["C1"], "product_id": ["card"], "opened_on": [dt.date(2020, 1, 1)]}
+    (tmp_path / "bank").mkdir()
+    clients.to_parquet(tmp_path / "bank" / "clients.parquet")
+    pd.DataFrame(held).to_parquet(tmp_path / "bank" / "holdings.parquet")
+    bank = Bank.open(tmp_path / "bank")
+    with pytest.raises(ValueError, match=r"plans\.parquet has client C2 twice; give plans with a row a client"):
+        gathered(bank, catalog, read_strategy(POLICY, catalog), ["sex"], plans, [])
