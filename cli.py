@@ -200,6 +200,7 @@ def profile(
 
     if out is None and snapshot is None:
         raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
+    _keep_apart({"--out": out}, data=data)
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     with _steps(f"Profiles as of {day}") as step:
@@ -493,6 +494,7 @@ def rank(
     from training.registry import need_champion, price_response
     from training.scoring import rank as run
 
+    _keep_apart({"--out": out}, data=data)
     champion = need_champion()
     learned = price_response(as_of.date(), champion.model) if objective == "value" else None
     with _steps(f"Ranking with version {champion.version}") as step:
@@ -740,7 +742,9 @@ def plan(
         raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
     if desks is not None and offers is None:
         raise ValueError("--desks wants the offers to sell: --offers FILE.parquet")
-    _keep_apart({"--out": out, "--routes": routes, "--desks": desks}, {"--profiles": profiles, "--offers": offers})
+    _keep_apart(
+        {"--out": out, "--routes": routes, "--desks": desks}, {"--profiles": profiles, "--offers": offers}, data
+    )
     sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
     day = _day(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
     columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
@@ -774,10 +778,17 @@ def plan(
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 
-def _keep_apart(written: dict[str, Path | None], read: dict[str, Path | None]) -> None:
-    """ValueError where a file would be written over one that was given to be read, or over another."""
-    places: dict[Path, str] = {path.resolve(): name for name, path in read.items() if path}
+def _keep_apart(
+    written: dict[str, Path | None], read: dict[str, Path | None] | None = None, data: Path | None = None
+) -> None:
+    """ValueError where a file would be written over one that was given to be read, over a table of the bank in the
+    folder `data`, or over another."""
+    from features import TABLES
+
+    places: dict[Path, str] = {path.resolve(): name for name, path in (read or {}).items() if path}
     for name, path in written.items():
+        if path and data and path.stem in TABLES and path.resolve().parent == data.resolve():
+            raise ValueError(f"{name} would be written over a table of the bank, {path}; give it another place")
         if path and (other := places.setdefault(path.resolve(), name)) != name:
             raise ValueError(f"{name} and {other} are the same file, {path}; give {name} another")
 
@@ -874,7 +885,7 @@ def book(
     from strategy.showing import book_table
     from training.sample import last_day
 
-    _keep_apart({"--out": out}, {"--offers": offers, "--plans": plans})
+    _keep_apart({"--out": out}, {"--offers": offers, "--plans": plans}, data)
     bank, sold = Bank.open(data), read_catalog(catalog)
     day = _day(as_of) or last_day(bank)
     chosen = _policy(policy, sold, None, _columns_of(bank, sold))
@@ -928,7 +939,7 @@ def scorecard(
 
     if manager is not None and branch is not None:
         raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
-    _keep_apart({"--out": out, "--picture": picture}, {"--plan": plan})
+    _keep_apart({"--out": out, "--picture": picture}, {"--plan": plan}, data)
     bank, sold = Bank.open(data), read_catalog(catalog)
     chosen = _policy(policy, sold, None)
     plans = read_plans(plan, need_card(chosen)) if plan else None
@@ -997,6 +1008,9 @@ def audit(
         raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
     if out is not None and out.suffix.lower() != ".csv":
         raise typer.BadParameter(f"{out} would hold CSV; end its name in .csv")
+    _keep_apart(
+        {"--out": out}, {"--plans": plans, "--profiles": profiles, "--offers": offers, "--routes": routes}, data
+    )
     sold, bank = read_catalog(catalog), Bank.open(data)
     attributes, day = protected_of(bank, sold, protected or []), day_of(plans)
     chosen = _policy(policy, sold, profiles, None if profiles else _columns_of(bank, sold))
@@ -1058,7 +1072,7 @@ def clients(
     if last is not None and which != "repair":
         raise ValueError("--last is the repair list of last time; leave it out")
     read = {"--profiles": profiles, "--previous": previous, "--offers": offers, "--last": last}
-    _keep_apart({"--out": out}, read)
+    _keep_apart({"--out": out}, read, data)
     sold, day = read_catalog(catalog), as_of.date()
     lister = Lister(Planner(_policy(policy, sold, profiles), day, previous, offers), profiles)
     with _steps(f"List as of {day}"):

@@ -127,6 +127,9 @@ def month_of(bank: Bank, catalog: Catalog, card: Card, end: dt.date) -> Month:
     there |= _offers(connection, known, before)
     left_out = {name: why for name in card.measures if (why := there[MEASURES[name].needs])}
     measured = [name for name in card.measures if name not in left_out]
+    twice = connection.sql("select client_id from clients group by 1 having count(*) > 1 order by 1 limit 1").fetchall()
+    if twice:
+        raise ValueError(f"table clients: client {twice[0][0]} is there more than once; sheaf check tells all of them")
     if not connection.sql("select 1 from clients limit 1").fetchall():
         raise ValueError(f"the bank has no client in {end:%Y-%m}; give a month in which it has")
     if not measured:

@@ -81,7 +81,12 @@ class Planner:
         (`..._rule`), and those of the profiles to `keep`.
         """
         if isinstance(profiles, Path):
-            yield from self._each(self.query(parquet(self.connection, profiles), keep))
+            source = parquet(self.connection, profiles)
+            query = self.query(source, keep)  # says what else is wrong with the file
+            [[twice]] = self.connection.sql(f"select count(*) - count(distinct {C.CLIENT}) from {source}").fetchall()
+            if twice:
+                raise ValueError(f"{profiles} has {twice:,} rows of clients that it has already; profile them once")
+            yield from self._each(query)
             return
         for part in profiles:
             self.connection.register("part", part)

@@ -565,6 +565,25 @@ def test_plans_of_all_clients_and_then_of_one(sheaf: Sheaf, small_bank: Path) ->
     assert routes["signs"].to_list()[1] == "account_manager"
 
 
+@pytest.mark.parametrize("verb", ["rank", "profile", "plan"])
+def test_no_table_of_a_bank_is_written_over(sheaf: Sheaf, small_bank: Path, verb: str) -> None:
+    bank = small_bank / "bank"
+    table = bank / "clients.parquet"
+    before = table.read_bytes()
+    said = sheaf(verb, "--data", bank, "--as-of", str(LAST_DAY), "--out", table)
+    assert (said.code, "would be written over a table of the bank" in said.err) == (1, True)
+    assert table.read_bytes() == before
+
+
+def test_profiles_that_have_a_client_twice_are_refused(sheaf: Sheaf, small_bank: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "twice.parquet"
+    profiles = pd.read_parquet(small_bank / "profiles.parquet")
+    pd.concat([profiles, profiles.head(2)]).to_parquet(twice)
+    said = sheaf("plan", "--profiles", twice, "--as-of", str(LAST_DAY), "--out", tmp_path / "plans.parquet")
+    assert (said.code, "has 2 rows of clients that it has already" in said.err) == (1, True)
+    assert not (tmp_path / "plans.parquet").exists()
+
+
 def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:
     those = ["--profiles", small_bank / "profiles.parquet", "--as-of", str(LAST_DAY)]
     assert "say whose plans to make" in sheaf("plan", "C0000001").err
