@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import Bank, TableError
@@ -32,6 +32,7 @@ def tables(currency: str | None, rate: float, **numbers: float) -> dict[str, pd.
 
 
 @given(st.sampled_from(list(RATES)), st.integers(0, 10**6), st.integers(-50, 500), st.integers(0, 10**6))
+@settings(max_examples=20)
 def test_the_same_money_in_any_currency_is_the_same_profile_and_the_same_client(
     currency: str | None, balance: int, fees: int, limit: int
 ) -> None:

@@ -55,13 +55,14 @@ def test_a_client_gets_offers_with_reasons_model_and_day(service: str, line: Who
     answer = unlogged(reply)
     assert reply.json().keys() == {
         "client_id", "offers", "horizon_days", "profile_day", "model_version", "catalog_version", "objective",
-        "resting", "explored", "decision_id"
+        "resting", "explored", "plan", "decision_id"
     }  # fmt: skip
     assert answer == line.recommender.recommend(client_id, k=3)
     assert len(answer.offers) == 3
     first = reply.json()["offers"][0]
     assert first.keys() == {
-        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why", "gates", "worth"
+        "rank", "bundle_id", "name", "line", "probability", "score", "products", "reasons", "why", "gates", "worth",
+        "route",
     }  # fmt: skip
     assert first["products"][0].keys() == {"product_id", "name", "line", "held", "probability"}
 
@@ -298,7 +299,7 @@ def test_a_bento_built_from_a_clean_checkout_serves_away_from_its_source(
     shutil.rmtree(source)
     [src] = (tmp_path / "bentoml").glob("bentos/sheaf/*/src")
     assert {path.name for path in src.iterdir() if path.is_dir()} == {
-        "catalog", "features", "pricing", "training", "serving", "mlruns"
+        "catalog", "features", "pricing", "training", "strategy", "serving", "mlruns"
     }  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

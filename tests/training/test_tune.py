@@ -42,7 +42,7 @@ START = QUICK.model_copy(
         "adoption": {**QUICK.adoption, "learning_rate": 0.001},
     }
 )  # fmt: skip; which is easy to beat
-TRIALS = 6  # enough for one to be pruned
+TRIALS = 8  # enough for one to be pruned
 
 
 def space(content: str = SPACE) -> Space:
