@@ -18,6 +18,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from catalog import Catalog
+from catalog.checks import did_you_mean
 from features import Bank, C, day_number
 from features.relationship import Relationships
 from features.tables import connect
@@ -100,13 +101,19 @@ def book_of(
 
     `plans` are rows of the clients' service plans with `PLAN` and what the policy's urgency asks for, `offers` rows of
     offers by value with `OFFER`. Calls are taken in their order as long as they fit the hours; one that does not fit
-    leaves its time to the next. Raises ValueError where the policy has no `book`, and NoPriceSheetError without prices.
+    leaves its time to the next. Raises ValueError where the policy has no `book` or the
+    catalog not an offered bundle, and NoPriceSheetError without prices.
     """
     day = need_day(policy)
     clients = clients_of(bank, as_of, manager)
     planned = {row[C.CLIENT]: row for row in plans}
+    ranked, sold = list(offers), {offer.bundle_id for offer in catalog.offers}
+    for row in ranked:
+        if row[C.BUNDLE] not in sold:
+            told = did_you_mean(str(row[C.BUNDLE]), sold)
+            raise ValueError(f"an offer is of {row[C.BUNDLE]!r}, which the catalog has not; {told}, or rank anew")
     contacts = Contacts(bank, catalog.policy.contact, as_of, clients)
-    rows, left_out = _candidates(day, as_of, clients, planned, contacts, _best(offers))
+    rows, left_out = _candidates(day, as_of, clients, planned, contacts, _best(ranked))
     due = [
         row[C.CLIENT] for row in rows if row["days_to_visit"] is not None and row["days_to_visit"] <= day.days_before
     ]

@@ -66,6 +66,11 @@ def test_calls_go_by_probability_times_value_times_urgency() -> None:
     assert found.left_out == {}
 
 
+def test_an_offer_of_what_the_catalog_has_not_is_told() -> None:
+    with pytest.raises(ValueError, match="an offer is of 'term_depo', which the catalog has not; did you mean term_d"):
+        book(bank("a"), [planned("a")], [offer("a", 0.5, 100, bundle="term_depo")])
+
+
 def test_equal_clients_have_equal_ranks_in_the_order_of_ids() -> None:
     ids = ("d", "c", "b", "a")
     found = book(bank(*ids), [planned(one) for one in ids], [offer(one, 0.5, 9 if one == "a" else 10) for one in ids])
