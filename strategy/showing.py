@@ -187,9 +187,9 @@ def audit_table(found: Audit) -> Table:
         scale = 100.0 if one.share else 1.0
         figures = [_number(one.mean * scale), _number(one.others * scale), _interval(one.difference, scale)]
         figures += [_interval(one.ratio), _interval(one.within, scale), _number(one.p)]
-        fifths = ", below 4/5" if one.below_four_fifths else ""
+        verdict = ", ".join(filter(None, (words[one.verdict], "below 4/5" if one.below_four_fifths else "")))
         about = (one.attribute, one.group, f"{one.outcome}{', %' if one.share else ''}")
-        table.add_row(*map(escape, about), f"{one.clients:,}", *figures, words[one.verdict] + fifths)
+        table.add_row(*map(escape, about), f"{one.clients:,}", *figures, verdict)
     return table
 
 
