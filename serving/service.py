@@ -90,7 +90,7 @@ AT_ONCE = 32  # clients of a batch: others are answered between
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
-BUSIEST = 16  # requests under way: who comes then is refused, and not kept; SHEAF_BUSIEST names another number
+BUSIEST = 64  # requests under way: who comes then is refused, and not kept; SHEAF_BUSIEST names another number
 
 
 @dataclass(slots=True)
