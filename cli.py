@@ -57,6 +57,10 @@ ObjectiveOption = Annotated[
     Literal["relevance", "value"],
     typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
 ]
+Days = Annotated[
+    list[dt.datetime] | None,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
+]
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
 
 
@@ -235,10 +239,7 @@ def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | 
 def train(
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
-    as_of: Annotated[
-        list[dt.datetime] | None,
-        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
-    ] = None,
+    as_of: Days = None,
     horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
     cohorts: Annotated[
         Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
@@ -438,10 +439,7 @@ def price_response(
 def attrition(
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
-    as_of: Annotated[
-        list[dt.datetime] | None,
-        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
-    ] = None,
+    as_of: Days = None,
     horizon_days: Annotated[int, typer.Option(help="Who left within so many days counts.", min=1)] = 31,
     parameters: Annotated[
         Path | None, typer.Option(help="YAML with training parameters: seed, threads, least_rows and negatives count.")

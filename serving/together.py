@@ -1,7 +1,7 @@
 """Clients who are asked for at the same time with the same wishes are decided together, in one pass over the models.
 
-A pass over several clients costs each of them about half of what it costs one alone, and gives each the same answer.
-Nobody waits for others: a pass takes up whoever is ready when its turn in the event loop comes.
+A pass over several clients gives each the answer that it gets alone. Nobody waits for others: a pass takes up
+whoever is ready when its turn in the event loop comes.
 """
 
 from __future__ import annotations
