@@ -93,8 +93,6 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: errors.print(
         f"[yellow]Note:[/] {escape(str(message))}", highlight=False, soft_wrap=True
     )
-    # Threads that wait for each other soon sleep instead of spinning, and leave other work its share of the cores.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except KeyboardInterrupt:

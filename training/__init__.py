@@ -1,5 +1,11 @@
 """Profiles and what clients opened next in, a ranked, calibrated, registered champion out."""
 
+import os
+
+# Threads of OpenMP spin while they wait for each other, and where another process has one of the cores they spin for
+# its whole time slice: on two cores, two trainings at once took fifty times as long as one. These soon sleep.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 from training.adoption import Adoption
 from training.candidates import Candidates, Encoding, Pairs, Slate
 from training.contributions import Contributions

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -44,3 +48,11 @@ def test_only_where_it_is_asked_for_do_the_folds_answer_too() -> None:
     alone, together = ({k: b.predict(x, raw_score=True) for k, b in of.items()} for of in fitted.values())
     assert np.array_equal(alone[0], together[0])
     assert together[None] == pytest.approx(np.mean([alone[None], alone[0], alone[1]], axis=0))
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, "1000"), ("77", "77")])
+def test_threads_that_wait_for_each_other_soon_leave_the_cores_to_others(given: str | None, taken: str) -> None:
+    told = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    told |= {"OMP_DISPLAY_ENV": "verbose"} | ({} if given is None else {"GOMP_SPINCOUNT": given})
+    openmp = subprocess.run([sys.executable, "-c", "import training"], env=told, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{taken}'" in openmp.stderr
