@@ -13,7 +13,7 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,15 +77,14 @@ class Told:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), None
-        request_id = _given(scope["headers"]) or new_id()
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["request_id"] = told_id = request_id(scope)
 
         async def sent(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_header, request_id.encode())]
+                message["headers"] = [*message["headers"], (_header, told_id.encode())]
             await send(message)
 
         unexpected = None
@@ -96,14 +95,14 @@ class Told:
             if status is not None:
                 raise
             detail = "the service failed; nothing was wrong with the request as far as it knows: ask again, and tell "
-            answer = problem(500, f"{detail}those who run it the request_id if it goes on", request_id=request_id)
+            answer = problem(500, f"{detail}those who run it the request_id if it goes on", request_id=told_id)
             await answer(scope, receive, sent)
         finally:
             level = logging.INFO if unexpected is None else logging.ERROR
             if _requests.isEnabledFor(level):
                 caller = state.get("caller")
                 told = {
-                    "request_id": request_id,
+                    "request_id": told_id,
                     "caller": caller and caller.name,
                     "method": scope["method"],
                     "route": _route(scope, status),
@@ -122,13 +121,13 @@ def _tell(level: int, told: dict[str, Any], error: Exception | None) -> None:
     _requests.handle(record)
 
 
-def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The caller's own id, if there is one that may be passed on."""
-    for name, value in headers:
+def request_id(scope: Scope) -> str:
+    """The caller's own id of a request, if there is one that may be passed on, or a new one."""
+    for name, value in scope["headers"]:
         if name == _header:
-            text = value.decode("latin-1")
-            return text if _printable(text) else None
-    return None
+            text: str = value.decode("latin-1")
+            return text if _printable(text) else new_id()
+    return new_id()
 
 
 def _route(scope: Scope, status: int | None) -> str | None:

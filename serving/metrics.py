@@ -13,6 +13,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _requests = Histogram("sheaf_request_seconds", "Seconds of a request.", ["route", "status"], buckets=SECONDS)
 _offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
 _feedback = Counter("sheaf_feedback", "What became of offers.", ["bundle_id", "outcome"])
+_turned_away = Counter("sheaf_turned_away", "Requests refused unread: more was asked than could be answered.")
 _profiles = Gauge("sheaf_profiles_timestamp_seconds", "The day of the profiles.", multiprocess_mode="livemin")
 _serving = Gauge("sheaf_serving_info", "1 for what answers.", ["model", "catalog"], multiprocess_mode="livemax")
 _refreshes = Counter("sheaf_refresh", "What was laid out anew: taken or refused.", ["outcome"])
@@ -21,6 +22,10 @@ _before: list[tuple[str, str]] = []
 
 def request(route: str, status: int, seconds: float) -> None:
     _requests.labels(route, str(status)).observe(seconds)
+
+
+def turned_away() -> None:
+    _turned_away.inc()
 
 
 def offers(bundle_ids: Iterable[str]) -> None:

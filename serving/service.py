@@ -23,11 +23,13 @@ import datetime as dt
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -48,6 +50,7 @@ from starlette.requests import ClientDisconnect
 from pricing import NoPriceSheetError
 from serving import logs, metrics
 from serving.access import Caller, Gatekeeper, Scope
+from serving.admission import Admission, Gate
 from serving.asking import Ask, AskMany, AskQuote, Feedback
 from serving.auditing import (
     AUDIT,
@@ -86,11 +89,11 @@ from serving.together import Together
 from training.by_value import Aim
 
 _log = logging.getLogger("sheaf.serving")
-AT_ONCE = 32  # clients of a batch: others are answered between
+AT_ONCE = 64  # clients of a batch in a step
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
-BUSIEST = 64  # requests under way: who comes then is refused, and not kept; SHEAF_BUSIEST names another number
+BESIDE = ("recommend_batch",)  # what is worked on in threads of its own, and holds nobody up
 
 
 @dataclass(slots=True)
@@ -110,38 +113,37 @@ class Guarded(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         [scope] = [Scope(str(tag)) for tag in self.tags]
-        inner = super().get_route_handler()
+        inner, read = super().get_route_handler(), None
         if self.dependant.body_params:
             [body] = self.dependant.body_params
             model: Any = body.field_info.annotation
-            read, answer = TypeAdapter(model).validate_json, self.endpoint
+            read = TypeAdapter(model).validate_json
 
-            # Endpoints are short and wait for the log only: in a thread they would cost more than the answer.
-            async def inner(request: Request) -> Response:
+        async def answered(request: Request) -> Response:
+            request.state.caller = await app.state.gatekeeper.admit(request, scope)
+            _own_id(request)
+            content = b"" if read is None else await _body(request)
+            with app.state.admission.working() if self.name not in BESIDE else nullcontext():
+                if read is None:
+                    return await inner(request)
                 try:
-                    asked = read(await _body(request))
+                    asked = read(content)
                 except ValidationError as error:
                     raise RequestValidationError(error.errors()) from error
-                response: Response = await answer(asked, request)
+                # Endpoints are short and wait for the log only: in a thread they would cost more than the answer.
+                response: Response = await self.endpoint(asked, request)
                 return response
 
         async def handle(request: Request) -> Response:
             started, status = time.perf_counter(), 500
-            app.state.under_way += 1
             try:
-                if app.state.under_way > app.state.busiest:
-                    raise Refusal(503, "too many ask at once; ask again in a second", headers={"retry-after": "1"})
-                await asyncio.sleep(0)  # who else came by now is counted, or refused, before this one is worked on
-                request.state.caller = await app.state.gatekeeper.admit(request, scope)
-                _own_id(request)
-                response = await inner(request)
+                response = await answered(request)
                 status = response.status_code
                 return response
             except Exception as error:
                 status = status_of(error)
                 raise
             finally:
-                app.state.under_way -= 1
                 metrics.request(self.path, status, time.perf_counter() - started)
 
         return handle
@@ -176,7 +178,7 @@ app = FastAPI(
     generate_unique_id_function=lambda route: route.name,  # what generated clients call it
 )
 app.router.route_class = Guarded
-app.state.under_way, app.state.busiest, app.state.together = 0, BUSIEST, Together()
+app.state.admission, app.state.together = Admission(), Together()
 
 
 @app.post("/v1/recommend", response_model=Answer, tags=["recommend"], responses=refusals(408, 413, 404, 415, 422))
@@ -210,27 +212,30 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
         for client in ask.client_ids
         if recommender.knows(client) and (caller.everybody or caller.sees(recommender.book(client)))
     ]
-    rows, answers, resting = [], [], await _resting(recommender, known, ask.channel)
-    for start in range(0, len(known), AT_ONCE):
-        clients = known[start : start + AT_ONCE]
+    resting = await _resting(recommender, known, ask.channel)
+
+    def step(clients: list[str]) -> list[tuple[dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
-        with _refusing("client_ids"):
-            own = recommender.own(profiles, clients)
-            decided = recommender.decide(
-                profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw,
-                recommender.plans_of(clients),
-            )  # fmt: skip
-        for one in decided:
-            metrics.offers(offer.bundle_id for offer in one.answer.offers)
-            row, answer = entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name)
-            rows.append(row)
-            answers.append(answer)
-        await asyncio.sleep(0)
-    if rows:
-        await app.state.log.done(add_decisions(rows))
+        own = recommender.own(profiles, clients)
+        decided = recommender.decide(
+            profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw,
+            recommender.plans_of(clients),
+        )  # fmt: skip
+        metrics.offers(offer.bundle_id for one in decided for offer in one.answer.offers)
+        return [
+            entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name) for one in decided
+        ]
+
+    loop = asyncio.get_running_loop()
+    steps = [known[start : start + AT_ONCE] for start in range(0, len(known), AT_ONCE)]
+    with _refusing("client_ids"):
+        done = await asyncio.gather(*(loop.run_in_executor(_BATCHES, step, clients) for clients in steps))
+    entries = [one for of_step in done for one in of_step]
+    if entries:
+        await app.state.log.done(add_decisions([row for row, _ in entries]))
     there = set(known)
     unknown = _TEXTS.dump_json([client for client in ask.client_ids if client not in there])
-    return _json(b'{"answers":[%b],"unknown":%b}' % (b",".join(answers), unknown))
+    return _json(b'{"answers":[%b],"unknown":%b}' % (b",".join(answer for _, answer in entries), unknown))
 
 
 @app.post("/v1/quote", response_model=Quoted, tags=["quote"], responses=refusals(408, 413, 404, 415, 422))
@@ -306,6 +311,8 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
 app.router.route_class = APIRoute
 answered_with_problems(app)
 _TEXTS = TypeAdapter(list[str])
+# Batches leave the event loop to single requests; two steps at once, since while one is in its trees another may run.
+_BATCHES = ThreadPoolExecutor(2, thread_name_prefix="batch")
 
 
 _answering: ContextVar[Recommender | None] = ContextVar("answering", default=None)
@@ -394,14 +401,6 @@ def _refusing(field: str) -> Iterator[None]:
         raise Refusal(422, str(error), field) from error
 
 
-def _busiest() -> int:
-    """How many requests a worker has under way at most. Raises ValueError for what is no number from 1 on."""
-    named = os.environ.get("SHEAF_BUSIEST") or str(BUSIEST)
-    if not named.isdecimal() or int(named) < 1:
-        raise ValueError(f"SHEAF_BUSIEST: {named} is not a number of requests; give a whole number from 1 on")
-    return int(named)
-
-
 def settle() -> None:
     """Keeps the garbage collector, and threads that wait for each other, from stopping requests.
 
@@ -440,7 +439,7 @@ class SheafService:
             logs.configure()
             load()
             Gatekeeper.configured()
-            _busiest()
+            Admission.configured()
             log, seconds = configured()
             upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
@@ -452,9 +451,27 @@ class SheafService:
         logs.configure()
         seen = stamp()
         _answer_with(load())
-        app.state.gatekeeper, app.state.busiest = Gatekeeper.configured(), _busiest()
+        app.state.gatekeeper, app.state.admission = Gatekeeper.configured(), Admission.configured()
         app.state.log = Writer(*configured())
+        self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
+
+    def __is_ready__(self) -> bool:
+        return not app.state.admission.ending
+
+    def _end_politely(self) -> None:
+        """Has SIGTERM stop uvicorn only when what was accepted is done: uvicorn leaves connections that come meanwhile
+        to nobody, until they are cut off."""
+        loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+        def end() -> None:
+            if callable(stop) and not app.state.admission.ending:
+                app.state.ending = loop.create_task(app.state.admission.end(lambda: stop(signal.SIGTERM, None)))
+
+        loop.add_signal_handler(signal.SIGTERM, end)
+
+
+SheafService.add_asgi_middleware(Gate, admission=lambda: app.state.admission)  # type: ignore[attr-defined]
 
 
 def _answer_with(recommender: Recommender) -> None:

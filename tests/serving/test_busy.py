@@ -1,56 +1,147 @@
-"""A service that is asked by more than it can answer says so at once, and goes on answering."""
+"""A service that is asked for more than it can answer says so at once, and goes on answering."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from serving.admission import CROWDED, FEW, MANY, Admission
 from serving.demonstration import running
 from tests.conftest import ROOT, WholeLine
+from tests.serving.test_logs import becomes
 
-AT_ONCE = 40
+CALLERS, SECONDS = 40, 6.0
 
 
 @pytest.fixture(scope="module")
 def narrow(line: WholeLine) -> Iterator[str]:
-    """A service that takes two requests at once."""
+    """A service in which nobody waits for more than ten milliseconds for long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHEAF_BUSIEST", "2")
+        patch.setenv("SHEAF_WAIT_SECONDS", "0.01")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
         with chdir(line.folder), running() as url:
             yield url
 
 
-@pytest.mark.parametrize("named", ["0", "many"])
-def test_a_bound_that_is_none_is_refused_before_any_worker_starts(line: WholeLine, named: str) -> None:
+@pytest.mark.parametrize("named", ["0", "soon"])
+def test_a_wait_that_is_none_is_refused_before_any_worker_starts(line: WholeLine, named: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHEAF_BUSIEST", named)
+        patch.setenv("SHEAF_WAIT_SECONDS", named)
         patch.setenv("PYTHONPATH", str(ROOT))
-        refused = pytest.raises(RuntimeError, match=f"SHEAF_BUSIEST: {named} is not a number of requests")
+        refused = pytest.raises(RuntimeError, match=f"SHEAF_WAIT_SECONDS is '{named}'; give seconds between")
         with chdir(line.folder), refused, running():
             pass
 
 
-def test_who_comes_when_it_is_busy_is_refused_with_a_time_to_come_back(narrow: str, line: WholeLine):
+def ask(url: str, client: str, callers: int, seconds: float) -> list[httpx.Response]:
+    """What so many are told who ask again as soon as they are answered, for so long; once, at least."""
+    asked, body = urlsplit(url), json.dumps({"client_id": client}).encode()
+    head = f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+
+    async def all_of_them() -> list[httpx.Response]:
+        replies: list[httpx.Response] = []
+        until = time.monotonic() + seconds
+
+        async def one() -> None:  # by hand: a client library asks for less than the service can answer
+            reader, writer = await asyncio.open_connection(asked.hostname, asked.port)
+            while True:
+                writer.write(f"{head}\r\n\r\n".encode() + body)
+                status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+                headers = dict(field.split(": ", 1) for field in fields)
+                content = await reader.readexactly(int(headers["content-length"]))
+                replies.append(httpx.Response(int(status.split()[1]), headers=headers, content=content))
+                if time.monotonic() >= until:
+                    return writer.close()
+
+        await asyncio.gather(*(one() for _ in range(callers)))
+        return replies
+
+    return asyncio.run(all_of_them())
+
+
+def test_a_queue_that_stands_is_cut_and_all_are_answered_once_it_is_gone(narrow: str, line: WholeLine):
     client = str(line.recommender.snapshot.profiles.client_ids[0])
-    limits = httpx.Limits(max_connections=AT_ONCE)
+    assert FEW < CALLERS < MANY
+    replies = ask(narrow, client, CALLERS, SECONDS)
+    statuses = Counter(reply.status_code for reply in replies)
+    assert set(statuses) == {200, 503}
+    refused = [reply for reply in replies if reply.status_code == 503]
+    assert all(reply.headers["retry-after"] == "1" for reply in refused)
+    assert all(reply.headers["content-type"] == "application/problem+json" for reply in refused)
+    assert all(reply.json()["detail"] == CROWDED for reply in refused)
+    assert all(reply.json()["request_id"] == reply.headers["x-request-id"] for reply in refused)
+    assert len({reply.headers["x-request-id"] for reply in refused}) == len(refused)
+    told = httpx.get(f"{narrow}/metrics").text
+    assert f"sheaf_turned_away_total {float(len(refused))}" in told
 
-    async def all_at_once() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=narrow, timeout=30, limits=limits) as http:
-            one = {"client_id": client}
-            return await asyncio.gather(*(http.post("/v1/recommend", json=one) for _ in range(AT_ONCE)))
+    def answered() -> bool:
+        time.sleep(1.1)  # a window goes by
+        return Counter(reply.status_code for reply in ask(narrow, client, 2 * FEW, 0)) == {200: 2 * FEW}
 
-    for _ in range(5):
-        replies = asyncio.run(all_at_once())
-        statuses = Counter(reply.status_code for reply in replies)
-        assert set(statuses) == {200, 503}
-        refused = [reply for reply in replies if reply.status_code == 503]
-        assert all(reply.headers["retry-after"] == "1" for reply in refused)
-        assert all(reply.json()["detail"] == "too many ask at once; ask again in a second" for reply in refused)
-    assert httpx.post(f"{narrow}/v1/recommend", json={"client_id": client}, timeout=30).status_code == 200
+    assert becomes(answered, 30)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def asked(
+    admission: Admission, clock: Clock, every: float, takes: float, seconds: float, at_once: int = 1
+) -> list[int]:
+    """How many are let in of each `at_once` who come every so many seconds; who is let in is answered one by one, and
+    each takes so long."""
+    waiting: list[tuple[float, ExitStack]] = []
+    let_in, free, until = [], clock.now, clock.now + seconds
+    while clock.now < until:
+        coming = clock.now
+        while waiting and waiting[0][0] <= coming:
+            clock.now, work = waiting.pop(0)
+            work.close()
+        clock.now, count = coming, 0
+        for _ in range(at_once):
+            if admission.refuses() is None:
+                work = ExitStack()
+                work.enter_context(admission.working())
+                free = max(free, clock.now) + takes
+                waiting.append((free, work))
+                count += 1
+        let_in.append(count)
+        clock.now += every
+    for clock.now, work in waiting:
+        work.close()
+    return let_in
+
+
+def test_bursts_are_answered_however_many_there_are():
+    admission = Admission(0.1, clock := Clock())
+    assert set(asked(admission, clock, every=1.0, takes=0.02, seconds=20, at_once=40)) == {40}
+
+
+def test_as_many_as_can_be_answered_are():
+    admission = Admission(0.1, clock := Clock())
+    assert set(asked(admission, clock, every=0.0101, takes=0.01, seconds=20)) == {1}
+
+
+@pytest.mark.parametrize("times", [1.5, 3, 10])
+def test_of_more_than_can_be_answered_as_many_are_and_soon(times: float):
+    admission = Admission(0.1, clock := Clock())
+    asked(admission, clock, every=0.01 / times, takes=0.01, seconds=5)
+    assert admission.crowded
+    let_in = asked(admission, clock, every=0.01 / times, takes=0.01, seconds=10)
+    assert sum(let_in) / len(let_in) == pytest.approx(1 / times, rel=0.05)
+    assert admission.under_way == 0
+    asked(admission, clock, every=0.02, takes=0.01, seconds=2.5)
+    assert not admission.crowded
+    assert asked(admission, clock, every=1.0, takes=0.02, seconds=0.5, at_once=40) == [40]

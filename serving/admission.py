@@ -1,0 +1,124 @@
+"""Who is let in when more is asked than can be answered: as many as are answered soon.
+
+A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
+than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only a few are let in
+until there are moments again when nobody asks. Who is refused is told at once, before anything of the request is looked
+at, and may ask another. So is whoever comes while the service ends: it takes no more, and goes once all that it took is
+done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving import logs, metrics
+from serving.problems import problem
+
+WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
+WINDOW = 1.0  # seconds that are looked at together
+FEW, MANY = 4, 64  # under way where a queue stands, and where none does
+BUSY = 0.9  # of a window: with less to do than that, a queue goes by itself
+ENDS = 10.0  # seconds that what was taken may last
+CROWDED = "more is asked than can be answered soon; ask again in a second"
+ENDING = "this service ends; ask again in a second, over another connection"
+_log = logging.getLogger("sheaf.serving")
+
+
+class Admission:
+    """Of one event loop."""
+
+    def __init__(self, wait: float = WAIT, clock: Callable[[], float] = time.monotonic):
+        """A queue stands where answers take longer than `wait` seconds in the mean of a window that has no pause."""
+        self.wait, self.crowded, self.ending, self._clock = wait, False, False, clock
+        self.taken = self.under_way = 0  # what is not done yet, and what of it is worked on
+        self._since = 0.0  # there has been something under way
+        # of the window: its beginning, the seconds with something under way, how many were answered, and in how long
+        self._began, self._busy, self._answered, self._took = clock(), 0.0, 0, 0.0
+
+    @classmethod
+    def configured(cls) -> Admission:
+        """Raises ValueError for what SHEAF_WAIT_SECONDS cannot be."""
+        told = os.environ.get("SHEAF_WAIT_SECONDS") or str(WAIT)
+        try:
+            seconds = float(told)
+        except ValueError:
+            seconds = math.nan
+        if not 0.01 <= seconds <= 5.0:
+            raise ValueError(f"SHEAF_WAIT_SECONDS is {told!r}; give seconds between 0.01 and 5")
+        return cls(seconds)
+
+    def refuses(self) -> str | None:
+        """Why who comes now is refused; None: they are let in."""
+        now = self._clock()
+        if now - self._began >= WINDOW:
+            self._look(now)
+        if self.ending:
+            return ENDING
+        return CROWDED if self.under_way >= (FEW if self.crowded else MANY) else None
+
+    async def end(self, then: Callable[[], None]) -> None:
+        """Lets nobody in any more, and calls `then` once all that was taken is done, after `ENDS` at the latest."""
+        self.ending, until = True, self._clock() + ENDS
+        while self.taken and self._clock() < until:
+            await asyncio.sleep(0.05)
+        then()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """While one is worked on: not while its body is still on the way, which holds nobody up."""
+        started = self._clock()
+        if not self.under_way:
+            self._since = started
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+            now = self._clock()
+            self._answered += 1
+            self._took += now - started
+            if not self.under_way:
+                self._busy += now - self._since
+
+    def _look(self, now: float) -> None:
+        """Draws the conclusion of a window, and begins the next."""
+        if self.under_way:
+            self._busy, self._since = self._busy + now - self._since, now
+        slow = self.crowded or self._took > self.wait * self._answered
+        crowded = slow and self._busy > BUSY * (now - self._began)
+        if crowded != self.crowded:
+            _log.warning("more is asked than can be answered soon" if crowded else "all are answered again")
+        self.crowded = crowded
+        self._began, self._busy, self._answered, self._took = now, 0.0, 0, 0.0
+
+
+class Gate:
+    """An app under /v1 that only those get to whom the `admission` of the moment lets in."""
+
+    def __init__(self, app: ASGIApp, admission: Callable[[], Admission]):
+        self.app, self.admission = app, admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            return await self.app(scope, receive, send)
+        admission = self.admission()
+        if why := admission.refuses():
+            metrics.turned_away()
+            request_id = logs.request_id(scope)
+            headers = {"retry-after": "1", logs.HEADER: request_id}
+            headers |= {"connection": "close"} if admission.ending else {}
+            answer = problem(503, why, headers=headers, request_id=request_id)
+            return await answer(scope, receive, send)
+        admission.taken += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            admission.taken -= 1
