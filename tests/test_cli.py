@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import cli
 from catalog import read_catalog
+from cli.offers import offers_table
 from serving.decisions import Writer, add_decisions
 from serving.decisions.database import parsed
 from tests.conftest import ROOT
@@ -433,7 +434,7 @@ def test_brackets_in_names_are_part_of_the_names() -> None:
     answer = {"offers": [offer], "horizon_days": 31, "profile_day": "2025-12-31", "model_version": "m",
               "catalog_version": "c"}  # fmt: skip
     console = Console(record=True, width=200)
-    console.print(cli.offers_table(answer, "Client [a]"))
+    console.print(offers_table(answer, "Client [a]"))
     shown = console.export_text()
     for name in ("Client [a]", "Two [of] them", "Card [gold] 25.0%", "Account [/plus]", "Sector: [b2b]"):
         assert name in shown
@@ -490,7 +491,7 @@ def test_every_verb_explains_itself(verb: str) -> None:
 
 
 def test_a_fault_of_our_own_shows_where(sheaf: Sheaf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.read_catalog", lambda path: 1 / 0)
+    monkeypatch.setattr("cli.bank.read_catalog", lambda path: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["sheaf", "check", "bank"])
     with pytest.raises(ZeroDivisionError):
         cli.main()
@@ -506,7 +507,7 @@ def test_the_command_starts_without_what_it_does_not_need() -> None:
 
 def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, ROOT / "cli.py", "simulate", "bank", "--months", "300"],
+        [sys.executable, "-m", "cli", "simulate", "bank", "--months", "300"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -41,7 +41,7 @@ def test_every_training_parameter_is_explained_with_its_default() -> None:
 def test_every_variable_of_the_environment_is_in_the_one_table_and_does_something() -> None:
     """Those of Sheaf wherever they stand, and whatever else the code reads or sets."""
     rooms = [*(path.parent for path in ROOT.glob("*/__init__.py")), ROOT / "tests"]
-    files = [path for room in rooms for path in room.rglob("*.py")] + [ROOT / "cli.py"]
+    files = [path for room in rooms for path in room.rglob("*.py")] + list((ROOT / "cli").rglob("*.py"))
     code = {path: path.read_text(encoding="utf-8") for path in files}
     named = {name for text in code.values() for name in re.findall(r"\bSHEAF_[A-Z_]*[A-Z]\b", text)}
     named |= {f"SHEAF_{what.upper()}" for what in (*PLACES, "earlier")}

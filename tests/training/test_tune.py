@@ -163,7 +163,7 @@ def test_after_kill_9_the_same_command_goes_on(
     YAML().dump(START.model_dump(exclude_unset=True), Path("start.yaml"))
     days = [argument for day in DAYS for argument in ("--as-of", str(day))]
     command: list[str | Path] = [
-        sys.executable, ROOT / "cli.py", "tune", "--data", made_folder / "bank", "--catalog",
+        sys.executable, "-m", "cli", "tune", "--data", made_folder / "bank", "--catalog",
         made_folder / "catalog.yaml", *days, "--horizon-days", "30", "--parameters", "start.yaml",
         "--space", "space.yaml", "--trials", "3",
     ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""What the bank hands over: a bank made up, its tables checked, its clients profiled."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog import DEFAULT, read_catalog
+from cli.shared import CatalogPath, DataFolder, Day, bar, console, date_of, keep_apart, parquet_file, steps
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="New folder for the bank's tables.")],
+    clients: Annotated[int, typer.Option(help="How many clients.", min=1)] = 5_000,
+    months: Annotated[int, typer.Option(help="How many months, up to December 2025.", min=3)] = 24,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bank, byte for byte.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a bank that is already there.")] = False,
+    offers: Annotated[bool, typer.Option("--offers", help="The bank also makes offers at prices.")] = False,
+    attrition: Annotated[
+        bool, typer.Option("--attrition", help="More clients leave, for reasons that the tables tell before.")
+    ] = False,
+) -> None:
+    """Make a bank with a known truth: clients, holdings, positions, transactions, links; and offers if asked for."""
+    from simulation import simulate as make
+
+    with bar("Simulating") as done:
+        make(folder, clients, months, seed, offers=offers, attrition=attrition, overwrite=overwrite, progress=done)
+    console.print(f"A bank of {clients:,} clients over {months} months lies in {folder}. Next: sheaf check {folder}")
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with the bank's tables.")],
+    catalog: CatalogPath = DEFAULT,
+) -> None:
+    """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
+    from features.check import check as find
+    from features.check import render
+
+    findings = find(folder, read_catalog(catalog))
+    if findings:
+        console.print(render(findings))
+        raise typer.Exit(1)
+    console.print(f"{folder}: all tables are as the contract says.")
+
+
+def profile(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A Parquet file, for people and notebooks.", callback=parquet_file)
+    ] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="For the service, which takes them up while it runs; its catalog, its model."),
+    ] = False,
+) -> None:
+    """Build client profiles as of a day; by default the bank's last day."""
+    if serve:
+        _refresh(data, catalog, date_of(as_of), out, snapshot)
+        return
+    from features import Bank, profile_matrices, profile_tables, write_parquet
+    from features.snapshot import Snapshot
+    from training.sample import last_day
+
+    if out is None and snapshot is None:
+        raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
+    keep_apart({"--out": out}, data=data)
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = date_of(as_of) or last_day(bank)
+    with steps(f"Profiles as of {day}") as step:
+        if out is not None:
+            step(str(out))
+            write_parquet(out, profile_tables(bank, sold, day))
+        if snapshot is not None:
+            Snapshot.write(
+                snapshot,
+                profile_matrices(bank, sold, day),
+                day,
+                lambda done: step(f"{done:,} clients"),
+            )
+    console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
+
+
+def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | None) -> None:
+    from serving.preparing import load, refresh
+
+    if catalog != DEFAULT or any(elsewhere):
+        raise ValueError(
+            "--serve goes with --data and --as-of only: the service has its catalog and its places; for a new catalog "
+            "or champion: sheaf serve --data DIR --catalog CATALOG --prepare-only"
+        )
+    with steps("Profiles for the service") as step:
+        found = refresh(data, day, step)
+    load()  # what cannot be served is told here, not only on the service's log
+    console.print(f"Profiles as of {found} are laid out; a service that runs takes them up within three seconds.")

@@ -1,0 +1,252 @@
+"""What a data scientist has learned: what clients open next, how they answer to prices, who leaves."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from catalog import DEFAULT, Line, read_catalog
+from cli.shared import CatalogPath, DataFolder, Days, console, date_of, errors, steps
+
+
+def train(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Days = None,
+    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    cohorts: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
+    ] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+    ] = None,
+) -> None:
+    """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
+    from features import Bank
+    from training.parameters import Parameters
+    from training.train import train as run
+
+    bank = Bank.open(data)
+    days = [day.date() for day in as_of or []]
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with steps("Training") as step:
+        trained = run(bank, read_catalog(catalog), days, horizon_days, _cohorts(cohorts), chosen, step)
+    console.print(_figures(trained))
+    how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
+    console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
+    if trained.better_by is not None:
+        console.print(
+            f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
+            f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
+            highlight=False,
+        )
+    console.print(f"Registered as version {trained.version}, alias [bold]{trained.alias}[/].", highlight=False)
+
+
+def tune(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        list[dt.datetime] | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: as for `sheaf train`."),
+    ] = None,
+    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    cohorts: Annotated[Path | None, typer.Option(help="Parquet or CSV of client_id, as_of, as for training.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML to start from: what the space does not name stays as it is there.")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="YAML of where to look. Default: training/space.yaml.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the study in all. Default: 50.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="No trial starts after so many minutes.", min=0.0)] = None,
+    folds: Annotated[int, typer.Option(help="Of five parts of the clients, on how many to measure.", min=1, max=4)] = 2,
+    figure: Annotated[str, typer.Option(help="What shall be best, such as map_at_7.")] = "ndcg_at_5",
+    all_days: Annotated[bool, typer.Option(help="Learn from other clients of the last day as well.")] = False,
+    study: Annotated[str | None, typer.Option(help="Name of the study. Default: it stands for the input.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the best parameters go, for `sheaf train`.")] = Path("tuned.yaml"),
+) -> None:
+    """Search for better training parameters; stopped or killed, the same command goes on where it was."""
+    from features import Bank
+    from training.parameters import Parameters
+    from training.space import DEFAULT as EVERYTHING
+    from training.space import Space
+    from training.tune import tune as run
+
+    start = Parameters.read(parameters) if parameters else Parameters()
+    entries = Space.read(space or EVERYTHING)
+    days = [day.date() for day in as_of or []]
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task("Tuning", total=1.0)
+        tuned = run(
+            Bank.open(data), read_catalog(catalog), entries, out, days, horizon_days, _cohorts(cohorts), start,
+            trials, minutes, folds, figure, all_days, study,
+            lambda step, share: bar.update(task, description=f"Tuning: {step}", completed=share),
+            lambda line: bar.console.print(escape(line), highlight=False, soft_wrap=True),
+        )  # fmt: skip
+        bar.update(task, description="Tuning", completed=1.0)
+    _tell_tuned(tuned, figure, start, out)
+
+
+def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
+    found = tuned.found
+    counts = ", ".join(f"{count} {how}" for how, count in found.counts.items() if count)
+    console.print(f"Study {tuned.study}: {counts or 'no trial yet'}.", highlight=False)
+    if not found.values:
+        told = f"({figure} {found.present:.4f}); {out} has them."
+        console.print(f"No trial was better than the present parameters {told}", highlight=False)
+        return
+    from training.space import present
+
+    table = Table(title=f"{figure} {found.best:.4f}, with the present parameters {found.present:.4f}")
+    table.add_column("")
+    table.add_column("present", justify="right")
+    table.add_column("best", justify="right")
+    for key, value in found.values.items():
+        table.add_row(key, *("–" if of is None else f"{of:.4g}" if isinstance(of, float) else str(of)
+                             for of in (present(start, key), value)))  # fmt: skip
+    console.print(table)
+    how = "earlier days only, in order of time" if tuned.in_order_of_time else "other clients, of the same day as well"
+    console.print(f"Clients never seen, on the last day, by models of {how}.", highlight=False)
+    check = found.check
+    low, high = check.better_by
+    verdict = "better" if low > 0 else "worse: keep the present ones" if high < 0 else "that may be luck"
+    console.print(
+        f"On {check.clients:,} clients who opened something and on whom no trial was measured: {check.present:.4f} at "
+        f"present, {check.best:.4f} with the best; difference between {low:+.4f} and {high:+.4f}, {verdict}.",
+        highlight=False,
+    )
+    console.print(f"Next: sheaf train … --parameters {out}", highlight=False)
+
+
+def _cohorts(path: Path | None) -> Any:
+    if path is None:
+        return None
+    import pyarrow.parquet as pq
+    from pyarrow import csv
+
+    if not path.is_file():
+        raise ValueError(f"--cohorts {path}: no such file; it is Parquet or CSV with the columns client_id, as_of")
+    if path.suffix == ".csv":
+        as_text = csv.ConvertOptions(column_types={"client_id": "string"})
+        return csv.read_csv(path, convert_options=as_text)
+    return pq.read_table(path)
+
+
+def _figures(trained: Any) -> Table:
+    table = Table(title="Backtest")
+    for name, side in (("", "left"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
+                       ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration", "right")):  # fmt: skip
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    found = trained.backtest.figures
+    segments = [
+        "",
+        *(f".{line}" for line in Line),
+        *(f".kind_{kind}" for kind in ("retail", "corporate", "institution")),
+    ]
+    for segment in segments:
+        if f"product_map_at_7{segment}" not in found:
+            continue
+        stems = (
+            "ndcg_at_5",
+            "product_map_at_7",
+            "product_ndcg_at_5",
+            "product_recall_at_5",
+            "product_calibration_error",
+        )
+        told = [found.get(stem + segment, float("nan")) for stem in stems]
+        label = segment.lstrip(".").replace("kind_", "clients: ") or "all"
+        label = f"line: {label}" if segment and "kind" not in segment else label
+        table.add_row(label, *("–" if value != value else f"{value:.4f}" for value in told))
+    return table
+
+
+def price_response(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Annotated[
+        dt.datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Offers answered by then count. Default: the last day."),
+    ] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+    ] = None,
+) -> None:
+    """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.
+
+    Table offers says at which concession each was made and what became of it. What is learned is registered in MLflow,
+    and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
+    response that is used now.
+    """
+    from features import Bank
+    from training import registry
+    from training.parameters import Parameters
+    from training.price_response import learn, register
+
+    present = registry.price_response()
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with steps("Learning") as step:
+        found = learn(
+            Bank.open(data),
+            read_catalog(catalog),
+            date_of(as_of),
+            chosen,
+            True,
+            step,
+            present.model if present else None,
+        )
+        step("registry")
+        version, alias = register(found)
+    table = Table(title="Log loss on later offers to other clients")
+    table.add_column("response")
+    table.add_column("log loss", justify="right")
+    for name, loss in sorted(found.losses.items(), key=lambda of: of[1]):
+        table.add_row(name, f"{loss:.4f}")
+    console.print(table)
+    low, high = found.slope_between
+    console.print(f"The response is {found.response.told}.", highlight=False)
+    console.print(
+        f"A concession of a tenth of the list price adds {found.slope / 10:.2f} ({low / 10:.2f} to {high / 10:.2f}) to "
+        "the log-odds of acceptance.",
+        highlight=False,
+    )
+    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
+
+
+def attrition(
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Days = None,
+    horizon_days: Annotated[int, typer.Option(help="Who left within so many days counts.", min=1)] = 31,
+    parameters: Annotated[
+        Path | None, typer.Option(help="YAML with training parameters: seed, threads, least_rows and negatives count.")
+    ] = None,
+) -> None:
+    """Learn who is about to leave, calibrated, for `sheaf clients leaving`.
+
+    Told by left_on of table clients, and by closed_on of all that a client held. The last day is for the figures of a
+    model of the earlier ones. What is registered in MLflow learns from all, and answers if it is better than what did.
+    """
+    from features import Bank
+    from strategy.showing import attrition_lines
+    from training import registry
+    from training.attrition import learn, register
+    from training.parameters import Parameters
+
+    present = registry.attrition()
+    chosen = Parameters.read(parameters) if parameters else Parameters()
+    with steps("Learning") as step:
+        found = learn(
+            Bank.open(data), read_catalog(catalog), [day.date() for day in as_of or []], horizon_days, chosen, step,
+            present.model if present else None,
+        )  # fmt: skip
+        step("registry")
+        version, alias = register(found)
+    for line in attrition_lines(found):
+        console.print(line, highlight=False)
+    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)

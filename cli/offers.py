@@ -1,0 +1,233 @@
+"""What clients are offered: bundles in their order, proposed, and priced."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from catalog import DEFAULT, read_catalog
+from cli.shared import (
+    AuthorityOption,
+    CatalogPath,
+    DataFolder,
+    Day,
+    ObjectiveOption,
+    console,
+    date_of,
+    keep_apart,
+    parquet_file,
+    steps,
+    terms_of,
+)
+
+
+def rank(
+    data: DataFolder,
+    as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")],
+    out: Annotated[
+        Path, typer.Option(help="Parquet file: client_id, rank, bundle_id, score, probability.", callback=parquet_file)
+    ],
+    catalog: CatalogPath = DEFAULT,
+    top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
+    objective: ObjectiveOption = "relevance",
+    authority: AuthorityOption = None,
+) -> None:
+    """Rank every candidate bundle for every client of a day with the champion.
+
+    By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
+    acceptance times EVA: docs/pricing.md.
+    """
+    from features import Bank
+    from training.by_value import Aim
+    from training.registry import need_champion, price_response
+    from training.scoring import rank as run
+
+    keep_apart({"--out": out}, data=data)
+    champion = need_champion()
+    learned = price_response(as_of.date(), champion.model) if objective == "value" else None
+    with steps(f"Ranking with version {champion.version}") as step:
+        clients, rows = run(
+            champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
+            lambda done: step(f"{done:,} clients"), aim=Aim(objective), authority=authority,
+            learned=learned.model if learned else None,
+        )  # fmt: skip
+    console.print(f"{rows:,} rows for {clients:,} clients as of {as_of.date()} are in {out}.")
+
+
+def discover(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="YAML file for the proposals, outside the catalog.")],
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    top: Annotated[int, typer.Option(help="The best so many bundles, and as many linked offers.", min=1)] = 20,
+    least_support: Annotated[
+        float, typer.Option(help="Share of the clients of a kind who must have a set of products.")
+    ] = 0.001,
+    least_lift: Annotated[
+        float, typer.Option(help="What the lower end of the lift's interval must pass; 1 is mere popularity.")
+    ] = 1.2,
+    window_days: Annotated[int, typer.Option(help="Opened within so many days is opened together.")] = 61,
+    look_back_days: Annotated[int, typer.Option(help="How far back openings count.")] = 730,
+    most_products: Annotated[int, typer.Option(help="Products of a proposal, at most.")] = 4,
+) -> None:
+    """Propose new bundles from what clients hold and open together; a person decides on them.
+
+    Looks at products of one client, and of clients tied by links (staff and employer, firm and owner). What the
+    popularity of the parts within segments of clients explains is dropped, and so is what the catalog has. For each
+    proposal: how many have it, the lift and its interval, whom it would reach, and what that is worth at most.
+
+    The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog: docs/discovery.md.
+    """
+    from features import Bank
+    from training.discovery import Settings, outside, tables, write_proposal
+    from training.discovery import discover as search
+
+    settings = Settings(least_support, least_lift, window_days, look_back_days, most_products)
+    sold, place = read_catalog(catalog), outside(out, catalog)
+    with steps("Discovering") as step:
+        found = search(Bank.open(data), sold, date_of(as_of), settings, step)
+    shown = found.top(top)
+    write_proposal(shown, sold, place)
+    for table in tables(shown, sold):
+        console.print(table)
+    console.print(
+        f"{len(shown.bundles)} of {len(found.bundles)} bundles and {len(shown.linked)} of {len(found.linked)} linked "
+        f"offers, of {found.trials:,} sets tried among {found.clients:,} clients on {found.as_of}, are in {out}. "
+        "The catalog is as it was.",
+        highlight=False,
+    )
+
+
+def recommend(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Bank to profile the client from. Default: the profiles the service has."),
+    ] = None,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
+    objective: ObjectiveOption = "relevance",
+    authority: AuthorityOption = None,
+) -> None:
+    """Show the best bundles for one client, with the reasons, before you call."""
+    from serving import UnknownClientError
+    from serving.preparing import load, profile_one
+    from training.by_value import Aim
+
+    try:
+        if data is None:
+            answer = load(authority).recommend(client, top, objective=Aim(objective))
+        else:
+            with steps("Recommending") as step:
+                found = profile_one(client, data, read_catalog(catalog), date_of(as_of), step, authority)
+                answer = found.recommend(client, top, objective=Aim(objective))
+    except UnknownClientError as error:
+        raise ValueError(str(error)) from error
+    console.print(offers_table(asdict(answer), f"Client {client}"))
+
+
+def offers_table(answer: dict[str, Any], title: str) -> Table:
+    """An answer of the service as a table a banker can read."""
+    span = f"within {answer['horizon_days']} days of {answer['profile_day']}"
+    table = Table(title=f"{escape(title)}: what to offer next, {span}",
+                  title_justify="left", caption_justify="left", show_lines=True)  # fmt: skip
+    table.add_column("", justify="right")
+    table.add_column("bundle", max_width=26)
+    table.add_column("brings: will open within the horizon", max_width=34)
+    table.add_column("whole", justify="right")
+    table.add_column("because")
+    for offer in answer["offers"]:
+        brings = [f"{escape(part['name'])} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
+        has = [escape(part["name"]) for part in offer["products"] if part["held"]]
+        beside = [f"[dim]beside {', '.join(has)}[/]"] if has else []
+        worth = offer.get("worth")
+        if worth:
+            has_price = (
+                f"concession {worth['concession']:,.2f}, then {worth['acceptance']:.1%} accept; EVA {worth['eva']:,.0f}"
+            )
+            beside.append(f"[bold]worth {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
+        if route := offer.get("route"):
+            who = str(route["signs"] or "nobody").replace("_", " ")
+            beside.append(f"[dim]{escape(who)} signs, {route['signature']}, {route['days']} d[/]")
+        because = escape("\n".join(f"· {reason}" for reason in offer["reasons"]) or offer["why"])
+        table.add_row(
+            str(offer["rank"]), f"{escape(offer['name'])}\n[dim]{offer['line']}[/]", "\n".join(brings + beside),
+            f"{offer['probability']:.1%}", because,
+        )  # fmt: skip
+    if not answer["offers"]:
+        table.add_row("", "nothing: all that may be sold is held", "", "", "")
+    table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
+    if plan := answer.get("plan"):
+        visit = f", visit on {plan['next_visit']}" if plan["next_visit"] else ""
+        served = f"{plan['tier']} client, priority {plan['priority']}, {plan['manager']} manager, by {plan['channel']}"
+        table.caption += f"\n{escape(served + visit)}"
+    return table
+
+
+def quote(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    bundle: Annotated[str, typer.Argument(help="The id of a bundle, or of a product that is had alone.")],
+    data: DataFolder,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    authority: Annotated[
+        str | None, typer.Option(help="Who asks, of the catalog's authorities. Default: who may grant least.")
+    ] = None,
+    concession: Annotated[
+        float | None, typer.Option(help="What the client saves a year. Default: what is best.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A term other than the catalog's: mortgage.rate=0.035, hurdle=0.12. Repeatable."),
+    ] = None,
+    rating: Annotated[str | None, typer.Option(help="As if the client had this rating.")] = None,
+    suitable_until: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day of a suitability profile, for the table's."),
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="A picture of acceptance and expected EVA, such as q.png.")] = None,
+) -> None:
+    """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
+    from dataclasses import replace
+
+    from features import Bank, ProfileMatrix, profile_matrices
+    from features.relationship import Relationships
+    from pricing import quote as price
+    from pricing import what_if as changed
+    from pricing.showing import draw, shown
+    from training import registry
+    from training.price_response import pair_of
+    from training.sample import last_day
+
+    bank, sold = Bank.open(data), read_catalog(catalog)
+    day = date_of(as_of) or last_day(bank)
+    relationships = Relationships.of(bank, sold, day, client)
+    whom = relationships.client(client, sold)
+    whom = replace(whom, rating=rating or whom.rating, suitable_until=date_of(suitable_until) or whom.suitable_until)
+    if what_if:
+        sold = changed(sold, terms_of(what_if), whom.rating)
+    response, inputs, at_list = None, None, None
+    champion = registry.champion()
+    learned = registry.price_response(day, champion.model if champion else None)
+    if champion is not None:
+        profiles = champion.model.align(ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client]))))
+        pair = pair_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
+        if pair is not None and learned is not None:
+            response, inputs = learned.model.response, pair.inputs
+        elif pair is not None and "acceptance" not in terms_of(
+            what_if or []
+        ):  # what is supposed goes before the model's
+            at_list = pair.probability
+    group = relationships.group(client, sold)
+    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group)
+    console.print(shown(quoted), highlight=False)
+    if curve is not None:
+        draw(quoted, curve)
+        console.print(f"The curve is in {curve}.", highlight=False)

@@ -1,0 +1,173 @@
+"""How clients are served, how bundles are approved, and who sells them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from catalog import DEFAULT, read_catalog
+from cli.shared import (
+    CatalogPath,
+    Day,
+    OffersFile,
+    PolicyFile,
+    PreviousFile,
+    ProfilesFile,
+    console,
+    date_of,
+    keep_apart,
+    parquet_file,
+    policy_of,
+    steps,
+    terms_of,
+)
+
+
+def plan(
+    client: Annotated[str | None, typer.Argument(help="The client's id. Default: all, into --out.")] = None,
+    bundle: Annotated[str | None, typer.Argument(help="Show how this bundle is approved for the client.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Bank to profile, in place of --profiles.")] = None,
+    profiles: ProfilesFile = None,
+    catalog: CatalogPath = DEFAULT,
+    as_of: Day = None,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
+    offers: OffersFile = None,
+    concession: Annotated[float, typer.Option(help="Of the bundle: what the client saves a year.", min=0.0)] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="Parquet file, a row a client.", callback=parquet_file)] = None,
+    routes: Annotated[
+        Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=parquet_file)
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="For the service, which takes them up while it runs.")] = False,
+    linked: Annotated[
+        list[str] | None,
+        typer.Option(help="Offer linked clients a bundle with it, such as staff=salary_package. Repeatable."),
+    ] = None,
+    desks: Annotated[
+        Path | None, typer.Option(help="Parquet file of who sells the offers, and gains what.", callback=parquet_file)
+    ] = None,
+) -> None:
+    """Say how clients are served: tier, priority, channels, manager, visits; how bundles are approved, and who sells.
+
+    For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
+    --previous of the next time.
+    """
+    from features import Bank, dictionary, profile_tables, write_parquet
+    from strategy import Linker, Planner, Router
+    from training.sample import last_day
+
+    if (data is None) == (profiles is None):
+        raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
+    if profiles is not None and as_of is None:
+        raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
+    files = [place for place in (out, routes, desks) if place]
+    if client is None and not files and not serve:
+        raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet, or --serve")
+    if client is not None and (files or serve):
+        raise ValueError(
+            "one client is shown, and all go into files: leave CLIENT out, or --out, --routes, --desks and --serve"
+        )
+    if concession and bundle is None:
+        raise ValueError("--concession is one on a bundle: name it, CLIENT BUNDLE")
+    if linked and (bundle is None or data is None):
+        raise ValueError(
+            "--linked goes with a client's bundle and the bank that its links are in: CLIENT BUNDLE --data"
+        )
+    if routes is not None and offers is None:
+        raise ValueError("--routes wants the offers to approve: --offers FILE.parquet")
+    if desks is not None and offers is None:
+        raise ValueError("--desks wants the offers to sell: --offers FILE.parquet")
+    keep_apart({"--out": out, "--routes": routes, "--desks": desks}, {"--profiles": profiles, "--offers": offers}, data)
+    sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
+    day = date_of(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
+    columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
+    chosen = policy_of(policy, sold, profiles, columns)
+    planner = Planner(chosen, day, previous, offers)
+
+    def source(cohort: list[str] | None = None) -> Any:
+        return profiles if bank is None else profile_tables(bank, sold, day, cohort)
+
+    if client is not None:
+        _show_plan(planner, sold, source([client]), client, bundle, concession)
+        if linked and bundle and bank:
+            _show_package(planner, sold, bank, client, bundle, terms_of(linked, "--linked", "staff=salary_package"))
+        return
+    with steps(f"Plans as of {day}") as step:
+        if out is not None:
+            step(str(out))
+            write_parquet(out, planner.plans(source()))
+        if routes is not None:
+            step(str(routes))
+            write_parquet(routes, Router(planner, sold).of_offers(source()))
+        if desks is not None:
+            step(str(desks))
+            write_parquet(desks, Linker(chosen, sold).of_offers(Router(planner, sold), source()))
+        if serve:
+            from serving.preparing import lay_out_plans
+
+            step("for the service")
+            lay_out_plans(planner, source())
+    places = " and ".join([*map(str, files), *(["the service"] if serve else [])])
+    console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
+
+
+def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
+    from pricing import NoPriceSheetError
+    from strategy import Linker, Router, explained, explained_room, explained_route
+    from strategy.linking import quoted
+    from strategy.showing import plan_table, room_table, route_table
+
+    router, linker = Router(planner, sold) if bundle else None, Linker(planner.policy, sold)
+    found = planner.one(client, source, [*router.keep, *linker.keep] if router else ())
+    if router is None or bundle is None:
+        console.print(plan_table(planner.policy, found.plan, explained(planner.policy, found.plan, found.last)))
+        return
+    route = router.one(found.table, bundle, concession)
+    values = found.plan | route
+    console.print(route_table(planner.policy, route, explained_route(planner.policy, values), sold.currency))
+    room = linker.room(values)
+    try:
+        room = room.shared(quoted(router.book, values, planner.as_of).lines)
+    except NoPriceSheetError as error:
+        warnings.warn(str(error), stacklevel=2)
+    console.print(room_table(planner.policy, room, explained_room(planner.policy, values, room), sold.currency))
+
+
+def _show_package(planner: Any, sold: Any, bank: Any, client: str, bundle: str, wanted: dict[str, str]) -> None:
+    import numpy as np
+    import pyarrow as pa
+
+    from features import C, ProfileMatrix, profile_matrices, profile_tables
+    from features.links import tied
+    from strategy import Linker, Router
+    from strategy.packages import Members, Packager
+    from strategy.showing import package_table, room_table
+    from training import registry
+
+    champion = registry.need_champion().model
+    learned = registry.price_response(planner.as_of, champion)
+    packager = Packager(champion, sold, None, learned.model if learned else None)
+    members = Members.of(tied(bank, planner.as_of, client), wanted)
+    if not members.client_ids:
+        raise ValueError(f"client {client} has no {' and no '.join(wanted)} among the clients; leave --linked out")
+    ids = [client, *members.client_ids]
+    found = champion.align(ProfileMatrix.join(list(profile_matrices(bank, sold, planner.as_of, ids))))
+    at = {name: row for row, name in enumerate(found.client_ids)}
+    values = found.values[[at[name] for name in ids]]
+    package = packager.package(values[:1], bundle, values[1:], members.relation, members.bundle)
+    console.print(package_table(package, members, bundle, sold.currency))
+    offered = np.concatenate([package.joint.open, package.after.open])
+    if not package.joint.open.all():
+        raise ValueError(f"{bundle} may not be offered to client {client}, or brings nothing; offer another")
+    offers = pa.table({
+        C.CLIENT: ids, C.BUNDLE: [bundle, *members.bundle],
+        C.CONCESSION: np.concatenate([package.joint.concession, package.after.concession]),
+    }).filter(pa.array(offered))  # fmt: skip
+    router, linker = Router(planner, sold), Linker(planner.policy, sold)
+    tables = profile_tables(bank, sold, planner.as_of, offers[C.CLIENT].to_pylist())
+    plans = pa.concat_tables(planner.plans(tables, [*router.keep, *linker.keep]))
+    console.print(room_table(planner.policy, linker.package(router, plans, offers), (), sold.currency))

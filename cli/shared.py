@@ -1,0 +1,128 @@
+"""What the commands share: options, the consoles, progress, and files that are kept apart."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+# Without emoji: ":100:" between a file and a message is a line's number, and no picture.
+console = Console(width=None if sys.stdout.isatty() else 120, emoji=False)
+errors = Console(stderr=True, emoji=False)
+
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")
+]
+CatalogPath = Annotated[
+    Path,
+    typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
+]
+AccessFile = Annotated[Path | None, typer.Option(help="Who may ask, as YAML. Default: the file SHEAF_ACCESS names.")]
+AuthorityOption = Annotated[
+    str | None,
+    typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
+]
+ObjectiveOption = Annotated[
+    Literal["relevance", "value"],
+    typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
+]
+Days = Annotated[
+    list[dt.datetime] | None,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: the last days possible."),
+]
+Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
+
+
+PolicyFile = Annotated[Path | None, typer.Option("--policy", help="YAML of the strategy. Default: the one of Sheaf.")]
+ProfilesFile = Annotated[
+    Path | None, typer.Option("--profiles", help="Parquet file, as `sheaf profile --out` writes it.")
+]
+PreviousFile = Annotated[
+    Path | None, typer.Option("--previous", help="Plans made before: clients near a threshold keep their tier.")
+]
+OffersFile = Annotated[
+    Path | None, typer.Option("--offers", help="Offers, as `sheaf rank --objective value` writes them.")
+]
+
+
+def parquet_file(out: Path | None) -> Path | None:
+    if out is not None and out.suffix.lower() != ".parquet":
+        raise typer.BadParameter(f"{out} would hold Parquet; end its name in .parquet")
+    return out
+
+
+def table_file(out: Path | None) -> Path | None:
+    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"{out} would hold Parquet or CSV; end its name in .parquet or .csv")
+    return out
+
+
+@contextmanager
+def steps(title: str) -> Iterator[Callable[[str], None]]:
+    """A line that says which step is under way and for how long."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors) as progress:
+        task = progress.add_task(title)
+        yield lambda step: progress.update(task, description=f"{title}: {step}")
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar; what is yielded is called with how much is done, and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def date_of(day: dt.datetime | None) -> dt.date | None:
+    return None if day is None else day.date()
+
+
+def keep_apart(
+    written: dict[str, Path | None], read: dict[str, Path | None] | None = None, data: Path | None = None
+) -> None:
+    """ValueError where a file would be written over one that was given to be read, over a table of the bank in the
+    folder `data`, or over another."""
+    from features import TABLES
+
+    places: dict[Path, str] = {path.resolve(): name for name, path in (read or {}).items() if path}
+    for name, path in written.items():
+        if path and data and path.stem in TABLES and path.resolve().parent == data.resolve():
+            raise ValueError(f"{name} would be written over a table of the bank, {path}; give it another place")
+        if path and (other := places.setdefault(path.resolve(), name)) != name:
+            raise ValueError(f"{name} and {other} are the same file, {path}; give {name} another")
+
+
+def write_table(out: Path, table: Any) -> None:
+    from features import write_csv, write_parquet
+
+    (write_parquet if out.suffix.lower() == ".parquet" else write_csv)(out, [table])
+
+
+def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:
+    """The policy, checked against the catalog and the columns of the profiles, if there are any."""
+    from strategy import DEFAULT as OURS
+    from strategy import profile_columns, read_strategy
+
+    return read_strategy(path or OURS, sold, profile_columns(profiles) if profiles else columns)
+
+
+def columns_of(bank: Any, sold: Any) -> dict[str, Any]:
+    """The columns of the profiles of a bank."""
+    from features import dictionary
+
+    return {one.name: one.type for one in dictionary(bank, sold)}
+
+
+def terms_of(terms: list[str], option: str = "--with", such_as: str = "mortgage.rate=0.035") -> dict[str, str]:
+    without = [term for term in terms if "=" not in term]
+    if without:
+        raise ValueError(f"{option} {without[0]}: has no value; write it as {such_as}")
+    return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
