@@ -117,8 +117,8 @@ def clients(
     read = {"--profiles": profiles, "--previous": previous, "--offers": offers, "--last": last}
     keep_apart({"--out": out}, read, data)
     sold, day = read_catalog(catalog), as_of.date()
-    of_one_day(day, "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     attrition = need_attrition(day).model if which == "leaving" else None  # told before the long work
+    of_one_day(day, "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     lister = Lister(Planner(policy_of(policy, sold, profiles), day, previous, offers), profiles)
     with steps(f"List as of {day}"):
         if data is not None:
