@@ -75,7 +75,7 @@ def profile(
     with steps(f"Profiles as of {day}") as step:
         if out is not None:
             step(str(out))
-            write_parquet(out, profile_tables(bank, sold, day))
+            write_parquet(out, profile_tables(bank, sold, day), day)
         if snapshot is not None:
             Snapshot.write(
                 snapshot,

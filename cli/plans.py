@@ -20,6 +20,7 @@ from cli.shared import (
     console,
     date_of,
     keep_apart,
+    of_one_day,
     parquet_file,
     policy_of,
     steps,
@@ -56,14 +57,15 @@ def plan(
     For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
     --previous of the next time.
     """
-    from features import Bank, dictionary, profile_tables, write_parquet
+    from features import Bank, dictionary, profile_tables, write_parquet, written_as_of
     from strategy import Linker, Planner, Router
     from training.sample import last_day
 
     if (data is None) == (profiles is None):
-        raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE with --as-of")
-    if profiles is not None and as_of is None:
-        raise ValueError("--profiles does not say as of which day it is; give it with --as-of")
+        raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE")
+    day = date_of(as_of) or (written_as_of(profiles) if profiles else None)
+    if profiles is not None and day is None:
+        raise ValueError(f"--profiles {profiles} does not say as of which day it is; give it with --as-of")
     files = [place for place in (out, routes, desks) if place]
     if client is None and not files and not serve:
         raise ValueError("say whom to show: CLIENT, or where all plans shall go: --out FILE.parquet, or --serve")
@@ -83,7 +85,13 @@ def plan(
         raise ValueError("--desks wants the offers to sell: --offers FILE.parquet")
     keep_apart({"--out": out, "--routes": routes, "--desks": desks}, {"--profiles": profiles, "--offers": offers}, data)
     sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
-    day = date_of(as_of) or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
+    day = day or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
+    of_one_day(
+        day,
+        "--as-of" if as_of or profiles is None else "--profiles",
+        {"--profiles": profiles, "--offers": offers},
+        previous,
+    )
     columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
     chosen = policy_of(policy, sold, profiles, columns)
     planner = Planner(chosen, day, previous, offers)
@@ -99,13 +107,13 @@ def plan(
     with steps(f"Plans as of {day}") as step:
         if out is not None:
             step(str(out))
-            write_parquet(out, planner.plans(source()))
+            write_parquet(out, planner.plans(source()), day)
         if routes is not None:
             step(str(routes))
-            write_parquet(routes, Router(planner, sold).of_offers(source()))
+            write_parquet(routes, Router(planner, sold).of_offers(source()), day)
         if desks is not None:
             step(str(desks))
-            write_parquet(desks, Linker(chosen, sold).of_offers(Router(planner, sold), source()))
+            write_parquet(desks, Linker(chosen, sold).of_offers(Router(planner, sold), source()), day)
         if serve:
             from serving.preparing import lay_out_plans
 

@@ -20,6 +20,7 @@ from cli.shared import (
     columns_of,
     console,
     keep_apart,
+    of_one_day,
     policy_of,
     steps,
     table_file,
@@ -62,6 +63,7 @@ def audit(
     keep_apart({"--out": out}, {"--plans": plans, "--profiles": profiles, "--offers": offers, "--routes": routes}, data)
     sold, bank = read_catalog(catalog), Bank.open(data)
     attributes, day = protected_of(bank, sold, protected or []), day_of(plans)
+    of_one_day(day, f"--plans {plans}", {"--profiles": profiles, "--offers": offers, "--routes": routes})
     chosen = policy_of(policy, sold, profiles, None if profiles else columns_of(bank, sold))
     with steps(f"Auditing plans of {day}") as step:
         step("tables")
@@ -115,14 +117,16 @@ def clients(
     read = {"--profiles": profiles, "--previous": previous, "--offers": offers, "--last": last}
     keep_apart({"--out": out}, read, data)
     sold, day = read_catalog(catalog), as_of.date()
+    attrition = need_attrition(day).model if which == "leaving" else None  # told before the long work
+    of_one_day(day, "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     lister = Lister(Planner(policy_of(policy, sold, profiles), day, previous, offers), profiles)
     with steps(f"List as of {day}"):
         if data is not None:
             found = lister.win(Bank.open(data))
-        elif which == "repair":
-            found = lister.repair(last)
+        elif attrition is not None:
+            found = lister.leaving(attrition)
         else:
-            found = lister.leaving(need_attrition(day).model)
+            found = lister.repair(last)
     console.print(list_table(which, found, lister.planner.policy, top))
     if out is None:
         return
@@ -165,6 +169,7 @@ def compare_policies(
     from strategy import compare
     from strategy.showing import comparison_tables
 
+    of_one_day(as_of.date(), "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     sold = read_catalog(catalog)
     both = (policy_of(one, sold, profiles), policy_of(other, sold, profiles))
     with steps("Comparing"):

@@ -100,6 +100,21 @@ def keep_apart(
             raise ValueError(f"{name} and {other} are the same file, {path}; give {name} another")
 
 
+def of_one_day(day: dt.date, asked: str, read: dict[str, Path | None], previous: Path | None = None) -> None:
+    """ValueError where a file that is read says that it is of another day than the one that is `asked` for, or plans
+    made before of a later one. Files that say none, as others write them, are taken as they are."""
+    from features import written_as_of
+
+    told = {f"{name} {path}": of for name, path in read.items() if path and (of := written_as_of(path))}
+    days = {asked: day} | told
+    for name, of in told.items():
+        other = next((one for one in reversed(days) if days[one] != of), None)
+        if other:
+            raise ValueError(f"{name} is of {of}, and {other} of {days[other]}; give what is of one day")
+    if previous and (of := written_as_of(previous)) and of > day:
+        raise ValueError(f"--previous {previous} is of {of}, after {asked} of {day}; give plans made before")
+
+
 def write_table(out: Path, table: Any) -> None:
     from features import write_csv, write_parquet
 

@@ -6,7 +6,7 @@ from features.feature import Feature, FeatureType
 from features.matrix import UNSEEN, Alignment, ProfileMatrix
 from features.profile import profile, profile_matrices, profile_tables
 from features.tables import Bank, TableError, day_number, from_day_number
-from features.writing import write_csv, write_parquet
+from features.writing import write_csv, write_parquet, written_as_of
 
 __all__ = [
     "TABLES",
@@ -28,4 +28,5 @@ __all__ = [
     "to_markdown",
     "write_csv",
     "write_parquet",
+    "written_as_of",
 ]

@@ -33,9 +33,18 @@ def day_of(plans: Path) -> dt.date:
 def protected_of(bank: Bank, catalog: Catalog, named: Sequence[str] = ()) -> list[str]:
     """The attributes to compare over: those named, or else those that the catalog protects and table clients has.
 
-    Raises ValueError for one that is not there, and where there is none.
+    Raises ValueError for one that is not there, is named twice or is written in other capitals, and where there is
+    none.
     """
     there = sorted(bank.attributes)
+    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+        raise ValueError(f"--protected names {twice[0]} more than once; name each attribute once")
+    for name in named or catalog.policy.protected:
+        if alike := [one for one in there if one != name and one.casefold() == name.casefold()]:
+            who = "--protected names" if named else "the catalog protects"
+            raise ValueError(
+                f"table clients has an attribute {alike[0]}, and {who} {name}; write it alike, or it is not compared"
+            )
     for name in named:
         if name not in there:
             raise ValueError(f"table clients has no attribute {name}; {did_you_mean(name, there)}")

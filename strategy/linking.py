@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import Catalog, Kind
 from features import C
@@ -35,6 +36,7 @@ TIES: Mapping[Tie, str] = {
 }  # fmt: skip
 """The column of profiles that counts the linked clients of a relation; a group's members count the client as well."""
 
+BLOCK = 5_000  # offers whose rooms are held at once
 _MONEY = pa.decimal128(18, 2)
 ROOMS = pa.schema(
     {C.CLIENT: pa.string(), C.BUNDLE: pa.string(), "desk": pa.string(), "leads": pa.bool_(),
@@ -152,12 +154,17 @@ class Linker:
         `client_id`, `bundle_id`, `desk`, `leads`, `reasons`, and `contribution` and `eva`, money a year that add up to
         the bundle's at its concession; null where a product has no price sheet. Raises as `Router.of_offers`."""
         for plans, routes in router.with_plans(profiles, self.keep):
-            of = {plan[C.CLIENT]: plan for plan in plans.to_pylist()}
-            rooms = [self.priced(of[pair[C.CLIENT]] | pair, router) for pair in routes.to_pylist()]
-            rows = [
-                {C.CLIENT: one.client_id, C.BUNDLE: one.bundle_id, **vars(seat)} for one in rooms for seat in one.seats
-            ]
-            yield pa.Table.from_pylist(rows, schema=ROOMS)
+            for start in range(0, max(len(routes), 1), BLOCK):  # a part without offers gives a table without rows
+                pairs = routes.slice(start, BLOCK)
+                theirs = plans.filter(pc.is_in(plans[C.CLIENT], pairs[C.CLIENT].combine_chunks()))
+                of = {plan[C.CLIENT]: plan for plan in theirs.to_pylist()}
+                rooms = (self.priced(of[pair[C.CLIENT]] | pair, router) for pair in pairs.to_pylist())
+                rows = [
+                    {C.CLIENT: one.client_id, C.BUNDLE: one.bundle_id, **vars(seat)}
+                    for one in rooms
+                    for seat in one.seats
+                ]
+                yield pa.Table.from_pylist(rows, schema=ROOMS)
 
     def priced(self, values: Mapping[str, Any], router: Router) -> Room:
         """The room with what each desk gains at the pair's concession; without, where a product has no price sheet."""

@@ -22,6 +22,7 @@ from features.tables import connect
 from pricing.book import Book
 from strategy.conditions import literal
 from strategy.managing import Card
+from strategy.planning import known as cleaned
 
 UNITS = {"manager": C.MANAGER, "branch": C.BRANCH}
 SATISFACTION, NON_PERFORMING = "satisfaction", "non_performing"
@@ -162,15 +163,19 @@ def _clients(
     sizes = list(catalog.pricing.firm_sizes) if catalog.pricing else []
     bad, watched = (f"coalesce({{}} in ({', '.join(map(literal, of)) or 'null'}), false)"
                     for of in (card.non_performing, card.watched))  # fmt: skip
+    numbers = ", ".join(f"{cleaned(name)} as {name}" for name in own)  # NaN is greater than any number
     connection.execute(f"""
-        create table clients as select k.*, joined_on > {day_number(before)} as won,
-            if(told_bad is null, {bad.format("k.rating")}, told_bad > 0) as bad,
+        create table clients as select k.* replace ({numbers}), joined_on > {day_number(before)} as won,
+            if({cleaned("told_bad")} is null, {bad.format("k.rating")}, told_bad > 0) as bad,
             {watched.format("e.rating")} as watched, e.rating as rating_before,
             len(list_filter({literal(sizes)}::double[], lambda x: coalesce(sales, 'inf'::double) > x * 1e6)) as firm
         from known k left join earlier e using (client_id)
     """)
+    [[told]] = connection.sql("select count(satisfaction) from clients").fetchall()
     what = f"table clients has no attribute {SATISFACTION} with numbers"
-    return {"": "", "satisfaction": "" if own["satisfaction"] else what}
+    if own["satisfaction"]:
+        what = "" if told else f"table clients has no number in {SATISFACTION} for any client in {end:%Y-%m}"
+    return {"": "", "satisfaction": what}
 
 
 def _positions(connection: Any, known: Bank, catalog: Catalog, end: dt.date, before: dt.date) -> dict[str, str]:

@@ -38,7 +38,8 @@ ROW = pa.schema(
 class Scorecard:
     """A row for a month, a unit (manager, branch or the bank) and a measure, by `ROW`, and one of the measure `score`.
 
-    `expected` is what the same clients bring on the bank's average, and from `low` to `high` (95 percent) is chance.
+    `expected` is what the same clients bring on the bank's average, and from `low` to `high` (95 percent) is chance, of
+    shares within 0 to 1.
     `points`: 100 is as expected or planned, more is better; the score is their weighted mean over what was measured.
     `left_out`: of each month the measures that are not, and why.
     """
@@ -172,11 +173,14 @@ def _of_measure(
         plan = of_policy if stated is None else stated
         peers = _bounded(sign * card.points * standing[at])
         planned = None if plan is None else _against(actual, plan, sign)
+        low, high = expected - chance, expected + chance
+        if MEASURES[name].unit == "share":
+            low, high = max(low, 0.0), min(high, 1.0)
         both = card.against
         points = peers if planned is None else both.peers * peers + both.plan * planned
         rows.append(
             {"month": end, "unit": row["unit"], "id": row["id"], "measure": name, "clients": row["clients"],
-             "actual": actual, "plan": plan, "expected": expected, "low": expected - chance, "high": expected + chance,
+             "actual": actual, "plan": plan, "expected": expected, "low": low, "high": high,
              "points_peers": peers, "points_plan": planned, "points": points, "weight": measure.weight}
         )  # fmt: skip
     return rows

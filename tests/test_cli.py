@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -564,6 +565,43 @@ def test_plans_of_all_clients_and_then_of_one(sheaf: Sheaf, small_bank: Path) ->
     assert routes["client_id"].to_list() == ids
     assert routes["bundle_id"].to_list() == bundles
     assert routes["signs"].to_list()[1] == "account_manager"
+
+
+def test_files_of_different_days_are_not_read_together(sheaf: Sheaf, small_bank: Path) -> None:
+    from features import write_parquet
+
+    bank = ["--data", small_bank / "bank"]
+    assert sheaf("profile", *bank, "--as-of", "2025-11-30", "--out", "profiles.parquet").code == 0
+    offers = pa.table({"client_id": ["x"], "rank": [1], "bundle_id": ["leasing"], "score": [1.0], "concession": [0.0],
+                       "eva": [1.0]})  # fmt: skip
+    write_parquet(Path("offers.parquet"), [offers], LAST_DAY)
+    november, december = ["--profiles", "profiles.parquet"], ["--offers", "offers.parquet"]
+    told = "--profiles profiles.parquet is of 2025-11-30, and --offers offers.parquet of 2025-12-31"
+    policy = ROOT / "strategy" / "default.yaml"
+    for command in (["plan", "--out", "plans.parquet"], ["clients", "repair"], ["policy", "compare", policy, policy]):
+        ended = sheaf(*command, *november, *december, "--as-of", "2025-11-30")
+        assert (ended.code, told in ended.err) == (1, True), ended.err
+    assert (
+        "--profiles profiles.parquet is of 2025-11-30, and --as-of of 2025-12-31"
+        in sheaf("plan", *november, "--as-of", "2025-12-31", "--out", "plans.parquet").err
+    )
+    assert "profiles.parquet is of" not in sheaf("plan", *november, "--out", "plans.parquet").err  # its own day
+    assert set(pd.read_parquet("plans.parquet")["as_of"].astype(str)) == {"2025-11-30"}
+
+    assert (
+        sheaf("plan", *bank, "--as-of", "2025-12-31", "--previous", "plans.parquet", "--out", "later.parquet").code == 0
+    )
+    back = sheaf("plan", *november, "--previous", "later.parquet", "--out", "plans.parquet")
+    assert "--previous later.parquet is of 2025-12-31, after --profiles of 2025-11-30" in back.err
+    audited = sheaf("audit", *bank, "--plans", "later.parquet", *november)
+    assert "is of 2025-11-30, and --plans later.parquet of 2025-12-31" in audited.err
+
+
+def test_without_an_attrition_model_that_is_told_before_anything_is_read(sheaf: Sheaf, small_bank: Path) -> None:
+    pd.DataFrame({"client_id": ["x"]}).to_parquet("offers.parquet")  # no offers: told later
+    those = ["--profiles", small_bank / "profiles.parquet", "--as-of", str(LAST_DAY), "--offers", "offers.parquet"]
+    ended = sheaf("clients", "leaving", *those)
+    assert (ended.code, "there is no attrition model" in ended.err, "sheaf attrition" in ended.err) == (1, True, True)
 
 
 @pytest.mark.parametrize("verb", ["rank", "profile", "plan"])

@@ -90,5 +90,5 @@ def rank(
         if not clients:
             raise ValueError(f"no client is active on {as_of}, so there is nobody to rank; give another day")
 
-    write_parquet(out, ranked())
+    write_parquet(out, ranked(), as_of)
     return clients, rows

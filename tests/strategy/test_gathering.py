@@ -2,13 +2,31 @@ import datetime as dt
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from catalog import DEFAULT, read_catalog
 from features import Bank
 from strategy import DEFAULT as POLICY
 from strategy import read_strategy
-from strategy.gathering import gathered
+from strategy.gathering import gathered, protected_of
+
+
+@pytest.mark.parametrize(
+    ("column", "named", "message"),
+    [
+        ("Sex", (), "table clients has an attribute Sex, and the catalog protects sex; write it alike"),
+        ("sex", ("SEX",), "table clients has an attribute sex, and --protected names SEX; write it alike"),
+        ("sex", ("sex", "sex"), "--protected names sex more than once"),
+    ],
+)
+def test_a_protected_attribute_is_not_passed_over_for_how_it_is_written(
+    column: str, named: tuple[str, ...], message: str
+) -> None:
+    people = pa.table({"client_id": ["a"], "kind": ["retail"], "joined_on": ["2020-01-01"], column: ["f"]})
+    held = pa.table({"client_id": ["a"], "product_id": ["mortgage"], "opened_on": ["2021-01-01"]})
+    with pytest.raises(ValueError, match=message):
+        protected_of(Bank.of(clients=people, holdings=held), read_catalog(DEFAULT), named)
 
 
 def test_plans_with_a_client_twice_are_not_audited(tmp_path: Path) -> None:

@@ -146,6 +146,23 @@ def test_offers_in_bulk_have_the_rooms_of_one_by_one(tmp_path: Path) -> None:
     assert {row["client_id"] for row in found} == {"c0", "c1"}
 
 
+def test_rooms_in_blocks_are_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [(f"c{at}", 1, "salary_package", 1.0) for at in range(5)]
+    columns = dict(
+        zip(("client_id", "rank", "bundle_id", "concession"), map(list, zip(*pairs, strict=True)), strict=True)
+    )
+    pq.write_table(pa.table(columns | {"score": [1.0] * 5, "eva": [1.0] * 5}), tmp_path / "offers.parquet")
+    router = Router(Planner(POLICY, DAY, offers=tmp_path / "offers.parquet"), CATALOG)
+    linker = Linker(POLICY, CATALOG)
+    person = dict.fromkeys([*router.keep, *linker.keep]) | HELD | {"kind": "retail", "rating": "B"}
+    table = profiles(*[person] * 6)  # the last has no offer
+    [whole] = linker.of_offers(router, [table])
+    monkeypatch.setattr("strategy.linking.BLOCK", 2)
+    blocks = list(linker.of_offers(router, [table]))
+    assert [len(set(block["client_id"].to_pylist())) for block in blocks] == [2, 2, 1]
+    assert pa.concat_tables(blocks) == whole
+
+
 def test_a_package_counts_every_bundle_once_and_no_client_twice() -> None:
     firm, quote = priced(values(FIRM, "payroll_package"))
     person, other = priced(values({"kind": "retail", "rating": "B", "links_employer": 1.0}, "salary_package"))

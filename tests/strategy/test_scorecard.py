@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -182,6 +184,31 @@ def test_clients_won_are_expected_by_those_who_were_there() -> None:
     assert [figures(found, "manager", name, "clients_won")["expected"] for name in ("M1", "M2")] == [1.5, 0.5]
 
 
+def test_what_is_no_number_in_arrow_tables_is_not_known_either() -> None:
+    of = clients({"client_id": "a"}, {"client_id": "b"}, {"client_id": "c"})
+    table = pa.table({name: of[name].to_list() for name in of} | {"satisfaction": [8.0, math.nan, math.nan],
+                                                                  "non_performing": [0.0, math.nan, 1.0]})  # fmt: skip
+    held = pa.table({"client_id": ["a"], "product_id": ["mortgage"], "opened_on": ["2021-01-01"]})
+    loans = positions(*((client, "mortgage", DECEMBER, 100.0) for client in "abc"))
+    lent = pa.table({name: loans[name].to_list() for name in loans})
+    found = judge(policy(), CATALOG, Bank.of(clients=table, holdings=held, positions=lent), [DECEMBER])
+    assert figures(found, "manager", "M1", "satisfaction")["actual"] == 8.0
+    assert figures(found, "manager", "M1", "non_performing")["actual"] == pytest.approx(1 / 3)
+    none = table.set_column(table.column_names.index("satisfaction"), "satisfaction", pa.array([math.nan] * 3))
+    told = judge(policy(), CATALOG, Bank.of(clients=none, holdings=held), [DECEMBER]).left_out[DECEMBER]
+    assert "no number in satisfaction for any client in 2025-12" in told["satisfaction"]
+
+
+def test_chance_does_not_take_a_share_out_of_0_to_1() -> None:
+    few = clients({"client_id": "a"}, {"client_id": "b"}, {"client_id": "c"})
+    loans = positions(*((client, "mortgage", DECEMBER, 100.0) for client in "abc"))
+    found = judge(policy(), CATALOG, bank(few.assign(non_performing=[1.0, 0.0, 0.0]), positions=loans), [DECEMBER])
+    row = figures(found, "manager", "M1", "non_performing")
+    assert row["expected"] == pytest.approx(1 / 3)
+    assert row["low"] == 0.0  # 1/3 less 1.96 · √(2/27)
+    assert row["high"] == pytest.approx(1 / 3 + 1.959964 * math.sqrt(2 / 27))
+
+
 def test_satisfaction_is_measured_where_the_bank_has_it() -> None:
     of = clients({"client_id": "a"}, {"client_id": "b"}, {"client_id": "c"}).assign(satisfaction=[8.0, 6.0, None])
     found = judge(policy(), CATALOG, bank(of), [DECEMBER])
@@ -194,6 +221,9 @@ def test_satisfaction_is_measured_where_the_bank_has_it() -> None:
         **dict.fromkeys(("foreign_exchange", "settlement"), "there is no table transactions"),
         **dict.fromkeys(("offers_made", "offers_accepted"), "there is no table offers"),
     }  # fmt: skip
+    nobody = judge(policy(), CATALOG, bank(of.assign(satisfaction=math.nan)), [DECEMBER])
+    assert "no number in satisfaction for any client in 2025-12" in nobody.left_out[DECEMBER]["satisfaction"]
+    assert "satisfaction" not in nobody.rows["measure"].to_pylist()
     stood = bank(clients({"client_id": "a"}), positions=positions(("a", "savings_account", DECEMBER, 5.0)))
     first = judge(policy(), CATALOG, stood, [DECEMBER])  # no change without a month before
     assert first.left_out[DECEMBER]["deposits_local"] == "table positions has no row of 2025-11"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import Catalog, Line
-from features import Bank, profile_matrices
+from features import Bank, profile_matrices, written_as_of
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 from training import Model, TrainingSample, evaluate, fit, read_sample
 from training.scoring import rank
@@ -44,6 +44,7 @@ def test_the_file_holds_these_columns_and_no_other(model: Model, tmp_path: Path)
         "probability": pa.float64(),
     }
     assert (clients, rows) == (120, found.num_rows)
+    assert written_as_of(out) == LAST_DAY
     assert [path.name for path in tmp_path.iterdir()] == ["ranks.parquet"]
 
 
