@@ -2,9 +2,10 @@
 
 A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
 than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only a few are let in
-until there are moments again when nobody asks. Who is refused is told at once, before anything of the request is looked
-at, and may ask another. So is whoever comes while the service ends: it takes no more, and goes once all that it took is
-done.
+until there are moments again when nobody asks. Answers that wait for a slow log and not for each other look alike, but
+to let in twice as many does not slow them: that is tried from time to time. Who is refused is told at once, before
+anything of the request is looked at, and may ask another. So is whoever comes while the service ends: it takes no more,
+and goes once all that it took is done.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from serving.problems import problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 1.0  # seconds that are looked at together
-FEW, MANY = 4, 64  # under way where a queue stands, and where none does
+FEW, MORE, MANY = 4, 8, 64  # under way where a queue stands, where that is tried, and where none does
 BUSY = 0.9  # of a window: with less to do than that, a queue goes by itself
+TRIED = 10  # windows with a few, and then one with more
+SLOWED = 1.4  # times as long as with a few: twice as many who wait for each other take twice as long
 ENDS = 10.0  # seconds that what was taken may last
 CROWDED = "more is asked than can be answered soon; ask again in a second"
 ENDING = "this service ends; ask again in a second, over another connection"
@@ -37,9 +40,10 @@ class Admission:
 
     def __init__(self, wait: float = WAIT, clock: Callable[[], float] = time.monotonic):
         """A queue stands where answers take longer than `wait` seconds in the mean of a window that has no pause."""
-        self.wait, self.crowded, self.ending, self._clock = wait, False, False, clock
+        self.wait, self.most, self.ending, self._clock = wait, MANY, False, clock
         self.taken = self.under_way = 0  # what is not done yet, and what of it is worked on
         self._since = 0.0  # there has been something under way
+        self._windows, self._before = 0, 0.0  # with a few: how many, and the mean seconds of an answer in the last
         # of the window: its beginning, the seconds with something under way, how many were answered, and in how long
         self._began, self._busy, self._answered, self._took = clock(), 0.0, 0, 0.0
 
@@ -62,7 +66,12 @@ class Admission:
             self._look(now)
         if self.ending:
             return ENDING
-        return CROWDED if self.under_way >= (FEW if self.crowded else MANY) else None
+        return CROWDED if self.under_way >= self.most else None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a queue stands."""
+        return self.most < MANY
 
     async def end(self, then: Callable[[], None]) -> None:
         """Lets nobody in any more, and calls `then` once all that was taken is done, after `ENDS` at the latest."""
@@ -92,11 +101,17 @@ class Admission:
         """Draws the conclusion of a window, and begins the next."""
         if self.under_way:
             self._busy, self._since = self._busy + now - self._since, now
-        slow = self.crowded or self._took > self.wait * self._answered
-        crowded = slow and self._busy > BUSY * (now - self._began)
-        if crowded != self.crowded:
-            _log.warning("more is asked than can be answered soon" if crowded else "all are answered again")
-        self.crowded = crowded
+        mean, before = self._took / max(self._answered, 1), self.crowded
+        if self._busy <= BUSY * (now - self._began):
+            self.most = MANY
+        elif self.most == FEW:
+            self._windows, self._before = self._windows + 1, mean
+            self.most = FEW if self._windows % TRIED else MORE
+        else:
+            slow = mean > (self.wait if self.most == MANY else SLOWED * self._before)
+            self.most = FEW if slow else MANY
+        if self.crowded != before:
+            _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")
         self._began, self._busy, self._answered, self._took = now, 0.0, 0, 0.0
 
 

@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir
+from operator import itemgetter
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from serving.admission import CROWDED, FEW, MANY, Admission
+from serving.admission import CROWDED, FEW, MANY, TRIED, Admission
 from serving.demonstration import running
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
@@ -145,3 +146,30 @@ def test_of_more_than_can_be_answered_as_many_are_and_soon(times: float):
     asked(admission, clock, every=0.02, takes=0.01, seconds=2.5)
     assert not admission.crowded
     assert asked(admission, clock, every=1.0, takes=0.02, seconds=0.5, at_once=40) == [40]
+
+
+def test_a_log_that_was_away_and_is_slow_afterwards_keeps_nobody_out_for_long():
+    """Each answer waits for the log and none for another: five are under way, where a few would be too few."""
+    admission = Admission(0.1, clock := Clock())
+    waiting: list[tuple[float, ExitStack]] = []
+
+    def come(seconds: float, takes: float) -> list[bool]:
+        let_in, until = [], clock.now + seconds
+        while clock.now < until:
+            while waiting and waiting[0][0] <= clock.now:
+                waiting.pop(0)[1].close()
+            let_in.append(admission.refuses() is None)
+            if let_in[-1]:
+                work = ExitStack()
+                work.enter_context(admission.working())
+                waiting.append((clock.now + takes, work))
+                waiting.sort(key=itemgetter(0))
+            clock.now += 0.01
+        return let_in
+
+    come(3, takes=0.5)
+    assert admission.crowded
+    assert not all(come(2, takes=0.055))
+    come(TRIED + 3, takes=0.055)
+    assert not admission.crowded
+    assert all(come(60, takes=0.055))
