@@ -29,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -84,7 +84,7 @@ from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import ANSWER, PORTRAIT, Answer, Portrait, Recommender, UnknownClientError
+from serving.recommender import ANSWER, PORTRAIT, Answer, Decided, Portrait, Recommender, UnknownClientError
 from serving.together import Together
 from training.by_value import Aim
 
@@ -123,7 +123,8 @@ class Guarded(APIRoute):
             request.state.caller = await app.state.gatekeeper.admit(request, scope)
             _own_id(request)
             content = b"" if read is None else await _body(request)
-            with app.state.admission.working() if self.name not in BESIDE else nullcontext():
+            admission: Admission = app.state.admission
+            with admission.batch() if self.name in BESIDE else admission.working():
                 if read is None:
                     return await inner(request)
                 try:
@@ -214,16 +215,16 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
     ]
     resting = await _resting(recommender, known, ask.channel)
 
-    def step(clients: list[str]) -> list[tuple[dict[str, Any], bytes]]:
+    def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
         own = recommender.own(profiles, clients)
         decided = recommender.decide(
             profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw,
             recommender.plans_of(clients),
         )  # fmt: skip
-        metrics.offers(offer.bundle_id for one in decided for offer in one.answer.offers)
         return [
-            entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name) for one in decided
+            (one, *entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name))
+            for one in decided
         ]
 
     loop = asyncio.get_running_loop()
@@ -232,10 +233,11 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
         done = await asyncio.gather(*(loop.run_in_executor(_BATCHES, step, clients) for clients in steps))
     entries = [one for of_step in done for one in of_step]
     if entries:
-        await app.state.log.done(add_decisions([row for row, _ in entries]))
+        await app.state.log.done(add_decisions([row for _, row, _ in entries]))
+        metrics.offers(offer.bundle_id for one, _, _ in entries for offer in one.answer.offers)
     there = set(known)
     unknown = _TEXTS.dump_json([client for client in ask.client_ids if client not in there])
-    return _json(b'{"answers":[%b],"unknown":%b}' % (b",".join(answer for _, answer in entries), unknown))
+    return _json(b'{"answers":[%b],"unknown":%b}' % (b",".join(answer for *_, answer in entries), unknown))
 
 
 @app.post("/v1/quote", response_model=Quoted, tags=["quote"], responses=refusals(408, 413, 404, 415, 422))

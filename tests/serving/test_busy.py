@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from serving.admission import CROWDED, FEW, MANY, TRIED, Admission
+from serving.admission import BATCHES, CROWDED, FEW, FULL, MANY, TRIED, Admission
 from serving.demonstration import running
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
@@ -89,6 +89,24 @@ def test_a_queue_that_stands_is_cut_and_all_are_answered_once_it_is_gone(narrow:
         return Counter(reply.status_code for reply in ask(narrow, client, 2 * FEW, 0)) == {200: 2 * FEW}
 
     assert becomes(answered, 30)
+
+
+def test_no_more_batches_are_taken_than_are_done_in_time(narrow: str, line: WholeLine):
+    clients = [str(client) for client in line.recommender.snapshot.profiles.client_ids[:200]]
+
+    async def all_of_them() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=narrow, timeout=60) as http:
+            asking = (http.post("/v1/recommend_batch", json={"client_ids": clients}) for _ in range(3 * BATCHES))
+            return await asyncio.gather(*asking)
+
+    replies = asyncio.run(all_of_them())
+    assert {reply.status_code for reply in replies} == {200, 503}
+    refused = [reply for reply in replies if reply.status_code == 503]
+    assert all((reply.json()["detail"], reply.headers["retry-after"]) == (FULL, "1") for reply in refused)
+    answered = [reply for reply in replies if reply.status_code == 200]
+    assert len(answered) >= BATCHES
+    assert all(len(reply.json()["answers"]) == len(clients) for reply in answered)
+    assert httpx.post(f"{narrow}/v1/recommend_batch", json={"client_ids": clients[:1]}).status_code == 200
 
 
 class Clock:

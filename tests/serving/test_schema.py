@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +39,14 @@ def test_whatever_is_sent_is_answered_as_described(service: str, method: str, pa
         case.call_and_validate(checks=CHECKS)
 
     answered()
+
+
+@pytest.mark.parametrize("path", ["clients/%0A", "clients/C1%0D%0Ax: y", "decisions/%0Ax", "nothing%0A"])
+def test_a_line_break_in_a_path_is_no_path(service: str, path: str) -> None:
+    reply = httpx.get(f"{service}/v1/{path}")
+    assert reply.status_code == 404
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]
 
 
 def test_every_endpoint_is_among_them(service: str) -> None:
