@@ -2,10 +2,10 @@
 
 A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
 than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only a few are let in
-until there are moments again when nobody asks. Answers that wait for a slow log and not for each other look alike, but
-to let in twice as many does not slow them: that is tried from time to time. Who is refused is told at once, before
-anything of the request is looked at, and may ask another. So is whoever comes while the service ends: it takes no more,
-and goes once all that it took is done.
+until there is little to do, or hardly anybody is refused. Answers that wait for a slow log and not for each other look
+alike, but to let in twice as many does not slow them: that is tried from time to time. Who is refused is told at once,
+before anything of the request is looked at, and may ask another. So is whoever comes while the service ends: it takes
+no more, and goes once all that it took is done.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from serving.problems import Refusal, problem
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 1.0  # seconds that are looked at together
 FEW, MORE, MANY = 4, 8, 64  # under way where a queue stands, where that is tried, and where none does
-BUSY = 0.9  # of a window: with less to do than that, a queue goes by itself
+BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
+HARDLY = 0.1  # of those who come: if no more are refused, nearly all can be answered
 TRIED = 10  # windows with a few, and then one with more
-SLOWED = 1.4  # times as long as with a few: twice as many who wait for each other take twice as long
+SLOWED = 1.2  # times as long as with a few: twice as many who wait for each other take twice as long
 BATCHES = 4  # at once: of 1,000 clients each they are done within the ten seconds that a request has
 ENDS = 10.0  # seconds that what was taken may last
 CROWDED = "more is asked than can be answered soon; ask again in a second"
@@ -46,8 +47,10 @@ class Admission:
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
         self._since = 0.0  # there has been something under way
         self._windows, self._before = 0, 0.0  # with a few: how many, and the mean seconds of an answer in the last
-        # of the window: its beginning, the seconds with something under way, how many were answered, and in how long
+        # of the window: its beginning, the seconds with something under way, how many were answered, and in how long;
+        # who came, and who of them were refused
         self._began, self._busy, self._answered, self._took = clock(), 0.0, 0, 0.0
+        self._came = self._refused = 0
 
     @classmethod
     def configured(cls) -> Admission:
@@ -68,7 +71,9 @@ class Admission:
             self._look(now)
         if self.ending:
             return ENDING
-        return CROWDED if self.under_way >= self.most else None
+        refused = self.under_way >= self.most
+        self._came, self._refused = self._came + 1, self._refused + refused
+        return CROWDED if refused else None
 
     @property
     def crowded(self) -> bool:
@@ -115,17 +120,20 @@ class Admission:
         if self.under_way:
             self._busy, self._since = self._busy + now - self._since, now
         mean, before = self._took / max(self._answered, 1), self.crowded
-        if self._busy <= BUSY * (now - self._began):
+        busy = self._busy / (now - self._began)
+        if before and (busy <= IDLE or self._refused <= HARDLY * self._came):
             self.most = MANY
+        elif not before:
+            self.most = FEW if busy > BUSY and mean > self.wait else MANY
         elif self.most == FEW:
             self._windows, self._before = self._windows + 1, mean
             self.most = FEW if self._windows % TRIED else MORE
         else:
-            slow = mean > (self.wait if self.most == MANY else SLOWED * self._before)
-            self.most = FEW if slow else MANY
+            self.most = FEW if mean > SLOWED * self._before else MANY
         if self.crowded != before:
             _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")
         self._began, self._busy, self._answered, self._took = now, 0.0, 0, 0.0
+        self._came = self._refused = 0
 
 
 class Gate:
