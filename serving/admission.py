@@ -47,10 +47,13 @@ class Admission:
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
         self._since = 0.0  # there has been something under way
         self._windows, self._before = 0, 0.0  # with a few: how many, and the mean seconds of an answer in the last
-        # of the window: its beginning, the seconds with something under way, how many were answered, and in how long;
-        # who came, and who of them were refused
-        self._began, self._busy, self._answered, self._took = clock(), 0.0, 0, 0.0
-        self._came = self._refused = 0
+        self._begin(clock())
+
+    def _begin(self, now: float) -> None:
+        """A window: the seconds with something under way, how many were answered, and in how long; who came, and who of
+        them were refused."""
+        self._began, self._busy, self._took = now, 0.0, 0.0
+        self._answered = self._came = self._refused = 0
 
     @classmethod
     def configured(cls) -> Admission:
@@ -119,12 +122,12 @@ class Admission:
         """Draws the conclusion of a window, and begins the next."""
         if self.under_way:
             self._busy, self._since = self._busy + now - self._since, now
-        mean, before = self._took / max(self._answered, 1), self.crowded
-        busy = self._busy / (now - self._began)
-        if before and (busy <= IDLE or self._refused <= HARDLY * self._came):
-            self.most = MANY
-        elif not before:
+        busy, mean = self._busy / (now - self._began), self._took / max(self._answered, 1)
+        before = self.crowded
+        if not before:
             self.most = FEW if busy > BUSY and mean > self.wait else MANY
+        elif busy <= IDLE or self._refused <= HARDLY * self._came:
+            self.most = MANY
         elif self.most == FEW:
             self._windows, self._before = self._windows + 1, mean
             self.most = FEW if self._windows % TRIED else MORE
@@ -132,8 +135,7 @@ class Admission:
             self.most = FEW if mean > SLOWED * self._before else MANY
         if self.crowded != before:
             _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")
-        self._began, self._busy, self._answered, self._took = now, 0.0, 0, 0.0
-        self._came = self._refused = 0
+        self._begin(now)
 
 
 class Gate:
@@ -145,17 +147,18 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             return await self.app(scope, receive, send)
-        admission, request_id = self.admission(), logs.request_id(scope)
-        headers = {logs.HEADER: request_id}
+        admission, headers = self.admission(), {}
         if why := admission.refuses():
             metrics.turned_away()
-            headers |= {"retry-after": "1"} | ({"connection": "close"} if admission.ending else {})
-            return await problem(503, why, headers=headers, request_id=request_id)(scope, receive, send)
-        if set(scope["path"]) & {"\r", "\n"}:  # for which BentoML finds no route, and would not say so as a problem
-            why = "no id and no path has a line break; give another"
-            return await problem(404, why, headers=headers, request_id=request_id)(scope, receive, send)
-        admission.taken += 1
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            admission.taken -= 1
+            status, headers = 503, {"retry-after": "1"} | ({"connection": "close"} if admission.ending else {})
+        elif set(scope["path"]) & {"\r", "\n"}:  # for which BentoML finds no route, and would not say so as a problem
+            status, why = 404, "no id and no path has a line break; give another"
+        else:
+            admission.taken += 1
+            try:
+                return await self.app(scope, receive, send)
+            finally:
+                admission.taken -= 1
+        request_id = logs.request_id(scope)
+        answer = problem(status, why, headers=headers | {logs.HEADER: request_id}, request_id=request_id)
+        await answer(scope, receive, send)

@@ -460,6 +460,19 @@ class Recommender:
             return None
         return self.relationships.own(self.valuer.book, client_ids, self.valuer.cells(values))
 
+    def answers(
+        self,
+        values: np.ndarray,
+        client_ids: Sequence[str | None],
+        k: int,
+        lines: Sequence[Line],
+        objective: Aim,
+        resting: Mapping[str, tuple[Resting, ...]],
+    ) -> list[Decided]:
+        """What `decide` gives by all that was laid out, and explored as the policy has it. Raises as `decide`."""
+        own, plans = self.own(values, client_ids), self.plans_of(client_ids)
+        return self.decide(values, client_ids, k, lines, objective, own, resting, self.draw, plans)
+
     def decide(
         self,
         values: np.ndarray,

@@ -217,11 +217,7 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
 
     def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
-        own = recommender.own(profiles, clients)
-        decided = recommender.decide(
-            profiles, clients, ask.k, ask.lines, ask.objective, own, resting, recommender.draw,
-            recommender.plans_of(clients),
-        )  # fmt: skip
+        decided = recommender.answers(profiles, clients, ask.k, ask.lines, ask.objective, resting)
         return [
             (one, *entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name))
             for one in decided

@@ -64,11 +64,7 @@ class Together:
         one, (k, lines, objective, _) = self._waiting.pop(key), key[1]
         profiles = one.profiles[0] if len(one.profiles) == 1 else np.concatenate(one.profiles)
         try:
-            own = one.recommender.own(profiles, one.client_ids)
-            decided = one.recommender.decide(
-                profiles, one.client_ids, k, lines, objective, own, one.resting, one.recommender.draw,
-                one.recommender.plans_of(one.client_ids),
-            )  # fmt: skip
+            decided = one.recommender.answers(profiles, one.client_ids, k, lines, objective, one.resting)
         except Exception as error:
             for future in one.decided:
                 if not future.done():  # who asked may be gone

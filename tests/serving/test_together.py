@@ -28,17 +28,11 @@ class Counting:
     """The recommender, and for how many clients each pass of it was."""
 
     def __init__(self, recommender: Recommender):
-        self._recommender, self.passes, self.draw = recommender, list[int](), None
+        self._recommender, self.passes = recommender, list[int]()
 
-    def own(self, *args: Any) -> Any:
-        return self._recommender.own(*args)
-
-    def plans_of(self, *args: Any) -> Any:
-        return self._recommender.plans_of(*args)
-
-    def decide(self, values: np.ndarray, *args: Any) -> list[Decided]:
+    def answers(self, values: np.ndarray, *args: Any) -> list[Decided]:
         self.passes.append(len(values))
-        return self._recommender.decide(values, *args)
+        return self._recommender.answers(values, *args)
 
 
 def test_everybody_is_told_what_they_would_have_been_told_alone(line: WholeLine) -> None:
