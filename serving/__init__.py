@@ -1,5 +1,6 @@
 """Answers: the champion, profiles and the catalog behind one plain object, and the HTTP service around it."""
 
-from serving.recommender import ANSWER, Answer, Offer, Part, Recommender, UnknownClientError
+from serving.answers import ANSWER, Answer, Offer, Part
+from serving.recommender import Recommender, UnknownClientError
 
 __all__ = ["ANSWER", "Answer", "Offer", "Part", "Recommender", "UnknownClientError"]

@@ -15,11 +15,12 @@ from pydantic_core import to_json
 
 from catalog import Line
 from pricing.worth import Own
+from serving.answers import ANSWER, Answer, Decided, PricedBy
 from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
 from serving.planned import worked_out_again
 from serving.quoting import QUOTED, Quoted
-from serving.recommender import ANSWER, Answer, Decided, PricedBy, Recommender
+from serving.recommender import Recommender
 from training.by_value import Aim
 
 TOLD = 20  # differences that a replay names

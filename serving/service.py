@@ -51,6 +51,7 @@ from pricing import NoPriceSheetError
 from serving import logs, metrics
 from serving.access import Caller, Gatekeeper, Scope
 from serving.admission import Admission, Gate
+from serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
 from serving.asking import Ask, AskMany, AskQuote, Feedback
 from serving.auditing import (
     AUDIT,
@@ -84,7 +85,7 @@ from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import ANSWER, PORTRAIT, Answer, Decided, Portrait, Recommender, UnknownClientError
+from serving.recommender import Recommender, UnknownClientError
 from serving.together import Together
 from training.by_value import Aim
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from catalog import Line
+from serving.answers import Decided
 from serving.contact import Resting
-from serving.recommender import Decided, Recommender
+from serving.recommender import Recommender
 from training.by_value import Aim
 
 Wish = tuple[int, tuple[Line, ...], Aim, str | None]

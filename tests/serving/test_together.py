@@ -11,8 +11,8 @@ import pytest
 
 from catalog import Line
 from serving import Recommender
+from serving.answers import ANSWER, Decided
 from serving.contact import Resting
-from serving.recommender import ANSWER, Decided
 from serving.together import Together
 from tests.conftest import WholeLine
 from training.by_value import Aim
