@@ -315,6 +315,8 @@ def _texts(table: pa.Table, name: str) -> pa.Array:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:  # Arrow would copy it, and with it what lies on the disk
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from catalog import Kind
@@ -186,6 +187,19 @@ def test_a_file_gives_the_same_clients_and_books(tmp_path: Any) -> None:
     assert read.book("a") is None
     assert not read.own(Book(CATALOG), ["a"], np.array([0])).eva.any()
     assert not read.own(Book(CATALOG), ["a"] * 2_000, np.zeros(2_000, dtype=int)).eva.any()
+
+
+def test_what_lies_in_a_file_is_read_where_it_lies(tmp_path: Any) -> None:
+    """Every worker of a service would hold a copy of its own."""
+    ids = [f"c{number:05d}" for number in range(2_000)]
+    held = [{"client_id": one, "product_id": "account", "opened_on": "2022-01-31"} for one in ids]
+    made = Bank.of(clients=frame("clients", [client(one) for one in ids]), holdings=frame("holdings", held))
+    Relationships.of(made, CATALOG, DAY).write(tmp_path / "r.arrow")
+    before = pa.total_allocated_bytes()
+    read = Relationships.read(tmp_path / "r.arrow")
+    assert read.own(Book(CATALOG), ids[-1:], np.array([0])).eva.any()
+    assert read.book(ids[-1]) == (None, None)
+    assert pa.total_allocated_bytes() - before < (tmp_path / "r.arrow").stat().st_size / 20
 
 
 def test_numbers_that_cannot_be_are_told_once_and_count_as_not_known() -> None:
