@@ -1,11 +1,11 @@
 """Who is let in when more is asked than can be answered: as many as are answered soon.
 
 A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
-than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only a few are let in
-until there is little to do, or hardly anybody is refused. Answers that wait for a slow log and not for each other look
-alike, but to let in twice as many does not slow them: that is tried from time to time. Who is refused is told at once,
-before anything of the request is looked at, and may ask another. So is whoever comes while the service ends: it takes
-no more, and goes once all that it took is done.
+than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only one is worked on,
+beside those whom the log writes meanwhile, until there is little to do, or hardly anybody is refused. Answers that wait
+for a slow log do not wait for each other: they are no queue. Who is refused is told at once, before anything of the
+request is looked at, and may ask another. So is whoever comes while the service ends: it takes no more, and goes once
+all that it took is done.
 """
 
 from __future__ import annotations
@@ -25,28 +25,31 @@ from serving.problems import Refusal, problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 1.0  # seconds that are looked at together
-FEW, MORE, MANY = 4, 8, 64  # under way where a queue stands, where that is tried, and where none does
+MANY = 64  # under way where no queue stands
 BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
 HARDLY = 0.1  # of those who come: if no more are refused, nearly all can be answered
-TRIED = 10  # windows with a few, and then one with more
-SLOWED = 1.2  # times as long as with a few: twice as many who wait for each other take twice as long
+OF_LOG = 0.25  # of `WAIT`: where a transaction of the log takes longer in the mean, answers wait for it
 BATCHES = 4  # at once: of 1,000 clients each they are done within the ten seconds that a request has
 ENDS = 10.0  # seconds that what was taken may last
 CROWDED = "more is asked than can be answered soon; ask again in a second"
 FULL = f"{BATCHES} batches are under way; ask again in a second"
 ENDING = "this service ends; ask again in a second, over another connection"
 _log = logging.getLogger("sheaf.serving")
+Clock = Callable[[], float]
+Logged = Callable[[], tuple[int, float]]
+"""How many transactions the log has made, and the seconds that they took together."""
 
 
 class Admission:
     """Of one event loop."""
 
-    def __init__(self, wait: float = WAIT, clock: Callable[[], float] = time.monotonic):
-        """A queue stands where answers take longer than `wait` seconds in the mean of a window that has no pause."""
-        self.wait, self.most, self.ending, self._clock = wait, MANY, False, clock
+    def __init__(self, wait: float = WAIT, log: Logged = lambda: (0, 0.0), clock: Clock = time.monotonic):
+        """A queue stands where answers take longer than `wait` seconds in the mean of a window that has no pause, and
+        the log is not slow."""
+        self.wait, self.most, self.ending, self._log, self._clock = wait, MANY, False, log, clock
+        self._logged = log()
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
         self._since = 0.0  # there has been something under way
-        self._windows, self._before = 0, 0.0  # with a few: how many, and the mean seconds of an answer in the last
         self._begin(clock())
 
     def _begin(self, now: float) -> None:
@@ -56,7 +59,7 @@ class Admission:
         self._answered = self._came = self._refused = 0
 
     @classmethod
-    def configured(cls) -> Admission:
+    def configured(cls, log: Logged = lambda: (0, 0.0)) -> Admission:
         """Raises ValueError for what SHEAF_WAIT_SECONDS cannot be."""
         told = os.environ.get("SHEAF_WAIT_SECONDS") or str(WAIT)
         try:
@@ -65,7 +68,7 @@ class Admission:
             seconds = math.nan
         if not 0.01 <= seconds <= 5.0:
             raise ValueError(f"SHEAF_WAIT_SECONDS is {told!r}; give seconds between 0.01 and 5")
-        return cls(seconds)
+        return cls(seconds, log)
 
     def refuses(self) -> str | None:
         """Why who comes now is refused; None: they are let in."""
@@ -123,16 +126,17 @@ class Admission:
         if self.under_way:
             self._busy, self._since = self._busy + now - self._since, now
         busy, mean = self._busy / (now - self._began), self._took / max(self._answered, 1)
-        before = self.crowded
-        if not before:
-            self.most = FEW if busy > BUSY and mean > self.wait else MANY
+        (count, seconds), before = self._log(), self.crowded
+        log = (seconds - self._logged[1]) / max(count - self._logged[0], 1)
+        self._logged = count, seconds
+        if log > OF_LOG * self.wait:
+            self.most = MANY
+        elif not before:
+            if busy > BUSY and mean > self.wait:
+                written = log * self._answered / (now - self._began)  # at a time, by Little's law
+                self.most = min(1 + int(written), MANY // 2)
         elif busy <= IDLE or self._refused <= HARDLY * self._came:
             self.most = MANY
-        elif self.most == FEW:
-            self._windows, self._before = self._windows + 1, mean
-            self.most = FEW if self._windows % TRIED else MORE
-        else:
-            self.most = FEW if mean > SLOWED * self._before else MANY
         if self.crowded != before:
             _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")
         self._begin(now)

@@ -450,8 +450,8 @@ class SheafService:
         logs.configure()
         seen = stamp()
         _answer_with(load())
-        app.state.gatekeeper, app.state.admission = Gatekeeper.configured(), Admission.configured()
-        app.state.log = Writer(*configured())
+        app.state.gatekeeper, app.state.log = Gatekeeper.configured(), (log := Writer(*configured()))
+        app.state.admission = Admission.configured(lambda: log.took)
         self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
 

@@ -11,6 +11,7 @@ import logging
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -59,6 +60,7 @@ class Writer:
     def __init__(self, url: sa.URL, seconds: float = SECONDS):
         """No entry takes longer than `seconds`. Connects when there is something to do, and anew when that failed."""
         self.seconds = seconds
+        self.took = 0, 0.0  # how many transactions there were, and the seconds to begin and to commit them all
         self._engine = connect(url, seconds)
         self._file = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
         self._opened: tuple[int, int] | None = None
@@ -114,12 +116,15 @@ class Writer:
     def _write(self, entries: Sequence[Entry], again: bool = False) -> None:
         """Entries in one transaction; where that fails and the database is well, each `again` in its own."""
         live = entries if again else []
+        started, worked = time.monotonic(), 0.0
         try:
             connection = self._connected()
             with connection.begin():
                 if not again:  # only now: the transaction may have waited for a lock, and whoever gave up is left out
                     live = [entry for entry in entries if entry[1].set_running_or_notify_cancel()]
+                begun = time.monotonic()
                 results = [_result(work, connection) for work, _ in live]
+                worked = time.monotonic() - begun
         except Exception as error:
             if live and not again and not isinstance(error, OperationalError | InterfaceError):
                 for entry in live:
@@ -133,6 +138,9 @@ class Writer:
             for _, future in live or [entry for entry in entries if entry[1].set_running_or_notify_cancel()]:
                 future.set_exception(failed)
             return
+        finally:
+            count, seconds = self.took
+            self.took = count + 1, seconds + time.monotonic() - started - worked
         self._tell(None)
         for (_, future), result in zip(live, results, strict=True):
             if isinstance(result, RefusedError):
