@@ -97,7 +97,7 @@ def tune(
 
     def spent(told: int) -> float:
         by_trials = 0.0 if trials is None else told / trials
-        by_time = 0.0 if minutes is None else (time.monotonic() - started) / (60 * minutes)
+        by_time = 0.0 if minutes is None else (time.monotonic() - started) / max(60 * minutes, 1e-9)
         return min(1.0, max(by_trials, by_time))
 
     with opened(name, about, space, parameters.seed) as memory:

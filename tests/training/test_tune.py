@@ -246,7 +246,7 @@ def test_a_study_is_of_one_input_only() -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_no_trial_starts_when_the_time_is_over_and_a_later_run_goes_on() -> None:
-    first = tuned(None, minutes=1e-9)
+    first = tuned(None, minutes=0.0)
     assert sum(first.found.counts.values()) == 0
     assert first.found.parameters == START == Parameters.read(Path("tuned.yaml"))
     assert "No trial was better than the present parameters" in Path("tuned.yaml").read_text()
