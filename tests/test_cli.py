@@ -291,6 +291,10 @@ def test_a_study_that_cannot_start_says_why_and_leaves_no_file(sheaf: Sheaf, ban
         ended = sheaf("tune", *bank, *options)
         assert (ended.code, message in ended.err) == (1, True), ended.err
     assert not Path("tuned.yaml").exists()
+    Path("tuned.yaml").write_text("rounds: 2")
+    ended = sheaf("tune", *bank, "--parameters", "tuned.yaml")  # written over, it would be another study's next time
+    assert (ended.code, "--out and --parameters are the same file" in ended.err) == (1, True), ended.err
+    assert Path("tuned.yaml").read_text() == "rounds: 2"
 
 
 def test_parameters_that_lightgbm_refuses_are_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
