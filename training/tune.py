@@ -75,7 +75,7 @@ def tune(
     need_optuna()
     progress("tables", 0.0)
     sample = read_sample(
-        bank, catalog, list(days) or default_days(bank, horizon_days), horizon_days, cohorts,
+        bank, catalog, list(days) or default_days(bank, horizon_days, cohorts=cohorts), horizon_days, cohorts,
         lambda step: progress(step, 0.0),
     )  # fmt: skip
     about: dict[str, Any] = {  # in JSON's types
