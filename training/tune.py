@@ -72,6 +72,8 @@ def tune(
     trials = TRIALS if trials is None and minutes is None else trials
     if not 1 <= folds < PARTS or figure not in FIGURES:
         raise TuneError(f"{folds} folds and figure {figure}: wanted are 1 to {PARTS - 1}, and one of {FIGURES}")
+    if out.is_dir():
+        raise TuneError(f"--out {out} is a folder; give the name of a file, such as tuned.yaml")
     need_optuna()
     progress("tables", 0.0)
     sample = read_sample(

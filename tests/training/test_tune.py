@@ -306,6 +306,13 @@ def test_figures_and_folds_are_limited() -> None:
         tuned(1, folds=5)
 
 
+@pytest.mark.usefixtures("workplace")
+def test_a_folder_in_the_results_place_is_told_before_any_trial() -> None:
+    Path("tuned.yaml").mkdir()
+    with pytest.raises(TuneError, match=r"--out tuned.yaml is a folder; give the name of a file"):
+        tuned(1)
+
+
 def sample_of_two_days() -> TrainingSample:
     return read_sample(bank(), CATALOG, DAYS, 30)
 
