@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from catalog import DEFAULT, Line, read_catalog
-from cli.shared import CatalogPath, DataFolder, Days, console, date_of, errors, steps
+from cli.shared import CatalogPath, DataFolder, Days, console, date_of, errors, keep_apart, steps
 
 
 def train(
@@ -77,6 +77,7 @@ def tune(
     from training.space import Space
     from training.tune import tune as run
 
+    keep_apart({"--out": out}, {"--parameters": parameters, "--space": space, "--cohorts": cohorts}, data)
     start = Parameters.read(parameters) if parameters else Parameters()
     entries = Space.read(space or EVERYTHING)
     days = [day.date() for day in as_of or []]

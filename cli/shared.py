@@ -140,4 +140,8 @@ def terms_of(terms: list[str], option: str = "--with", such_as: str = "mortgage.
     without = [term for term in terms if "=" not in term]
     if without:
         raise ValueError(f"{option} {without[0]}: has no value; write it as {such_as}")
-    return {name.strip(): value.strip() for name, _, value in (term.partition("=") for term in terms)}
+    pairs = [(name.strip(), value.strip()) for name, _, value in (term.partition("=") for term in terms)]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{option} {twice[0]}: is given more than once; give it one value")
+    return dict(pairs)

@@ -140,13 +140,16 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
             return named.filter(nw.col(C.CLIENT).is_in([str(client) for client in cohort]))
         if cohort is None and "cohorts" not in self:
             return there.filter(joined)
-        rows = self["cohorts"] if cohort is None else _normalised(self.beside(cohort), TABLES["cohorts"])
-        listed = rows.filter(nw.col(C.AS_OF) == day_number(as_of)).select(C.CLIENT)
+        listed = self.listed(cohort).filter(nw.col(C.AS_OF) == day_number(as_of)).select(C.CLIENT)
         if not listed.head(1).collect().is_empty():
             return named.join(listed, on=C.CLIENT, how="semi")
         if cohort is None:
             return there.filter(joined)
         raise TableError(f"the cohort has no row with {C.AS_OF} {as_of:{ISO_DAY}}; add rows or choose another day")
+
+    def listed(self, cohort: Any = None) -> nw.LazyFrame[Any]:
+        """The rows (client_id, as_of) of the frame `cohort`, or of the bank's table `cohorts` where none is given."""
+        return self["cohorts"] if cohort is None else _normalised(self.beside(cohort), TABLES["cohorts"])
 
     def beside(self, frame: Any) -> nw.LazyFrame[Any]:
         """The caller's frame, in the library that holds the bank's tables: frames of two libraries do not join."""

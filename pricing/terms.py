@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from catalog import Catalog
 from catalog.checks import key_path
+from catalog.prices import Slice
 from catalog.wording import in_words
 from pricing.book import funds_rate, need_pricing
 
@@ -125,7 +126,8 @@ def _margin(
     if product.side == "service":
         raise ValueError(f"{term}: {product_id} is a service and has no rate; give its margin or its fee")
     pricing = need_pricing(catalog)
-    changed = pricing.products[product_id].model_copy(update={"currency": sheet["currency"]})
+    funding = tuple(Slice.model_construct(**part) for part in sheet["funding"])
+    changed = pricing.products[product_id].model_copy(update={"currency": sheet["currency"], "funding": funding})
     sheets = {"products": pricing.products | {product_id: changed}}
     funds = funds_rate(catalog.model_copy(update={"pricing": pricing.model_copy(update=sheets)}), product)
     if product.side == "deposit":

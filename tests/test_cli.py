@@ -291,6 +291,10 @@ def test_a_study_that_cannot_start_says_why_and_leaves_no_file(sheaf: Sheaf, ban
         ended = sheaf("tune", *bank, *options)
         assert (ended.code, message in ended.err) == (1, True), ended.err
     assert not Path("tuned.yaml").exists()
+    Path("tuned.yaml").write_text("rounds: 2")
+    ended = sheaf("tune", *bank, "--parameters", "tuned.yaml")  # written over, it would be another study's next time
+    assert (ended.code, "--out and --parameters are the same file" in ended.err) == (1, True), ended.err
+    assert Path("tuned.yaml").read_text() == "rounds: 2"
 
 
 def test_parameters_that_lightgbm_refuses_are_told(sheaf: Sheaf, bank: list[str | Path]) -> None:
@@ -333,6 +337,9 @@ def test_a_bundle_is_quoted_and_its_curve_drawn(sheaf: Sheaf) -> None:
     assert Path("pictures/curve.png").stat().st_size > 1000
     nobody = sheaf("quote", "nobody", "travel_card", "--data", "bank")
     assert (nobody.code, "there is no client 'nobody' on" in nobody.err) == (1, True)
+    fees = ("--with", "travel_card.fee=40", "--with", "travel_card.fee=50")
+    twice = sheaf("quote", client, "travel_card", "--data", "bank", *fees)
+    assert (twice.code, "--with travel_card.fee: is given more than once" in twice.err) == (1, True), twice.err
     empty = sheaf("quote", client, "travel_card", "--data", "bank", "--with", "travel_card.fee")
     assert (empty.code, "--with travel_card.fee: has no value" in empty.err) == (1, True)
 

@@ -143,16 +143,18 @@ def last_day(bank: Bank) -> dt.date:
     return from_day_number(int(last))
 
 
-def default_days(bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS) -> list[dt.date]:
+def default_days(
+    bank: Bank, horizon_days: int = HORIZON_DAYS, count: int = DAYS, cohorts: IntoFrame | None = None
+) -> list[dt.date]:
     """The last as-of days whose horizons are complete and hardly overlap, in order of time.
 
-    Where the bank hands over cohorts, the days are theirs. Where it hands over positions, they are month-ends, on
-    which these are fresh. Days on which no client was there yet are left out.
+    Where there are `cohorts`, given or handed over by the bank, the days are theirs. Where it hands over positions,
+    they are month-ends, on which these are fresh. Days on which no client was there yet are left out.
     """
     last = last_day(bank)
-    if "cohorts" in bank:
-        told = bank["cohorts"].select(C.AS_OF).unique().collect()[C.AS_OF].to_list()
-        days = sorted(from_day_number(day) for day in told if day is not None)
+    if cohorts is not None or "cohorts" in bank:
+        told = bank.listed(cohorts).select(C.AS_OF).drop_nulls().unique().collect()[C.AS_OF].to_list()
+        days = sorted(map(from_day_number, told))
         past = [day for day in days if day < last]
         if past:
             return past

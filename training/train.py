@@ -57,7 +57,7 @@ def train(
     Raises ValueError (SampleError among them) where there is nothing to learn from.
     """
     parameters = parameters or Parameters()
-    days = list(days) or default_days(bank, horizon_days)
+    days = list(days) or default_days(bank, horizon_days, cohorts=cohorts)
     sample = read_sample(bank, catalog, days, horizon_days, cohorts, progress)
     inside, validation = _split(sample, parameters)
     about = {

@@ -72,10 +72,12 @@ def tune(
     trials = TRIALS if trials is None and minutes is None else trials
     if not 1 <= folds < PARTS or figure not in FIGURES:
         raise TuneError(f"{folds} folds and figure {figure}: wanted are 1 to {PARTS - 1}, and one of {FIGURES}")
+    if out.is_dir():
+        raise TuneError(f"--out {out} is a folder; give the name of a file, such as tuned.yaml")
     need_optuna()
     progress("tables", 0.0)
     sample = read_sample(
-        bank, catalog, list(days) or default_days(bank, horizon_days), horizon_days, cohorts,
+        bank, catalog, list(days) or default_days(bank, horizon_days, cohorts=cohorts), horizon_days, cohorts,
         lambda step: progress(step, 0.0),
     )  # fmt: skip
     about: dict[str, Any] = {  # in JSON's types
@@ -97,7 +99,7 @@ def tune(
 
     def spent(told: int) -> float:
         by_trials = 0.0 if trials is None else told / trials
-        by_time = 0.0 if minutes is None else (time.monotonic() - started) / (60 * minutes)
+        by_time = 0.0 if minutes is None else (time.monotonic() - started) / max(60 * minutes, 1e-9)
         return min(1.0, max(by_trials, by_time))
 
     with opened(name, about, space, parameters.seed) as memory:

@@ -504,6 +504,9 @@ def test_a_shorter_loan_is_funded_for_less_time_and_takes_less_capital() -> None
     assert shorter.amounts.capital < listed.amounts.capital
     assert shorter.elements[0].list_price < listed.elements[0].list_price
     assert shorter.amounts.price == listed.amounts.price  # the margin is the same
+    terms = {"loan.rate": "0.07", "loan.term": "1"}
+    asked = quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0]
+    assert asked.elements[0].list_price == pytest.approx(0.07)  # the rate asked for, whatever funds of that term cost
     riskier = quote(FIRM, "loan", what_if(CATALOG, {"loan.lgd": "0.9"}), concession=0.0).lines[0]
     assert float(riskier.amounts.expected_loss) == pytest.approx(2 * float(listed.amounts.expected_loss))
 

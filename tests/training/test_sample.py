@@ -105,8 +105,10 @@ def test_no_day_before_the_first_opening_is_taken_by_default() -> None:
 
 def test_the_days_of_the_banks_cohorts_are_taken_by_default() -> None:
     tables = frames(50)
-    cohorts = pd.DataFrame({"client_id": "c0001", "as_of": [DAYS[1], DAYS[0], DAYS[0], LAST_DAY]})
+    cohorts = pd.DataFrame({"client_id": "c0001", "as_of": [DAYS[1], DAYS[0], DAYS[0], LAST_DAY, None]})
     assert default_days(Bank.of(**tables, cohorts=cohorts)) == DAYS
+    assert default_days(bank(50), cohorts=cohorts) == DAYS  # and those of a cohort that is given
+    assert default_days(Bank.of(**tables, cohorts=cohorts), cohorts=cohorts[:1]) == DAYS[1:]
 
 
 def test_the_validation_clients_are_the_same_in_every_run() -> None:

@@ -246,7 +246,7 @@ def test_a_study_is_of_one_input_only() -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_no_trial_starts_when_the_time_is_over_and_a_later_run_goes_on() -> None:
-    first = tuned(None, minutes=1e-9)
+    first = tuned(None, minutes=0.0)
     assert sum(first.found.counts.values()) == 0
     assert first.found.parameters == START == Parameters.read(Path("tuned.yaml"))
     assert "No trial was better than the present parameters" in Path("tuned.yaml").read_text()
@@ -304,6 +304,13 @@ def test_figures_and_folds_are_limited() -> None:
         tuned(1, figure="auc")
     with pytest.raises(TuneError, match="5 folds"):
         tuned(1, folds=5)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_folder_in_the_results_place_is_told_before_any_trial() -> None:
+    Path("tuned.yaml").mkdir()
+    with pytest.raises(TuneError, match=r"--out tuned.yaml is a folder; give the name of a file"):
+        tuned(1)
 
 
 def sample_of_two_days() -> TrainingSample:
