@@ -141,12 +141,12 @@ def test_an_id_that_cannot_be_passed_on_is_refused_under_another(logged: Logged,
 
 
 def test_no_body_token_or_profile_is_told(logged: Logged) -> None:
-    about = {"kind": "retail", "sector": "Lighthouse keeping", "age": 47.125}
+    about = {"kind": "retail", "sector": "Lighthouse keeping", "age": 47.1328125}
     reply = logged.ask("POST", "/v1/recommend", "private", json={"new_client": about, "channel": "Semaphore"})
     assert reply.status_code == 200
     logged.ask("GET", "/v1/clients/x", "private-2", headers={"authorization": "Bearer a.secret.token"})
     text = logged.log.read_text()
-    for private in ("Lighthouse", "47.125", "Semaphore", logged.secret, logged.secret.split("_")[2], "secret.token"):
+    for private in ("Lighthouse", "47.1328", "Semaphore", logged.secret, logged.secret.split("_", 2)[2], "secret.token"):
         assert private not in text
     offer = reply.json()["offers"][0]
     assert offer["bundle_id"] not in text
