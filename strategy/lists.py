@@ -118,7 +118,7 @@ class Lister:
         )
         return self._listed("repair", found)
 
-    def leaving(self, model: Attrition, threads: int = 1) -> Listed:
+    def leaving(self, model: Attrition, threads: int = 2) -> Listed:
         """Clients about to leave by the model, with what is at stake."""
         chosen = self.lists.leaving
         self._plan(self._keep("leaving", chosen.stake))
