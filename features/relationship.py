@@ -71,6 +71,8 @@ class Relationships:
         about = {_FORMAT: FORMAT, _AS_OF: str(as_of).encode(), _STALE: stale.encode()}
         found = cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
         found._tell_impossible(catalog)
+        if client_id is None:  # a quote refuses its own client's
+            found._tell_unrated(catalog)
         return found
 
     def write(self, path: Path) -> None:
@@ -150,6 +152,21 @@ class Relationships:
             "quote refuses them. sheaf check names the rows",
             stacklevel=3,
         )
+
+    def _tell_unrated(self, catalog: Catalog) -> None:
+        """Warns once of ratings that the catalog's grades lack, which an order by value takes for not known."""
+        if (pricing := catalog.pricing) is None:
+            return
+        counted = pc.value_counts(_texts(self.rows, C.RATING)).to_pylist()
+        unknown = {one["values"]: one["counts"] for one in counted if one["values"] not in (None, *pricing.grades)}
+        if unknown:
+            named = ", ".join(f"{rating!r} {count:,}" for rating, count in sorted(unknown.items())[:5])
+            warnings.warn(
+                f"table clients: {sum(unknown.values()):,} clients on {self.as_of} have a rating that is none of the "
+                f"catalog's grades ({named}{', …' * (len(unknown) > 5)}): an order by value prices them as "
+                f"{pricing.unrated}, and a quote refuses them. Add it to pricing.grades, or correct it: sheaf check",
+                stacklevel=3,
+            )
 
     def _positions(
         self, client_ids: Sequence[str | None], book: Book

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -200,6 +201,19 @@ def test_what_lies_in_a_file_is_read_where_it_lies(tmp_path: Any) -> None:
     assert read.own(Book(CATALOG), ids[-1:], np.array([0])).eva.any()
     assert read.book(ids[-1]) == (None, None)
     assert pa.total_allocated_bytes() - before < (tmp_path / "r.arrow").stat().st_size / 20
+
+
+def test_ratings_that_the_catalog_lacks_are_told_once() -> None:
+    rows = [client("a", rating="C"), client("b", rating="XX"), client("c", rating="XX"), client("d")]
+    made = Bank.of(clients=frame("clients", rows), holdings=frame("holdings", HOLDINGS))
+    with pytest.warns(
+        UserWarning, match=r"2 clients on 2024-06-30 have a rating that is none of .* \('XX' 2\)"
+    ) as told:
+        Relationships.of(made, CATALOG, DAY)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Relationships.of(made, CATALOG, DAY, "b")  # a quote tells by itself
 
 
 def test_numbers_that_cannot_be_are_told_once_and_count_as_not_known() -> None:

@@ -146,7 +146,14 @@ def test_no_body_token_or_profile_is_told(logged: Logged) -> None:
     assert reply.status_code == 200
     logged.ask("GET", "/v1/clients/x", "private-2", headers={"authorization": "Bearer a.secret.token"})
     text = logged.log.read_text()
-    for private in ("Lighthouse", "47.1328", "Semaphore", logged.secret, logged.secret.split("_", 2)[2], "secret.token"):
+    for private in (
+        "Lighthouse",
+        "47.1328",
+        "Semaphore",
+        logged.secret,
+        logged.secret.split("_", 2)[2],
+        "secret.token",
+    ):
         assert private not in text
     offer = reply.json()["offers"][0]
     assert offer["bundle_id"] not in text
