@@ -2,10 +2,10 @@
 
 A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
 than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only one is worked on,
-beside those whom the log writes meanwhile, until there is little to do, or hardly anybody is refused. Answers that wait
-for a slow log do not wait for each other: they are no queue. Who is refused is told at once, before anything of the
-request is looked at, and may ask another. So is whoever comes while the service ends: it takes no more, and goes once
-all that it took is done.
+beside those whom the log writes meanwhile, until no more come than were answered before, or there is little to do, or
+few are refused. Answers that wait for a slow log do not wait for each other: they are no queue. Who is refused is told
+at once, before anything of the request is looked at, and may ask another. So is whoever comes while the service ends:
+it takes no more, and goes once all that it took is done.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from serving import logs, metrics
 from serving.problems import Refusal, problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
-WINDOW = 1.0  # seconds that are looked at together
+WINDOW = 0.5  # seconds that are looked at together
+STANDS = 2  # windows in a row: a queue of one may be a stall
 MANY = 64  # under way where no queue stands
 BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
-HARDLY = 0.1  # of those who come: if no more are refused, nearly all can be answered
+ALONE = 0.5  # of those who are answered together, who are worked on one at a time
+REFUSED = 1 / 3  # of those who come, at most, can be answered too once all are let in
+FADES = 0.99  # in a window: how many could be answered once is forgotten, in a minute about
 OF_LOG = 0.25  # of `WAIT`: where a transaction of the log takes longer in the mean, answers wait for it
 BATCHES = 4  # at once: of 1,000 clients each they are done within the ten seconds that a request has
 ENDS = 10.0  # seconds that what was taken may last
@@ -49,6 +52,8 @@ class Admission:
         self.wait, self.most, self.ending, self._log, self._clock = wait, MANY, False, log, clock
         self._logged = log()
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
+        self._stood = 0  # windows in a row with a queue
+        self._highest = 0.0  # answers a second that there were in a window
         self._since = 0.0  # there has been something under way
         self._begin(clock())
 
@@ -125,17 +130,19 @@ class Admission:
         """Draws the conclusion of a window, and begins the next."""
         if self.under_way:
             self._busy, self._since = self._busy + now - self._since, now
-        busy, mean = self._busy / (now - self._began), self._took / max(self._answered, 1)
-        (count, seconds), before = self._log(), self.crowded
-        log = (seconds - self._logged[1]) / max(count - self._logged[0], 1)
-        self._logged = count, seconds
+        lasted, before = now - self._began, self.crowded
+        busy, mean, rate = self._busy / lasted, self._took / max(self._answered, 1), self._answered / lasted
+        (count, seconds), (logged, of_logged) = self._log(), self._logged
+        log, self._logged = (seconds - of_logged) / max(count - logged, 1), (count, seconds)
+        if not before:
+            self._highest = max(rate, FADES * self._highest)
         if log > OF_LOG * self.wait:
             self.most = MANY
         elif not before:
-            if busy > BUSY and mean > self.wait:
-                written = log * self._answered / (now - self._began)  # at a time, by Little's law
-                self.most = min(1 + int(written), MANY // 2)
-        elif busy <= IDLE or self._refused <= HARDLY * self._came:
+            self._stood = self._stood + 1 if busy > BUSY and mean > self.wait else 0
+            if self._stood >= STANDS:
+                self.most = min(1 + int(log * ALONE * rate), MANY // 2)  # Little's law: so many are written
+        elif self._came <= lasted * self._highest or busy <= IDLE or self._refused <= REFUSED * self._came:
             self.most = MANY
         if self.crowded != before:
             _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")

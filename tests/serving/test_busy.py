@@ -214,9 +214,20 @@ def test_a_queue_that_stands_keeps_nobody_out_once_it_is_the_log_that_is_slow():
     assert all(waiting_for_the_log(admission, clock, log, 30, 0.055))
 
 
-@pytest.mark.parametrize(("takes", "at_once"), [(0.001, 1), (0.015, 2), (0.022, 3)])
+def test_after_a_stall_as_many_are_let_in_as_were_answered_before():
+    """Several at once are answered in the time of one, so one at a time would be too few for ever."""
+    admission = Admission(0.1, Log(), clock := Clock())
+    assert all(waiting_for_the_log(admission, clock, Log(), 5, 0.05))
+    asked(admission, clock, every=0.003, takes=0.01, seconds=5)
+    assert admission.crowded
+    waiting_for_the_log(admission, clock, Log(), 2.5, 0.05)
+    assert not admission.crowded
+    assert all(waiting_for_the_log(admission, clock, Log(), 30, 0.05))
+
+
+@pytest.mark.parametrize(("takes", "at_once"), [(0.001, 1), (0.015, 1), (0.022, 2)])
 def test_beside_the_one_that_is_worked_on_are_those_whom_the_log_writes(takes: float, at_once: int):
-    """A hundred are answered a second; while each is written for two hundredths of one, two more are."""
+    """A hundred are answered a second, half as many one at a time: one while another is written for two hundredths."""
     admission = Admission(0.1, log := Log(), clock := Clock())
     for _ in range(50):
         asked(admission, clock, every=0.003, takes=0.01, seconds=0.1)
