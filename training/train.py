@@ -160,12 +160,18 @@ def _warn_of_lacking_figures(found: Evaluation, validation: Day) -> None:
         return
     lacking = {name.partition(".")[2] for name, values in found.per_client.items() if not len(values)}
     if lacking:
-        told = (f"{one.removeprefix('kind_')} clients" if "kind_" in one else f"line {one}" for one in sorted(lacking))
         warnings.warn(
-            f"nobody of the validation clients opened anything offered to or of: {', '.join(told)}; these have no "
-            f"figures after {validation.as_of}",
+            f"after {validation.as_of} the validation clients opened nothing of: "
+            f"{', '.join(map(_in_words, sorted(lacking)))}; of the order of these there are no figures",
             stacklevel=3,
         )
+
+
+def _in_words(segment: str) -> str:
+    """A segment of `evaluation`: a kind of client, a size of bundle or a line."""
+    what, _, which = segment.partition("_")
+    told = {"kind": f"what {which} clients are offered", "size": f"bundles of {which} products"}
+    return told.get(what, f"line {segment}")
 
 
 def _deciding(found: Evaluation) -> float | None:

@@ -161,7 +161,7 @@ SENSIBLE: dict[str, tuple[Callable[[], Trained], list[str]]] = {
     ),
     "one product": (
         lambda: trained(frames(200), catalog=only("card")),
-        ["nobody of the validation clients opened anything offered to or of: corporate clients, institution"],
+        ["the validation clients opened nothing of: what corporate clients are offered, what institution"],
     ),
     "attributes that are all null": (
         lambda: trained(null_attributes()),
