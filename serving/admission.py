@@ -141,6 +141,7 @@ class Admission:
         elif not before:
             self._stood = self._stood + 1 if busy > BUSY and mean > self.wait else 0
             if self._stood >= STANDS:
+                self._stood = 0
                 self.most = min(1 + int(log * ALONE * rate), MANY // 2)  # Little's law: so many are written
         elif self._came <= lasted * self._highest or busy <= IDLE or self._refused <= REFUSED * self._came:
             self.most = MANY

@@ -450,8 +450,8 @@ class SheafService:
         logs.configure()
         seen = stamp()
         _answer_with(load())
-        app.state.gatekeeper, app.state.log = Gatekeeper.configured(), (log := Writer(*configured()))
-        app.state.admission = Admission.configured(lambda: log.took)
+        app.state.gatekeeper, app.state.log = Gatekeeper.configured(), Writer(*configured())
+        app.state.admission = Admission.configured(lambda: app.state.log.took)
         self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
 
