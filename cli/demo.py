@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from catalog import DEFAULT, read_catalog
 from cli.bank import check, simulate
@@ -35,20 +36,24 @@ def demo(
     for kind, answer in answers:
         console.print(offers_table(answer, f"{kind.capitalize()} client {answer['client_id']}"))
     console.print(f"The whole line in {time.monotonic() - started:.0f} seconds, and the service is stopped again.")
-    console.print(
-        f"Next:\n  .venv/bin/sheaf recommend C0000001                    offers for any client, before a call\n"
-        f"{_to_quote(answers, folder)}"
-        f"  .venv/bin/sheaf serve --data {folder}                  the service, for channel apps\n"
-        "  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     runs, plots, registry\n"
-        "  .venv/bin/sheaf --help                              everything else",
-        highlight=False,
-    )
+    console.print("Next:", _next(answers, folder), sep="\n")
 
 
-def _to_quote(answers: list[tuple[str, dict[str, Any]]], folder: Path) -> str:
-    """The command that prices the first offer of the demo."""
-    for _, answer in answers:
-        for offer in answer["offers"]:
-            command = f".venv/bin/sheaf quote {answer['client_id']} {offer['bundle_id']} --data {folder}"
-            return f"  {command}\n{'':52}  that offer's price, and what it brings\n"
-    return ""
+def _next(answers: list[tuple[str, dict[str, Any]]], folder: Path) -> Table:
+    """Commands to go on with, and what each is for; a quote of the demo's first offer among them."""
+    quotes = [
+        f"sheaf quote {answer['client_id']} {offer['bundle_id']} --data {folder}"
+        for _, answer in answers
+        for offer in answer["offers"]
+    ]
+    commands = Table.grid(padding=(0, 2))
+    commands.add_column(overflow="fold")
+    for command, purpose in (
+        ("sheaf recommend C0000001", "offers for any client, before a call"),
+        *((quote, "that offer's price, and what it brings") for quote in quotes[:1]),
+        (f"sheaf serve --data {folder}", "the service, for channel apps"),
+        ("mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db", "runs, plots, registry"),
+        ("sheaf --help", "everything else"),
+    ):
+        commands.add_row(f"  .venv/bin/{command}", purpose)
+    return commands

@@ -39,7 +39,11 @@ def train(
         trained = run(bank, read_catalog(catalog), days, horizon_days, _cohorts(cohorts), chosen, step)
     console.print(_figures(trained))
     how = "earlier days only, in order of time" if trained.in_order_of_time else "other clients of the same day"
-    console.print(f"Clients never seen, on the last day, by a model of {how}.", highlight=False)
+    console.print(
+        f"{trained.backtest.clients:,} clients never seen, on the last day, by a model of {how}; "
+        "who opened: those of them who opened something there.",
+        highlight=False,
+    )
     if trained.better_by is not None:
         console.print(
             f"NDCG@5 of this model {trained.release_deciding:.4f}, of the champion {trained.champion_deciding:.4f}; "
@@ -141,7 +145,7 @@ def _cohorts(path: Path | None) -> Any:
 
 def _figures(trained: Any) -> Table:
     table = Table(title="Backtest")
-    for name, side in (("", "left"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
+    for name, side in (("", "left"), ("who opened", "right"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
                        ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration", "right")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     found = trained.backtest.figures
@@ -163,7 +167,8 @@ def _figures(trained: Any) -> Table:
         told = [found.get(stem + segment, float("nan")) for stem in stems]
         label = segment.lstrip(".").replace("kind_", "clients: ") or "all"
         label = f"line: {label}" if segment and "kind" not in segment else label
-        table.add_row(label, *("–" if value != value else f"{value:.4f}" for value in told))
+        opened = len(trained.backtest.per_client[f"product_map_at_7{segment}"])
+        table.add_row(label, f"{opened:,}", *("–" if value != value else f"{value:.4f}" for value in told))
     return table
 
 

@@ -45,7 +45,7 @@ def book(
     Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
     that are due.
     """
-    from features import Bank, profile_tables
+    from features import Bank, profile_tables, written_as_of
     from strategy import Planner, book_of
     from strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
     from strategy.showing import book_table
@@ -56,6 +56,8 @@ def book(
     day = date_of(as_of) or last_day(bank)
     chosen = policy_of(policy, sold, None, columns_of(bank, sold))
     asked, clients = need_day(chosen).asks, clients_of(bank, day, manager)
+    if (ranked_on := written_as_of(offers)) and ranked_on > day:
+        raise ValueError(f"{offers} has offers as of {ranked_on}, which is after {day}; give those of an earlier day")
     offered = rows_of(offers, OFFER, clients, "offers by value, as `sheaf rank --objective value` writes them")
     with steps(f"The book of {manager}"):
         if plans is None:

@@ -210,7 +210,11 @@ def quote(
     day = date_of(as_of) or last_day(bank)
     relationships = Relationships.of(bank, sold, day, client)
     whom = relationships.client(client, sold)
-    whom = replace(whom, rating=rating or whom.rating, suitable_until=date_of(suitable_until) or whom.suitable_until)
+    whom = replace(
+        whom,
+        rating=whom.rating if rating is None else rating,
+        suitable_until=date_of(suitable_until) or whom.suitable_until,
+    )
     if what_if:
         sold = changed(sold, terms_of(what_if), whom.rating)
     response, inputs, at_list = None, None, None

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import cli
 from catalog import read_catalog
 from cli.offers import offers_table
+from features import write_parquet
 from serving.decisions import Writer, add_decisions
 from serving.decisions.database import parsed
 from tests.conftest import ROOT
@@ -86,7 +87,7 @@ def test_from_tables_to_offers(sheaf: Sheaf, bank: list[str | Path], made_folder
     assert trained.code == 0, trained.err
     assert "by a model of earlier days only, in order of time" in trained.out
     assert "Registered as version 1, alias champion." in trained.out
-    assert re.search(r"all ?│( (0|1)\.\d{4} │){5}", trained.out)
+    assert re.search(r"│ all +│ +\d[\d,]* │( +[01]\.\d{4} │){5}", trained.out), trained.out
     assert "line: retail" in trained.out
     assert "clients: institution" in trained.out
 
@@ -338,6 +339,8 @@ def test_a_bundle_is_quoted_and_its_curve_drawn(sheaf: Sheaf) -> None:
     nobody = sheaf("quote", "nobody", "travel_card", "--data", "bank")
     assert (nobody.code, "there is no client 'nobody' on" in nobody.err) == (1, True)
     fees = ("--with", "travel_card.fee=40", "--with", "travel_card.fee=50")
+    unrated = sheaf("quote", client, "travel_card", "--data", "bank", "--rating", "")
+    assert (unrated.code, "rating '' is not in the catalog's grades" in unrated.err) == (1, True)
     twice = sheaf("quote", client, "travel_card", "--data", "bank", *fees)
     assert (twice.code, "--with travel_card.fee: is given more than once" in twice.err) == (1, True), twice.err
     empty = sheaf("quote", client, "travel_card", "--data", "bank", "--with", "travel_card.fee")
@@ -703,6 +706,9 @@ def test_a_manager_gets_a_book_for_the_day(sheaf: Sheaf, small_bank: Path) -> No
     assert "--out and --offers are the same file" in sheaf("book", manager, *bank, "--out", "offers.parquet").err
     assert Path("offers.parquet").read_bytes() == before
     earlier = ["--data", small_bank / "bank", "--as-of", "2025-11-30", "--offers", "offers.parquet"]
+    write_parquet(Path("dated.parquet"), [pq.read_table("offers.parquet")], LAST_DAY)
+    late = sheaf("book", manager, *earlier[:-1], "dated.parquet")
+    assert (late.code, f"offers as of {LAST_DAY}, which is after 2025-11-30" in late.err) == (1, True)
     late = sheaf("book", manager, *earlier, "--plans", "plans.parquet")
     assert (late.code, f"plans of {LAST_DAY}, which is after 2025-11-30" in late.err) == (1, True)
     assert "offers.parquet lacks channels" in sheaf("book", manager, *bank, "--plans", "offers.parquet").err
