@@ -26,7 +26,7 @@ from serving.problems import Refusal, problem
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 0.5  # seconds that are looked at together
 STANDS = 2  # windows in a row: a queue of one may be a stall
-MANY = 64  # under way where no queue stands
+MANY = 64  # under way where no queue stands, beside those who wait for the log, whose writer has bounds of its own
 BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
 ALONE = 0.5  # of those who are answered together, who are worked on one at a time
 REFUSED = 1 / 3  # of those who come, at most, can be answered too once all are let in
@@ -52,6 +52,7 @@ class Admission:
         self.wait, self.most, self.ending, self._log, self._clock = wait, MANY, False, log, clock
         self._logged = log()
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
+        self._of_log = 0  # of those under way: who wait for the log
         self._stood = 0  # windows in a row with a queue
         self._highest = 0.0  # answers a second that there were in a window
         self._since = 0.0  # there has been something under way
@@ -82,7 +83,7 @@ class Admission:
             self._look(now)
         if self.ending:
             return ENDING
-        refused = self.under_way >= self.most
+        refused = self.under_way - (0 if self.crowded else self._of_log) >= self.most
         self._came, self._refused = self._came + 1, self._refused + refused
         return CROWDED if refused else None
 
@@ -114,6 +115,15 @@ class Admission:
             self._took += now - started
             if not self.under_way:
                 self._busy += now - self._since
+
+    @contextmanager
+    def of_log(self) -> Iterator[None]:
+        """While what is worked on waits for the log: all who do go on together, so that they hold nobody up."""
+        self._of_log += 1
+        try:
+            yield
+        finally:
+            self._of_log -= 1
 
     @contextmanager
     def batch(self) -> Iterator[None]:

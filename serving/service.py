@@ -32,12 +32,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # before bentoml is imported: a bank's service calls nobody
 
 import bentoml
 import numpy as np
+import sqlalchemy as sa
 from bentoml.exceptions import BentoMLException
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
@@ -94,6 +95,7 @@ AT_ONCE = 64  # clients of a batch in a step
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
+T = TypeVar("T")
 BESIDE = ("recommend_batch",)  # what is worked on in threads of its own, and holds nobody up
 
 
@@ -195,12 +197,13 @@ async def recommend(ask: Ask, request: Request) -> Response:
             profile = recommender.profile_of(_seen(caller, ask.client_id))
         else:
             profile = recommender.profile_of_new(ask.new_client or {})
-        resting = await _resting(recommender, [ask.client_id], ask.channel)
+        with app.state.admission.of_log():
+            resting = await _resting(recommender, [ask.client_id], ask.channel)
         decided = await app.state.together.decide(
             recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, resting
         )
     row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
-    await app.state.log.done(add_decisions([row]))
+    await _logged(add_decisions([row]))
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
     return _json(answer)
 
@@ -245,7 +248,7 @@ async def quote(ask: AskQuote, request: Request) -> Response:
     with _refusing("quote"):
         _seen(caller, ask.client_id)
         row, answer = quote_entry(recommender, ask, request_id, caller.name)
-    await app.state.log.done(add_quote(row))
+    await _logged(add_quote(row))
     return _json(answer)
 
 
@@ -257,7 +260,7 @@ async def feedback(told: Feedback, request: Request) -> Response:
     """
     caller = _caller(request)
     work = add_feedback(Told(**dict(told)), dt.datetime.now(dt.UTC), caller.name, _mine(caller))
-    recorded = await app.state.log.done(work)
+    recorded = await _logged(work)
     metrics.feedback(told.bundle_id, told.outcome)
     return _json(HAPPENED.dump_json(happened(recorded)))
 
@@ -292,7 +295,7 @@ async def client_plan(
 @app.get("/v1/decisions/{decision_id}", response_model=Audit, tags=["audit"], responses=refusals(404, 422))
 async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
-    row, told = await app.state.log.done(read_decision(decision_id, _mine(_caller(request))))
+    row, told = await _logged(read_decision(decision_id, _mine(_caller(request))))
     by = await asyncio.to_thread(who_decided, _recommender(), row, place("earlier"))
     return _json(AUDIT.dump_json(audit(by[0], row, told, by[1])))
 
@@ -300,7 +303,7 @@ async def decision(decision_id: Named, request: Request) -> Response:
 @app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
 async def logged_quote(quote_id: Named, request: Request) -> Response:
     """All that a quote rests on, and whether the logged inputs give the same quote again."""
-    row = await app.state.log.done(read_quote(quote_id, _mine(_caller(request))))
+    row = await _logged(read_quote(quote_id, _mine(_caller(request))))
     recommender = _recommender()
     of_then = row | {"model_version": recommender.model.version}  # what the model gave for it is logged
     by = await asyncio.to_thread(who_decided, recommender, of_then, place("earlier"))
@@ -333,6 +336,13 @@ def _versions() -> dict[str, Any]:
 
 
 app.add_middleware(logs.Told, about=_versions)
+
+
+async def _logged(work: Callable[[sa.Connection], T]) -> T:
+    """What the work on the log returns, once it is committed."""
+    with app.state.admission.of_log():
+        done: T = await app.state.log.done(work)
+        return done
 
 
 async def _resting(

@@ -205,6 +205,21 @@ def test_who_waits_for_a_slow_log_waits_for_nobody_else_and_is_let_in(takes: flo
     assert all(waiting_for_the_log(admission, clock, log, 30, takes))
 
 
+def test_a_log_that_stands_still_for_a_while_keeps_nobody_out():
+    admission = Admission(0.1, Log(), clock := Clock())
+    with ExitStack() as work:
+        for _ in range(5 * MANY):
+            assert admission.refuses() is None
+            work.enter_context(admission.working())
+            work.enter_context(admission.of_log())
+            clock.now += 0.005
+        for _ in range(MANY):  # but no more are worked on beside them than ever
+            assert admission.refuses() is None
+            work.enter_context(admission.working())
+        assert admission.refuses() == CROWDED
+    assert admission.refuses() is None
+
+
 def test_a_queue_that_stands_keeps_nobody_out_once_it_is_the_log_that_is_slow():
     admission = Admission(0.1, log := Log(), clock := Clock())
     asked(admission, clock, every=0.003, takes=0.01, seconds=5)
