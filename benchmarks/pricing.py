@@ -159,7 +159,7 @@ class December:
 
 def main(
     clients: Annotated[int, typer.Option(help="Size of the bank.", min=2_000)] = 100_000,
-    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 8,
+    months: Annotated[int, typer.Option(help="Month-ends the champion learns from.", min=1, max=12)] = 12,
     seed: Annotated[int, typer.Option(help="Of the simulated bank.")] = 2,
     parameters: Annotated[Path | None, typer.Option(help="YAML of training parameters.")] = None,
 ) -> None:
