@@ -338,9 +338,9 @@ def test_a_bundle_is_quoted_and_its_curve_drawn(sheaf: Sheaf) -> None:
     assert Path("pictures/curve.png").stat().st_size > 1000
     nobody = sheaf("quote", "nobody", "travel_card", "--data", "bank")
     assert (nobody.code, "there is no client 'nobody' on" in nobody.err) == (1, True)
-    fees = ("--with", "travel_card.fee=40", "--with", "travel_card.fee=50")
     unrated = sheaf("quote", client, "travel_card", "--data", "bank", "--rating", "")
     assert (unrated.code, "rating '' is not in the catalog's grades" in unrated.err) == (1, True)
+    fees = ("--with", "travel_card.fee=40", "--with", "travel_card.fee=50")
     twice = sheaf("quote", client, "travel_card", "--data", "bank", *fees)
     assert (twice.code, "--with travel_card.fee: is given more than once" in twice.err) == (1, True), twice.err
     empty = sheaf("quote", client, "travel_card", "--data", "bank", "--with", "travel_card.fee")
