@@ -26,7 +26,7 @@ from serving.problems import Refusal, problem
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 0.5  # seconds that are looked at together
 STANDS = 2  # windows in a row: a queue of one may be a stall
-MANY = 64  # under way where no queue stands, beside those who wait for the log, whose writer has bounds of its own
+MANY = 128  # under way where no queue stands, beside those who wait for the log, whose writer has bounds of its own
 BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
 ALONE = 0.5  # of those who are answered together, who are worked on one at a time
 REFUSED = 1 / 3  # of those who come, at most, can be answered too once all are let in

@@ -413,13 +413,12 @@ def _refusing(field: str) -> Iterator[None]:
 def settle() -> None:
     """Keeps the garbage collector, and threads that wait for each other, from stopping requests.
 
-    What start-up made is never looked at again.
-
-    Collections of the young generations go on, so that cycles made by requests are still freed.
+    What start-up made is never looked at again. Cycles made by requests, some seven objects each, are freed a few
+    hundred requests at a time, in a millisecond or two: everybody waits for it.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(2_000, 50, 1_000)
     # The decision log's thread works for microseconds at a time and then waits for the disk; by default it would wait
     # five milliseconds for its turn, each time, while others are answered.
     sys.setswitchinterval(0.0002)

@@ -22,7 +22,6 @@ from serving.decisions.tables import metadata
 DEFAULT = Path("mlruns") / "decisions.db"
 SECONDS = 2.0
 _UPGRADES = 0x5EAF  # PostgreSQL's advisory lock that keeps two from upgrading at once
-_CHECKPOINT_PAGES = 4_000  # of 4 KiB: after so many SQLite brings its journal into the file, which takes milliseconds
 
 
 class LogSettingError(ValueError):
@@ -86,7 +85,6 @@ def _sqlite(path: Path, seconds: float, create: bool) -> sa.Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before it is told of
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         return connection
 
     engine = sa.create_engine("sqlite://", creator=open_file, poolclass=NullPool)
