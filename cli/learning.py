@@ -126,7 +126,10 @@ def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
         f"present, {check.best:.4f} with the best; difference between {low:+.4f} and {high:+.4f}, {verdict}.",
         highlight=False,
     )
-    console.print(f"Next: sheaf train … --parameters {out}", highlight=False)
+    following = f"Next: sheaf train … --parameters {out}"
+    console.print(
+        f"{out} has the best of the search, for whoever looks on." if high < 0 else following, highlight=False
+    )
 
 
 def _cohorts(path: Path | None) -> Any:
@@ -139,16 +142,35 @@ def _cohorts(path: Path | None) -> Any:
         raise ValueError(f"--cohorts {path}: no such file; it is Parquet or CSV with the columns client_id, as_of")
     if path.suffix == ".csv":
         as_text = csv.ConvertOptions(column_types={"client_id": "string"})
-        return csv.read_csv(path, convert_options=as_text)
-    return pq.read_table(path)
+        return _dated(path, csv.read_csv(path, convert_options=as_text))
+    return _dated(path, pq.read_table(path))
+
+
+def _dated(path: Path, cohorts: Any) -> Any:
+    """ValueError for an as_of that is no day; a missing column is the table's own matter."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "as_of" not in cohorts.column_names or not pa.types.is_string(cohorts["as_of"].type):
+        return cohorts
+    days = pc.strptime(
+        pc.utf8_slice_codeunits(cohorts["as_of"], 0, 10), format="%Y-%m-%d", unit="s", error_is_null=True
+    )
+    wrong = pc.index(pc.and_(pc.is_null(days), pc.is_valid(cohorts["as_of"])), True).as_py()
+    if wrong >= 0:
+        raise ValueError(
+            f"--cohorts {path}: row {wrong + 1}: as_of {cohorts['as_of'][wrong].as_py()!r} is no day; write YYYY-MM-DD"
+        )
+    return cohorts
 
 
 def _figures(trained: Any) -> Table:
     table = Table(title="Backtest")
     for name, side in (("", "left"), ("who opened", "right"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
-                       ("products NDCG@5", "right"), ("recall@5", "right"), ("calibration", "right")):  # fmt: skip
+                       ("products NDCG@5", "right"), ("products recall@5", "right"), ("calibr. error", "right")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     found = trained.backtest.figures
+    groups = [""]
     segments = [
         "",
         *(f".{line}" for line in Line),
@@ -165,8 +187,12 @@ def _figures(trained: Any) -> Table:
             "product_calibration_error",
         )
         told = [found.get(stem + segment, float("nan")) for stem in stems]
-        label = segment.lstrip(".").replace("kind_", "clients: ") or "all"
-        label = f"line: {label}" if segment and "kind" not in segment else label
+        group = "" if not segment else "clients" if "kind" in segment else "line"
+        if group not in groups:
+            groups.append(group)
+            table.add_section()
+            table.add_row(f"[bold]{group}[/]")
+        label = segment.lstrip(".").replace("kind_", "") or "all"
         opened = len(trained.backtest.per_client[f"product_map_at_7{segment}"])
         table.add_row(label, f"{opened:,}", *("–" if value != value else f"{value:.4f}" for value in told))
     return table

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from features.contract import C
 from features.feature import Feature, FeatureType
 
+LARGEST = float(np.finfo(np.float32).max)  # of a matrix; what is beyond, such as a sum that overflowed, counts as this
 UNSEEN = "(unseen)"  # among categories: stands for every text that they lack, which is not the same as not known
 
 
@@ -158,7 +159,7 @@ def _fill(values: np.ndarray, rows: np.ndarray, columns: np.ndarray | int, told:
     if not known.all():
         rows, number = rows[known], number[known]
         columns = columns if isinstance(columns, int) else columns[known]
-    values[rows, columns] = number
+    values[rows, columns] = np.clip(number, -LARGEST, LARGEST) if values.dtype == np.float32 else number
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:

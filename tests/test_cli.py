@@ -285,7 +285,7 @@ def test_a_bad_search_space_is_named(sheaf: Sheaf, bank: list[str | Path], conte
 
 def test_a_study_that_cannot_start_says_why_and_leaves_no_file(sheaf: Sheaf, bank: list[str | Path]) -> None:
     for options, message in (
-        (["--figure", "auc"], "figure auc: wanted are"),
+        (["--figure", "auc"], "there is no figure auc"),
         (["--study", "a/b", "--as-of", str(DAYS[1])], "--study a/b: a name is of letters, digits"),
         (["--as-of", "2026-03-01"], "as-of 2026-03-01: the last opening in table holdings is of 2025-12-31"),
     ):

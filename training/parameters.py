@@ -26,7 +26,7 @@ class ParameterError(ValueError):
 class Parameters(BaseModel):
     """How models are trained. LightGBM's own parameters go in `adoption`, `choice` and `ranking` under its names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = 0
     threads: int = Field(2, ge=1)
@@ -79,8 +79,11 @@ class Parameters(BaseModel):
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise ParameterError(f"{path}: cannot be read as YAML: {error}") from error
         except ValidationError as error:
+            names = f"no such parameter; there are {', '.join(cls.model_fields)}"
+            ours = {"extra_forbidden": names, "model_type": "give parameters by name, such as seed: 1"}
             wrong = "\n".join(
-                f"{path}: {'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()
+                f"{path}: {'.'.join(map(str, item['loc'])) or 'the file'}: {ours.get(item['type'], item['msg'])}"
+                for item in error.errors()
             )
             raise ParameterError(wrong) from error
         refusals = [

@@ -12,6 +12,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -71,13 +72,59 @@ def client() -> MlflowClient:
     for noisy in ("mlflow", "alembic"):  # they tell of every table made in a new database
         logging.getLogger(noisy).setLevel(logging.WARNING)
     local = not os.environ.get("MLFLOW_TRACKING_URI")
-    if local:
-        FOLDER.mkdir(exist_ok=True)
-    found = MlflowClient(tracking_uri())
-    if found.get_experiment_by_name(NAME) is None:
-        place = (FOLDER / "artifacts").resolve().as_uri() if local else None
-        found.create_experiment(NAME, artifact_location=place)
+    with _reached():
+        if local:
+            _lay_out()
+        found = MlflowClient(tracking_uri())
+        if found.get_experiment_by_name(NAME) is None:
+            place = (FOLDER / "artifacts").resolve().as_uri() if local else None
+            with _unless("RESOURCE_ALREADY_EXISTS"):  # another made it meanwhile
+                found.create_experiment(NAME, artifact_location=place)
     return found
+
+
+def _lay_out() -> None:
+    """Makes MLflow's database in `mlruns/` where there is none, whole or not at all: MLflow makes it table by table,
+    and what was killed meanwhile, or was made by two at once, is of no use any more."""
+    from mlflow import MlflowClient
+
+    place = (FOLDER / "mlflow.db").resolve()
+    if place.exists():
+        return
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=FOLDER) as folder:
+        made = Path(folder).resolve() / place.name
+        MlflowClient(f"sqlite:///{made.as_posix()}").get_experiment_by_name(NAME)
+        with suppress(FileExistsError):  # another made it meanwhile
+            os.link(made, place)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """RegistryError for what MLflow, or the database below it, cannot do."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        why = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise RegistryError(
+            f"MLflow at {tracking_uri()} cannot be used: {why[:300]}; see that it is there and whole, and that nobody "
+            "else holds it, then do this again"
+        ) from error
+
+
+@contextmanager
+def _unless(code: str) -> Iterator[None]:
+    """Passes over MLflow's error of this code, and no other."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
 
 
 def experiment_id(registry: MlflowClient) -> str:
@@ -99,37 +146,48 @@ def record(
     from mlflow.entities import Metric, Param, RunTag
 
     registry = client()
-    run_id = registry.create_run(experiment_id(registry)).info.run_id
-    try:
-        registry.log_batch(
-            run_id,
-            metrics=[
-                Metric(key, value, 0, 0)
-                for key, value in figures.items()
-                if value == value  # NaN (nobody opened anything) is not a figure to log
-            ],
-            params=[Param(key, str(value)) for key, value in parameters.items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
-        )
-        for key, figure in figures_by_name.items():
-            registry.log_figure(run_id, figure, f"plots/{key}.png")
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "model"
-            fingerprint = model.save(folder)
-            registry.log_artifacts(run_id, str(folder), "model")
-        _ensure(registry, name)
-        source = f"{registry.get_run(run_id).info.artifact_uri}/model"
-        version = registry.create_model_version(name, source, run_id, tags={"fingerprint": fingerprint})
-    except BaseException:
-        registry.set_terminated(run_id, "FAILED")
-        raise
-    registry.set_terminated(run_id)
+    with _reached():
+        run_id = registry.create_run(experiment_id(registry)).info.run_id
+        try:
+            registry.log_batch(
+                run_id,
+                metrics=[
+                    Metric(key, value, 0, 0)
+                    for key, value in figures.items()
+                    if value == value  # NaN (nobody opened anything) is not a figure to log
+                ],
+                params=[Param(key, str(value)) for key, value in parameters.items()],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+            for key, figure in figures_by_name.items():
+                registry.log_figure(run_id, figure, f"plots/{key}.png")
+            with tempfile.TemporaryDirectory() as place:
+                folder = Path(place) / "model"
+                fingerprint = model.save(folder)
+                registry.log_artifacts(run_id, str(folder), "model")
+            with _unless("RESOURCE_ALREADY_EXISTS"):
+                registry.create_registered_model(name, description=ABOUT[name])
+            source = f"{registry.get_run(run_id).info.artifact_uri}/model"
+            version = registry.create_model_version(name, source, run_id, tags={"fingerprint": fingerprint})
+        except BaseException:
+            registry.set_terminated(run_id, "FAILED")
+            raise
+        registry.set_terminated(run_id)
     return Registered(model, str(version.version), run_id)
 
 
 def crown(registered: Registered[Any], alias: str, name: str = NAME) -> None:
     """Gives the version the alias; whoever had it before loses it."""
-    client().set_registered_model_alias(name, alias, registered.version)
+    with _reached():
+        client().set_registered_model_alias(name, alias, registered.version)
+
+
+def crowned(name: str = NAME) -> str | None:
+    """The champion's version, or None where there is none yet."""
+    found: dict[str, str] = {}
+    with _reached(), _unless("RESOURCE_DOES_NOT_EXIST"):
+        found = client().get_registered_model(name).aliases
+    return found.get(CHAMPION)
 
 
 def champion() -> Registered[Model] | None:
@@ -202,7 +260,8 @@ def price_responses() -> Iterator[Registered[Artifact]]:
 
 
 def _every(name: str, load: Callable[[Path, str | None], M]) -> Iterator[Registered[M]]:
-    versions = client().search_model_versions(f"name = '{name}'")
+    with _reached():
+        versions = client().search_model_versions(f"name = '{name}'")
     for version in sorted(versions, key=lambda one: -int(one.version)):
         try:
             yield _loaded(version, load)
@@ -211,12 +270,10 @@ def _every(name: str, load: Callable[[Path, str | None], M]) -> Iterator[Registe
 
 
 def _champion(name: str, load: Callable[[Path, str | None], M]) -> Registered[M] | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = client().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    if (number := crowned(name)) is None:
         return None
+    with _reached():
+        version = client().get_model_version(name, number)
     return _loaded(version, load)
 
 
@@ -233,12 +290,3 @@ def _loaded(version: ModelVersion, load: Callable[[Path, str | None], M]) -> Reg
             "them or train anew"
         ) from error
     return Registered(load(folder, version.tags.get("fingerprint")), str(version.version), str(version.run_id))
-
-
-def _ensure(registry: MlflowClient, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        registry.get_registered_model(name)
-    except MlflowException:
-        registry.create_registered_model(name, description=ABOUT[name])

@@ -67,9 +67,22 @@ def read_sample(
         profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
         if not len(profiles.client_ids):
             raise SampleError(f"as-of {day}: no client of the cohort is active on that day; give another day or cohort")
+        if cohorts is not None:
+            _warn_of_who_is_not_there(bank, cohorts, day, profiles.client_ids)
         read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
     _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
     return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+
+
+def _warn_of_who_is_not_there(bank: Bank, cohorts: IntoFrame, day: dt.date, there: np.ndarray) -> None:
+    named = bank.listed(cohorts).filter(nw.col(C.AS_OF) == day_number(day))
+    lacking = sorted(set(named.select(C.CLIENT).collect()[C.CLIENT].to_list()) - set(there.tolist()))
+    if lacking:
+        warnings.warn(
+            f"as-of {day}: {len(lacking):,} clients of the cohort are left out, as table clients has none of that id, "
+            f"or they have left: {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}",
+            stacklevel=3,
+        )
 
 
 def need_horizons(bank: Bank, days: Sequence[dt.date], horizon_days: int) -> None:

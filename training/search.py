@@ -198,7 +198,7 @@ class Search:
         if check is not None:
             low, high = check.better_by
             clients = f"On {check.clients} clients who opened something and on whom no trial was measured"
-            difference = f"{check.present:.4f} and {check.best:.4f}, better by {low:+.4f} to {high:+.4f}"
+            difference = f"{check.present:.4f} and {check.best:.4f}, a difference of {low:+.4f} to {high:+.4f}"
             lines.append(f"{clients}: {difference}.")
         text = "".join(f"# {line}\n" for line in lines)
         text += as_yaml(replaced(self.start, values).model_dump(exclude_unset=True))

@@ -80,9 +80,7 @@ def train(
         backtest = ours
     _warn_of_lacking_figures(backtest, validation)
     progress("registry")
-    present = _present()
-    theirs = None if present is None else evaluate(present, validation, catalog, parameters.threads)
-    alias, better_by = _contest(ours, theirs)
+    crowned, theirs = registry.crowned(), _of_champion(validation, catalog, parameters)
     figures = {
         **{f"backtest.{name}": value for name, value in backtest.figures.items()},
         **{f"release.{name}": value for name, value in ours.figures.items()},
@@ -101,6 +99,9 @@ def train(
         },
         {"validation_clients": str(backtest.clients), "in_order_of_time": str(earlier is not None)},
     )
+    while (now := registry.crowned()) != crowned:  # another training ended meanwhile: it is the one to beat
+        crowned, theirs = now, _of_champion(validation, catalog, parameters)
+    alias, better_by = _contest(ours, theirs)
     registry.crown(registered, alias)
     return Trained(
         release,
@@ -196,13 +197,14 @@ def earlier_days(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt
     return TrainingSample(tuple(complete), sample.features, sample.horizon_days)
 
 
-def _present() -> Model | None:
+def _of_champion(validation: Day, catalog: Catalog, parameters: Parameters) -> Evaluation | None:
+    """Of the present champion, if there is one."""
     try:
         found = registry.champion()
     except ArtifactError as error:
         warnings.warn(f"the present champion is refused and gives way: {error}", stacklevel=3)
         return None
-    return None if found is None else found.model
+    return None if found is None else evaluate(found.model, validation, catalog, parameters.threads)
 
 
 def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[float, float] | None]:

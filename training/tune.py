@@ -70,8 +70,10 @@ def tune(
     started = time.monotonic()
     parameters = parameters or Parameters()
     trials = TRIALS if trials is None and minutes is None else trials
-    if not 1 <= folds < PARTS or figure not in FIGURES:
-        raise TuneError(f"{folds} folds and figure {figure}: wanted are 1 to {PARTS - 1}, and one of {FIGURES}")
+    if not 1 <= folds < PARTS:
+        raise TuneError(f"{folds} folds: give 1 to {PARTS - 1}")
+    if figure not in FIGURES:
+        raise TuneError(f"there is no figure {figure}; give one of {', '.join(FIGURES)}")
     if out.is_dir():
         raise TuneError(f"--out {out} is a folder; give the name of a file, such as tuned.yaml")
     need_optuna()

@@ -103,6 +103,12 @@ def test_no_day_before_the_first_opening_is_taken_by_default() -> None:
     assert default_days(only, 31, 4) == [dt.date(2025, 5, 31)]
 
 
+def test_who_of_a_cohort_is_not_there_is_named() -> None:
+    cohort = pd.DataFrame({"client_id": ["c0003", "nobody", "c0001"], "as_of": DAYS[0]})
+    with pytest.warns(UserWarning, match="1 clients of the cohort are left out, .* or they have left: nobody"):
+        read_sample(bank(50), CATALOG, DAYS[:1], cohorts=cohort)
+
+
 def test_the_days_of_the_banks_cohorts_are_taken_by_default() -> None:
     tables = frames(50)
     cohorts = pd.DataFrame({"client_id": "c0001", "as_of": [DAYS[1], DAYS[0], DAYS[0], LAST_DAY, None]})

@@ -110,6 +110,21 @@ def test_the_better_model_is_champion_whoever_comes_first() -> None:
     assert good.backtest.figures["ndcg_at_5"] == good.release_deciding
 
 
+@pytest.mark.usefixtures("workplace")
+def test_who_was_crowned_while_it_trained_is_the_one_to_beat(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = registry.record
+
+    def while_another_ends(*told, **named):
+        monkeypatch.setattr(registry, "record", record)
+        registered(model)
+        return record(*told, **named)
+
+    monkeypatch.setattr(registry, "record", while_another_ends)
+    found = trained(LAST, parameters=BAD)
+    assert found.alias == "challenger"
+    assert registry.need_champion().model.version == model.version
+
+
 def test_another_seed_trains_another_model(sample: TrainingSample) -> None:
     own = {**QUICK.adoption, "feature_fraction": 0.5}
     one, again, other = (
