@@ -126,10 +126,8 @@ def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
         f"present, {check.best:.4f} with the best; difference between {low:+.4f} and {high:+.4f}, {verdict}.",
         highlight=False,
     )
-    following = f"Next: sheaf train … --parameters {out}"
-    console.print(
-        f"{out} has the best of the search, for whoever looks on." if high < 0 else following, highlight=False
-    )
+    following = f"{out} has the best of the search." if high < 0 else f"Next: sheaf train … --parameters {out}"
+    console.print(following, highlight=False)
 
 
 def _cohorts(path: Path | None) -> Any:
@@ -166,9 +164,10 @@ def _dated(path: Path, cohorts: Any) -> Any:
 
 def _figures(trained: Any) -> Table:
     table = Table(title="Backtest")
-    for name, side in (("", "left"), ("who opened", "right"), ("bundles NDCG@5", "right"), ("products MAP@7", "right"),
-                       ("products NDCG@5", "right"), ("products recall@5", "right"), ("calibr. error", "right")):  # fmt: skip
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    table.add_column("")
+    for name in ("who opened", "bundles NDCG@5", "products MAP@7", "products NDCG@5", "products recall@5",
+                 "calibr. error"):  # fmt: skip
+        table.add_column(name, justify="right")
     found = trained.backtest.figures
     groups = [""]
     segments = [

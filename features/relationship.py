@@ -107,6 +107,13 @@ class Relationships:
             )
         return self._client(row, catalog)
 
+    def group_ids(self, client_id: str) -> list[str]:
+        """The active clients of the client's group, itself too; empty where it is of none."""
+        row = self._row(client_id)
+        if row is None or row[_GROUP] is None:
+            return []
+        return _texts(self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP])), C.CLIENT).to_pylist()
+
     def group(self, client_id: str, catalog: Catalog) -> list[Client]:
         """The active clients of the client's group (`features.groups`), itself too; empty where it is of none. A rating
         that the catalog's grades lack counts as unrated, as in profiles: it is not theirs that is quoted."""

@@ -26,6 +26,14 @@ FEES: frozenset[Benefit] = frozenset({"waive", "percent", "amount"})
 LARGE = "large"  # a firm beyond the last size
 
 
+class AskedError(ValueError):
+    """What was asked of a quote and cannot be had; `field` is where it was asked."""
+
+    def __init__(self, field: str, problem: str):
+        self.field = field
+        super().__init__(problem)
+
+
 class NoPriceSheetError(ValueError):
     """Something has to be priced that the catalog holds no prices for."""
 
@@ -91,9 +99,10 @@ class Book:
         """
         grade = self.pricing.unrated if rating is None else rating
         if grade not in self.pricing.grades:
-            raise ValueError(
+            raise AskedError(
+                "rating",
                 f"rating {grade!r} is not in the catalog's grades, which are {', '.join(self.grades)}; "
-                "add it to pricing.grades, or correct the client's rating"
+                "add it to pricing.grades, or correct the client's rating",
             )
         if sales is not None and not sales >= 0:
             raise ValueError(f"{self.pricing.turnover} {sales:g} is below 0; sales are 0 or more")

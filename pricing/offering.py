@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from catalog import Authority, Bundle
-from pricing.book import Book
+from pricing.book import AskedError, Book
 from pricing.response import Offers, Response, best_concession, of_policy, once
 from pricing.worth import Held, Own, worth
 
@@ -56,9 +56,11 @@ class Prices:
 
 
 def granted(authority: Authority, list_price: np.ndarray) -> np.ndarray:
-    """The largest concession that the authority may grant on the list price."""
+    """The largest concession that the authority may grant on the list price, in whole cents."""
     most = authority.share * np.maximum(list_price, 0.0)
-    return most if authority.amount is None else np.minimum(most, authority.amount)
+    if authority.amount is not None:
+        most = np.minimum(most, authority.amount)
+    return np.floor(most * 100 + 1e-7) / 100
 
 
 def signing(authorities: Sequence[Authority], list_price: np.ndarray, concession: np.ndarray) -> np.ndarray:
@@ -104,7 +106,9 @@ class Pricer:
         for one in known:
             if name in (None, one.name):
                 return one
-        raise ValueError(f"authority {name!r} is not known; use one of {', '.join(one.name for one in known)}")
+        raise AskedError(
+            "authority", f"authority {name!r} is not known; use one of {', '.join(one.name for one in known)}"
+        )
 
     def price(
         self,

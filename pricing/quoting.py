@@ -11,7 +11,7 @@ import numpy as np
 
 from catalog import Authority, Bundle, Catalog
 from catalog.checks import did_you_mean
-from pricing.book import Book, NoPriceSheetError
+from pricing.book import AskedError, Book, NoPriceSheetError
 from pricing.clients import Client
 from pricing.economics import Economics, left_of_income
 from pricing.lines import Amounts, Line, line_of, total
@@ -144,9 +144,11 @@ def quote(
     parts = [catalog.product(key) for key in bundle.products]
     today = worth.sum()
     if value[0] < keep * s:
+        takes = float(prices.eva[0]) >= keep * s
+        why = "brings less than it takes from products held" if takes else "does not earn the hurdle by itself"
         notes.append(
             f"if the client accepts, the bank is {keep * s - float(value[0]):,.2f} of EVA a year worse off: the bundle "
-            "brings less than it takes from products held"
+            f"{why}"
         )
     with_it = today.plus(moved.scaled(-1.0)).plus(_offered(sums, book, cell, new))
     retention = book.pricing.retention
@@ -187,15 +189,21 @@ def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[in
     known = {bundle.bundle_id: bundle for bundle in book.catalog.offers}
     _ = book.pricing  # without a price sheet, that is what to say first
     if bundle_id not in known:
-        raise ValueError(f"there is no bundle {bundle_id!r} in the catalog; {did_you_mean(bundle_id, known)}")
+        raise AskedError(
+            "bundle_id", f"there is no bundle {bundle_id!r} in the catalog; {did_you_mean(bundle_id, known)}"
+        )
     bundle = known[bundle_id]
     if client.kind not in bundle.kinds:
-        raise ValueError(
-            f"{bundle_id} is for {' and '.join(bundle.kinds)} clients, and {client.client_id} is a {client.kind} client"
+        raise AskedError(
+            "bundle_id",
+            f"{bundle_id} is for {' and '.join(bundle.kinds)} clients, and {client.client_id} is a {client.kind} "
+            "client",
         )
     new = [book.positions[key] for key in bundle.products if key not in client.held]
     if not new:
-        raise ValueError(f"client {client.client_id} holds all of {bundle_id} already; quote another bundle")
+        raise AskedError(
+            "bundle_id", f"client {client.client_id} holds all of {bundle_id} already; quote another bundle"
+        )
     for key in bundle.products:
         if book.sheets[book.positions[key]] is None:
             raise NoPriceSheetError(
@@ -214,7 +222,9 @@ def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -
     most = float(prices.list_price[0])
     if not 0 <= concession <= max(most, shown):
         remedy = "ask for 0 or more" if concession < 0 else "ask for less"
-        raise ValueError(f"concession {concession:.2f} is not from 0 to the list price, {most:.2f} a year; {remedy}")
+        raise AskedError(
+            "concession", f"concession {concession:.2f} is not from 0 to the list price, {most:.2f} a year; {remedy}"
+        )
     concession = min(concession, most)
     for what, bound in (("floors and caps", prices.room[0]), ("the hurdle", prices.affordable[0])):
         if concession > bound:

@@ -12,7 +12,7 @@ from catalog import Catalog
 from catalog.checks import key_path
 from catalog.prices import Slice
 from catalog.wording import in_words
-from pricing.book import funds_rate, need_pricing
+from pricing.book import AskedError, funds_rate, need_pricing
 
 OF_PRODUCT = ("balance", "limit", "rate", "margin", "fee", "unit_price", "volume", "term", "lgd", "currency")
 OF_POLICY = {
@@ -28,27 +28,39 @@ def what_if(catalog: Catalog, terms: Mapping[str, str], rating: str | None = Non
     Of a product: balance and limit (in its currency), the client's rate or the margin, the fixed fee, the price of a
     unit and the volume a year, a credit's term in years (as long as which a loan of one slice is then funded) and its
     loss given default, the currency. A client of that `rating` gets that rate. Of policy: the keys of `OF_POLICY`.
-    Raises ValueError that names the term, its value and what it may be.
+    Raises AskedError that names the term, its value and what it may be.
     """
     content: dict[str, Any] = catalog.model_dump()
     need_pricing(catalog)
     order = {"currency": 0, "term": 1, "unit_price": 1}  # what the other terms of a product go by
     for term, value in sorted(terms.items(), key=lambda one: order.get(one[0].rpartition(".")[2], 2)):
-        product_id, _, name = term.rpartition(".")
-        if not product_id and name in OF_POLICY:
-            *path, last = OF_POLICY[name]
-            at = content["pricing"]
-            for key in path:
-                at = at[key]
-            at[last] = value if name == "jurisdiction" else _number(term, value)
-        else:
-            _of_product(content, catalog, term, value, rating)
+        try:
+            _of_term(content, catalog, term, value, rating)
+        except ValueError as error:
+            raise AskedError(f"terms.{term}", str(error)) from error
+    for product_id in {term.rpartition(".")[0] for term in terms}:
+        if all(f"{product_id}.{name}" in terms for name in RATES):
+            raise AskedError(
+                f"terms.{product_id}.rate",
+                f"{product_id} has rate and margin, of which each gives the other; leave one out",
+            )
     try:
         return Catalog.model_validate(content)
     except ValidationError as error:
         of = ", ".join(f"{term} {value}" for term, value in terms.items())
         what = "; ".join(_said(content, one) for one in error.errors())
-        raise ValueError(f"with {of}: {what}") from error
+        raise AskedError("terms", f"with {of}: {what}") from error
+
+
+def _of_term(content: dict[str, Any], catalog: Catalog, term: str, value: str, rating: str | None) -> None:
+    product_id, _, name = term.rpartition(".")
+    if product_id or name not in OF_POLICY:
+        return _of_product(content, catalog, term, value, rating)
+    *path, last = OF_POLICY[name]
+    at = content["pricing"]
+    for key in path:
+        at = at[key]
+    at[last] = value if name == "jurisdiction" else _number(term, value)
 
 
 def _said(content: dict[str, Any], error: ErrorDetails) -> str:
@@ -144,7 +156,7 @@ def _worth(catalog: Catalog, sheet: dict[str, Any]) -> float:
 
 def _number(term: str, value: str) -> float:
     try:
-        number = float(value)
+        number = float(value if value.isascii() and "_" not in value else "none")
     except ValueError:
         raise ValueError(f"{term} {value!r} is not a number; write it with a point for decimals") from None
     if not abs(number) < 1e15:

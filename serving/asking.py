@@ -14,7 +14,8 @@ from training.by_value import Aim
 PRINTABLE, NO_CONTROL = r"^[!-~]{1,200}$", r"^[^\x00-\x1f\x7f]*$"
 MOST_CLIENTS = 1_000  # of one batch
 Id = Annotated[str, Field(min_length=1, max_length=200)]
-Attribute = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)] | None
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Attribute = Number | Annotated[str, Field(max_length=200)] | None
 Channel = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)] | None
 
 
@@ -67,16 +68,16 @@ class AskQuote(BaseModel):
 
     model_config = _shown(
         {"client_id": "C0000001", "bundle_id": "home_improvement", "authority": "branch",
-         "terms": {"consumer_loan.rate": 0.065}},
+         "terms": {"personal_loan.rate": 0.065}},
     )  # fmt: skip
 
     client_id: Id
     bundle_id: Id
     authority: Id | None = Field(None, description="who asks, of the catalog's authorities; who may grant least")
     concession: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="what the client saves a year; what is best if none"
+        None, strict=True, ge=0, allow_inf_nan=False, description="what the client saves a year; what is best if none"
     )
-    terms: dict[str, Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)]] = Field(
+    terms: dict[str, Number | Annotated[str, Field(max_length=200)]] = Field(
         {}, max_length=50, description="other terms than the catalog's: {product}.rate, {product}.balance, hurdle, …"
     )
     rating: Id | None = Field(None, description="as if the client had this one")

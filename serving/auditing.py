@@ -20,7 +20,7 @@ from serving.asking import AskQuote
 from serving.decisions import Outcome, new_id
 from serving.planned import worked_out_again
 from serving.quoting import QUOTED, Quoted
-from serving.recommender import Recommender
+from serving.recommender import Recommender, Sees
 from training.by_value import Aim
 
 TOLD = 20  # differences that a replay names
@@ -165,10 +165,14 @@ def entry(
 
 
 def quote_entry(
-    recommender: Recommender, asked: AskQuote, request_id: str | None = None, caller: str | None = None
+    recommender: Recommender,
+    asked: AskQuote,
+    request_id: str | None = None,
+    caller: str | None = None,
+    sees: Sees = lambda client_id: True,
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
-    quoted, by = recommender.quote(asked)
+    quoted, by = recommender.quote(asked, sees)
     quoted.quote_id = quote_id = new_id()
     sent = QUOTED.dump_json(quoted)
     row = {

@@ -88,6 +88,13 @@ class WholePlan:
     outcomes: tuple[Reasoned, ...]
     approval: Approved | None
 
+    def hide(self, beginning: str) -> None:
+        """Leaves out what the columns of such names hold now: it tells of others, who are not to be told of."""
+        for reasoned in (*self.outcomes, *([self.approval.why] if self.approval else [])):
+            for one in (*reasoned.because, *(need for other in reasoned.would_change for need in other.needs)):
+                if one.column.startswith(beginning):
+                    one.now = "not told"
+
 
 WHOLE_PLAN = TypeAdapter(WholePlan)
 """Writes a plan as JSON, and reads one."""

@@ -18,7 +18,7 @@ from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
 from features.relationship import Relationships
 from features.snapshot import Snapshot
-from pricing import Clients, quote, what_if
+from pricing import Clients, Pricer, quote, what_if
 from pricing.book import need_pricing
 from pricing.worth import Own
 from serving.answers import Answer, Decided, Fact, Gate, Offer, Part, Pick, Portrait, Priced, PricedBy
@@ -39,6 +39,9 @@ class UnknownClientError(LookupError):
     """No profile of that client; the message says of which day the profiles are."""
 
 
+OF_GROUP = "group_"  # what columns of a profile begin with that add up the client's group
+Sees = Callable[[str], bool]
+"""Whether a client, by id, may be told of to who asks."""
 Draw = Callable[[int, int], tuple[int, ...] | None]
 """Of how many of the best, how many to show: their places, or None where this list is not explored."""
 
@@ -174,8 +177,13 @@ class Recommender:
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
         return self.model.align(new).values
 
-    def quote(self, asked: AskQuote) -> tuple[Quoted, PricedBy]:
-        """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like.
+    def tells_group(self, client_id: str, sees: Sees) -> bool:
+        """Whether who `sees` certain clients may be told of the client's group: of sums, others could be worked out."""
+        return self.relationships is None or all(map(sees, self.relationships.group_ids(client_id)))
+
+    def quote(self, asked: AskQuote, sees: Sees = lambda client_id: True) -> tuple[Quoted, PricedBy]:
+        """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like; the group
+        too where all of it is seen.
 
         Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
         do, NoPriceSheetError where the catalog has no prices.
@@ -190,11 +198,13 @@ class Recommender:
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
         )
         pair = pair_of(self.model, self.candidates, values, asked.bundle_id)
-        inputs = None if pair is None or self.learned is None else pair.inputs[0].tolist()
-        # what is supposed of acceptance goes before what the model tells
+        # what is supposed of acceptance goes before what was learned, and before what the model tells
+        learned = None if {"acceptance", "elasticity"} & asked.terms.keys() else self.learned
+        inputs = None if pair is None or learned is None else pair.inputs[0].tolist()
         told = pair is not None and inputs is None and "acceptance" not in asked.terms
         at_list = pair.probability if pair is not None and told else None
-        group = tuple(there.group(asked.client_id, catalog))
+        tells = self.tells_group(asked.client_id, sees)
+        group = tuple(there.group(asked.client_id, catalog)) if tells else ()
         [plan] = self.plans_of([asked.client_id])
         by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list, plan)
         return self.priced(asked, by), by
@@ -247,7 +257,8 @@ class Recommender:
         if kind is not None and kind not in offer.kinds:
             raise ValueError(f"{bundle_id} is for {' and '.join(offer.kinds)} clients; name another bundle")
         whom, first = Clients(self.valuer.cells(values), held), np.zeros(1, dtype=int)
-        list_price = float(np.nan_to_num(self.valuer.pricer.price(whom, first, np.array([number])).list_price[0]))
+        pricer = Pricer(self.valuer.book, tuple(self.candidates.offers))  # a list price takes no response
+        list_price = float(np.nan_to_num(pricer.price(whom, first, np.array([number])).list_price[0]))
         approver = Approver(self._need_plans().policy, self.candidates.catalog)
         pairs = approver.pairs([bundle_id], has, [list_price], [concession])
         [route] = approver.approve(plan, pairs, has)
@@ -267,14 +278,17 @@ class Recommender:
             )
         return found
 
-    def portrait(self, client_id: str) -> Portrait:
-        """The client's profile as a person reads it. Raises UnknownClientError."""
+    def portrait(self, client_id: str, sees: Sees = lambda client_id: True) -> Portrait:
+        """The client's profile as a person reads it, without its group where not all of it is seen. Raises
+        UnknownClientError."""
         values = self.profile_of(client_id)
-        texts, known = self._reasons, self.in_words(values)
+        texts, known, whole_group = self._reasons, self.in_words(values), self.tells_group(client_id, sees)
         facts = [
             Fact(name, feature.meaning, feature.unit, known[name], texts.of_feature(feature, value))
             for name, value in zip(self.model.encoding.columns, values[0].tolist(), strict=True)
-            if (feature := self._features.get(name)) is not None and known[name] is not None
+            if (feature := self._features.get(name)) is not None
+            and known[name] is not None
+            and (whole_group or not name.startswith(OF_GROUP))
         ]
         sold = self.candidates.catalog.products
         holds = tuple(sold[at].product_id for at in np.flatnonzero(self.candidates.held(values)[0]))

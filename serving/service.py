@@ -49,6 +49,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
+from pricing.book import AskedError
 from serving import logs, metrics
 from serving.access import Caller, Gatekeeper, Scope
 from serving.admission import Admission, Gate
@@ -86,7 +87,7 @@ from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import Recommender, UnknownClientError
+from serving.recommender import OF_GROUP, Recommender, Sees, UnknownClientError
 from serving.together import Together
 from training.by_value import Aim
 
@@ -247,7 +248,7 @@ async def quote(ask: AskQuote, request: Request) -> Response:
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     with _refusing("quote"):
         _seen(caller, ask.client_id)
-        row, answer = quote_entry(recommender, ask, request_id, caller.name)
+        row, answer = quote_entry(recommender, ask, request_id, caller.name, _sees(caller))
     await _logged(add_quote(row))
     return _json(answer)
 
@@ -269,7 +270,8 @@ async def feedback(told: Feedback, request: Request) -> Response:
 async def client(client_id: Named, request: Request) -> Response:
     """What is known of a client as of the day of the profiles: each fact with its meaning, some in words."""
     with _refusing("client_id"):
-        return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(_caller(request), client_id))))
+        caller = _caller(request)
+        return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(caller, client_id), _sees(caller))))
 
 
 @app.get("/v1/clients/{client_id}/plan", response_model=WholePlan, tags=["recommend"], responses=refusals(404, 422))
@@ -284,11 +286,15 @@ async def client_plan(
     """How the client is served, by the bank's policy: every outcome with its rule, what that looked at, and what would
     change it."""
     with _refusing("client_id"):
-        recommender, seen = _recommender(), _seen(_caller(request), client_id)
+        recommender, caller, seen = _recommender(), _caller(request), _seen(_caller(request), client_id)
         told = recommender.whole_plan(seen)
     if bundle_id is not None:
         with _refusing("bundle_id"):
             told.approval = recommender.approval(seen, bundle_id, concession)
+    elif concession:
+        raise Refusal(422, "concession: of which bundle? name it in bundle_id", "concession")
+    if not recommender.tells_group(seen, _sees(caller)):
+        told.hide(OF_GROUP)
     return _json(WHOLE_PLAN.dump_json(told))
 
 
@@ -296,8 +302,12 @@ async def client_plan(
 async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
     row, told = await _logged(read_decision(decision_id, _mine(_caller(request))))
-    by = await asyncio.to_thread(who_decided, _recommender(), row, place("earlier"))
-    return _json(AUDIT.dump_json(audit(by[0], row, told, by[1])))
+    recommender = _recommender()
+    by = await asyncio.to_thread(who_decided, recommender, row, place("earlier"))
+    found = audit(by[0], row, told, by[1])
+    if found.profile and found.client_id and not recommender.tells_group(found.client_id, _sees(_caller(request))):
+        found.profile = {name: value for name, value in found.profile.items() if not name.startswith(OF_GROUP)}
+    return _json(AUDIT.dump_json(found))
 
 
 @app.get("/v1/quotes/{quote_id}", response_model=QuoteAudit, tags=["audit"], responses=refusals(404, 422))
@@ -307,7 +317,10 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
     recommender = _recommender()
     of_then = row | {"model_version": recommender.model.version}  # what the model gave for it is logged
     by = await asyncio.to_thread(who_decided, recommender, of_then, place("earlier"))
-    return _json(QUOTE_AUDIT.dump_json(quote_audit(by[0], row, by[1])))
+    found = quote_audit(by[0], row, by[1])
+    if not recommender.tells_group(found.client_id, _sees(_caller(request))):
+        found.answer.group = None
+    return _json(QUOTE_AUDIT.dump_json(found))
 
 
 app.router.route_class = APIRoute
@@ -362,12 +375,17 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+def _sees(caller: Caller) -> Sees:
+    """Whether a client is of the caller's book."""
+    recommender = _recommender()
+    return lambda client_id: caller.everybody or caller.sees(recommender.book(client_id))
+
+
 def _seen(caller: Caller, client_id: str) -> str:
     """The client's id. Raises UnknownClientError for one who is not of the caller's book, as for one who is not there:
     nobody learns from a refusal who is a client."""
-    recommender = _recommender()
-    if not (caller.everybody or caller.sees(recommender.book(client_id))):
-        raise recommender.unknown(client_id)
+    if not _sees(caller)(client_id):
+        raise _recommender().unknown(client_id)
     return client_id
 
 
@@ -407,7 +425,7 @@ def _refusing(field: str) -> Iterator[None]:
     except NoPriceSheetError as error:
         raise Refusal(422, str(error), "quote" if field == "quote" else "objective") from error
     except ValueError as error:
-        raise Refusal(422, str(error), field) from error
+        raise Refusal(422, str(error), error.field if isinstance(error, AskedError) else field) from error
 
 
 def settle() -> None:
@@ -508,7 +526,9 @@ def _refresh(seen: tuple[object, ...]) -> None:
             continue
         seen = now
         try:
-            recommender = load()
+            recommender, present = load(), app.state.recommender
+            if recommender.relationships is None and present.relationships is not None:
+                raise ValueError(f"{place('relationships')} is gone; lay it out anew: sheaf serve --data DIR")
             _answer_with(recommender)
             metrics.refresh(taken=True)
             version, day = recommender.model.version, recommender.snapshot.as_of

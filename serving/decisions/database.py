@@ -143,7 +143,8 @@ def upgrade(url: sa.URL, seconds: float = SECONDS) -> str:
 def said(error: BaseException) -> str:
     """The database's own words, on one line, without the statement."""
     origin = getattr(error, "orig", None) or error
-    return " ".join(str(origin).split()) or type(origin).__name__
+    words = origin.strerror if isinstance(origin, OSError) else str(origin)  # callers need no path of the server
+    return " ".join((words or "").split()) or type(origin).__name__
 
 
 def differences(connection: sa.Connection) -> list[Any]:

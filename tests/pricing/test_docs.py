@@ -44,7 +44,7 @@ def test_a_quote_is_shown_whole(example: Quote) -> None:
     said = " ".join(console.export_text().split())
     for text in ("Home improvement for client new", "7.725% │ 7.147% │ spread amount",
                  "At the end of each insured year.",
-                 "with this bundle", "The account manager may concede 54.01. 128.56 is 74.55 above that",
+                 "with this bundle", "The account manager may concede 54.00. 128.56 is 74.56 above that",
                  "price response assumed by policy, not learned: 15% accept at list price"):  # fmt: skip
         assert text in said
 

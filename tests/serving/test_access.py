@@ -537,3 +537,34 @@ def test_a_caller_sees_who_fits_every_claim() -> None:
     ]  # fmt: skip
     assert not replace(somebody, manager=None, branch=None).sees((None, None))
     assert replace(somebody, everybody=True).sees(None)
+
+
+def test_who_does_not_see_all_of_a_group_is_told_nothing_of_it(guarded: Guarded, line: WholeLine) -> None:
+    of = line.recommender
+    assert of.relationships is not None
+    for client in map(str, of.snapshot.profiles.client_ids):
+        group = of.relationships.group_ids(client)
+        branches = [(of.relationships.book(one) or (None, None))[1] for one in group]
+        offers = of.recommend(client, 3).offers if len(group) > 1 else ()
+        offer = next((one for one in offers if one.worth), None)
+        if offer and branches[group.index(client)] and len(set(branches)) > 1:
+            break
+    else:
+        raise AssertionError("no group of two books")
+    asked = {"client_id": client, "bundle_id": offer.bundle_id}
+    every, branch = {"x-api-key": guarded.secrets["all"]}, bearer(branch_id=branches[group.index(client)])
+    for headers, whole in ((every, True), (branch, False)):
+        quoted = httpx.post(f"{guarded.url}/v1/quote", json=asked, headers=headers).json()
+        facts = httpx.get(f"{guarded.url}/v1/clients/{client}", headers=headers).json()["profile"]
+        plan = httpx.get(f"{guarded.url}/v1/clients/{client}/plan", headers=headers).json()
+        looked = [one for of_part in plan["outcomes"] for one in of_part["because"]]
+        looked += [need for of_part in plan["outcomes"] for way in of_part["would_change"] for need in way["needs"]]
+        assert (quoted["group"] is not None) == whole
+        assert any(fact["name"].startswith("group_") for fact in facts) == whole
+        assert any(one["column"].startswith("group_") for one in looked)
+        assert any(one["column"].startswith("group_") and one["now"] != "not told" for one in looked) == whole
+        if whole:
+            of_channel = quoted["quote_id"]
+    audited = httpx.get(f"{guarded.url}/v1/quotes/{of_channel}", headers=branch).json()
+    assert audited["answer"]["group"] is None
+    assert audited["replay"]["same"] is True

@@ -95,7 +95,7 @@ def test_a_quote_is_that_of_the_banks_own_tables(service: str, line: WholeLine, 
 
 def test_a_quote_is_logged_with_what_it_rests_on(service: str, offered: tuple[str, str]) -> None:
     client, bundle = offered
-    asked = {"client_id": client, "bundle_id": bundle, "concession": 1.0, "terms": {"hurdle": 0.12}}
+    asked: dict[str, Any] = {"client_id": client, "bundle_id": bundle, "concession": 1.0, "terms": {"hurdle": 0.12}}
     told = httpx.post(f"{service}/v1/quote", json=asked, headers={"x-request-id": "q-1"}).json()
     reply = httpx.get(f"{service}/v1/quotes/{told['quote_id']}")
     assert reply.status_code == 200
@@ -174,3 +174,40 @@ def test_other_ways_in_are_refused_in_the_same_shape(service: str, path: str, st
 def test_an_answer_unlogged_is_the_recommenders(service: str, line: WholeLine, clients: list[str]) -> None:
     reply = post(service, {"client_id": clients[0], "objective": "value"})
     assert unlogged(reply) == line.recommender.recommend(clients[0], objective=Aim.VALUE)
+
+
+def test_the_example_of_a_quote_can_be_asked(service: str, line: WholeLine) -> None:
+    document = httpx.get(f"{service}/openapi.json").json()
+    [example] = document["components"]["schemas"]["AskQuote"]["examples"]
+    of = line.recommender
+    kind = of.snapshot.profiles.columns.index("kind")
+    retail = of.snapshot.profiles.categories["kind"].index("retail")
+    at = of.snapshot.profiles.values[:, kind] == retail
+    replies = [
+        httpx.post(f"{service}/v1/quote", json=example | {"client_id": str(client)})
+        for client in of.snapshot.profiles.client_ids[at][:5]
+    ]
+    assert any(reply.status_code == 200 for reply in replies), replies[0].text
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"terms": {"no_such.rate": 0.1}}, "terms.no_such.rate"),
+        ({"terms": {"hurdle": True}}, "terms.hurdle"),
+        ({"terms": {"hurdle": "1_0"}}, "terms.hurdle"),
+        ({"authority": "nobody"}, "authority"),
+        ({"rating": "ZZ"}, "rating"),
+        ({"bundle_id": "no_such"}, "bundle_id"),
+        ({"concession": 1e12}, "concession"),
+        ({"concession": True}, "concession"),
+        ({"concession": "10"}, "concession"),
+    ],
+)
+def test_a_quote_that_cannot_be_says_what_is_to_blame(
+    service: str, offered: tuple[str, str], more: dict[str, Any], field: str
+) -> None:
+    client, bundle = offered
+    reply = httpx.post(f"{service}/v1/quote", json={"client_id": client, "bundle_id": bundle, **more})
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["field"].startswith(field), reply.text

@@ -25,6 +25,7 @@ from strategy import DEFAULT, Planner, Router, Strategy, explained, read_strateg
 from strategy.snapshot import Plans, PlansError, read_plan
 from tests.conftest import ROOT, WholeLine
 from tests.made import LAST_DAY
+from tests.serving.test_audit import learned
 from tests.serving.test_service import is_as_described, post
 
 
@@ -110,9 +111,18 @@ def test_the_whole_plan_is_what_the_command_shows(
         assert approval["why"]["rule"] == offer.route.rule
 
 
+def test_a_route_takes_nothing_of_a_learned_price_response(line: WholeLine, clients: list[str]) -> None:
+    of = line.recommender
+    learns = Recommender(of.model, of.snapshot, None, learned(), None, of.relationships, of.plans)
+    for client in clients[:4]:
+        bundle = of.recommend(client, 1).offers[0].bundle_id
+        assert learns.approval(client, bundle, 1.0) == of.approval(client, bundle, 1.0)
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "problem"),
     [
+        ({"concession": 5}, 422, "name it in bundle_id"),
         ({"bundle_id": "no_such"}, 422, "there is no bundle 'no_such'"),
         ({"bundle_id": "leasing", "concession": -1}, 422, "greater than or equal to 0"),
         ({"bundle_id": "leasing", "concession": "nan"}, 422, "finite number"),
