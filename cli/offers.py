@@ -202,6 +202,7 @@ def quote(
     from pricing import quote as price
     from pricing import what_if as changed
     from pricing.showing import draw, shown
+    from pricing.terms import OF_RESPONSE
     from training import registry
     from training.price_response import pair_of
     from training.sample import last_day
@@ -215,19 +216,19 @@ def quote(
         rating=whom.rating if rating is None else rating,
         suitable_until=date_of(suitable_until) or whom.suitable_until,
     )
-    if what_if:
-        sold = changed(sold, terms_of(what_if), whom.rating)
+    terms = terms_of(what_if or [])
+    if terms:
+        sold = changed(sold, terms, whom.rating)
     response, inputs, at_list = None, None, None
     champion = registry.champion()
-    learned = registry.price_response(day, champion.model if champion else None)
+    supposed = OF_RESPONSE & terms.keys()
+    learned = None if supposed else registry.price_response(day, champion.model if champion else None)
     if champion is not None:
         profiles = champion.model.align(ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client]))))
         pair = pair_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
         if pair is not None and learned is not None:
             response, inputs = learned.model.response, pair.inputs
-        elif pair is not None and "acceptance" not in terms_of(
-            what_if or []
-        ):  # what is supposed goes before the model's
+        elif pair is not None and "acceptance" not in supposed:  # what is supposed goes before the model's
             at_list = pair.probability
     group = relationships.group(client, sold)
     quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group)

@@ -20,6 +20,7 @@ OF_POLICY = {
     "acceptance": ("response", "acceptance"), "elasticity": ("response", "elasticity"),
 }  # fmt: skip
 RATES = ("rate", "margin")
+OF_RESPONSE = frozenset({"acceptance", "elasticity"})  # who supposes one of these asks for no learned response
 
 
 def what_if(catalog: Catalog, terms: Mapping[str, str], rating: str | None = None) -> Catalog:

@@ -20,6 +20,7 @@ from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Clients, Pricer, quote, what_if
 from pricing.book import need_pricing
+from pricing.terms import OF_RESPONSE
 from pricing.worth import Own
 from serving.answers import Answer, Decided, Fact, Gate, Offer, Part, Pick, Portrait, Priced, PricedBy
 from serving.asking import AskQuote
@@ -199,7 +200,7 @@ class Recommender:
         )
         pair = pair_of(self.model, self.candidates, values, asked.bundle_id)
         # what is supposed of acceptance goes before what was learned, and before what the model tells
-        learned = None if {"acceptance", "elasticity"} & asked.terms.keys() else self.learned
+        learned = None if OF_RESPONSE & asked.terms.keys() else self.learned
         inputs = None if pair is None or learned is None else pair.inputs[0].tolist()
         told = pair is not None and inputs is None and "acceptance" not in asked.terms
         at_list = pair.probability if pair is not None and told else None
