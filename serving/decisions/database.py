@@ -143,8 +143,8 @@ def upgrade(url: sa.URL, seconds: float = SECONDS) -> str:
 def said(error: BaseException) -> str:
     """The database's own words, on one line, without the statement."""
     origin = getattr(error, "orig", None) or error
-    words = origin.strerror if isinstance(origin, OSError) else str(origin)  # callers need no path of the server
-    return " ".join((words or "").split()) or type(origin).__name__
+    words = getattr(origin, "strerror", None) or str(origin)  # of a file without its path, which callers do not need
+    return " ".join(words.split()) or type(origin).__name__
 
 
 def differences(connection: sa.Connection) -> list[Any]:
