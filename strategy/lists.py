@@ -124,8 +124,10 @@ class Lister:
         self._plan(self._keep("leaving", chosen.stake))
         self.connection.register("scored", pa.concat_tables(self._scores(model, threads)))
         stake = " + ".join(f"{weight!r} * coalesce({quoted(column)}, 0)" for column, weight in chosen.stake.items())
-        found = f"select *, greatest({stake}, 0) as stake from planned join scored using ({C.CLIENT})"
-        return self._listed("leaving", f"select *, leaving * stake as at_risk from ({found})")
+        # in SQL what is no number is more than any, and a rule would take it for much
+        told = f"greatest(coalesce({known(f'({stake})')}, 0), 0) as stake"
+        found = f"select *, {told} from planned join scored using ({C.CLIENT})"
+        return self._listed("leaving", f"select *, {known('(leaving * stake)')} as at_risk from ({found})")
 
     @property
     def _day(self) -> str:

@@ -159,6 +159,13 @@ def test_who_is_about_to_leave_stands_in_the_order_of_what_is_at_risk(leaving: L
     assert 0.3 < rows[0]["leaving"] < 0.7
 
 
+def test_a_contribution_that_is_no_number_is_no_stake(leaving: Leaving) -> None:
+    falls = {"inflow_trend": -0.9}
+    rows = leaving(*(falls | {"contribution": of} for of in (float("nan"), 0.0, float("nan")))).rows
+    assert [(row["stake"], row["at_risk"]) for row in rows] == [(0.0, 0.0)] * 3
+    assert not any(row["rule"] == "much at risk" for row in rows)
+
+
 def test_a_row_says_which_values_were_looked_at_and_what_would_change_it(leaving: Leaving) -> None:
     found = leaving({"inflow_trend": -0.9, "contribution": 300.0, "eva": 1.0})
     table = list_rows("leaving", found)
