@@ -109,21 +109,21 @@ class Relationships:
 
     def group_ids(self, client_id: str) -> list[str]:
         """The active clients of the client's group, itself too; empty where it is of none."""
-        row = self._row(client_id)
-        if row is None or row[_GROUP] is None:
-            return []
-        return _texts(self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP])), C.CLIENT).to_pylist()
+        return [str(one) for one in self._of_group(client_id)[C.CLIENT].to_pylist()]
 
     def group(self, client_id: str, catalog: Catalog) -> list[Client]:
         """The active clients of the client's group (`features.groups`), itself too; empty where it is of none. A rating
         that the catalog's grades lack counts as unrated, as in profiles: it is not theirs that is quoted."""
+        grades = need_pricing(catalog).grades
+        found = [self._client(one, catalog) for one in self._of_group(client_id).to_pylist()]
+        return [one if one.rating in grades else replace(one, rating=None) for one in found]
+
+    def _of_group(self, client_id: str) -> pa.Table:
+        """The rows of the client's group, none where it is of none."""
         row = self._row(client_id)
         if row is None or row[_GROUP] is None:
-            return []
-        grades = need_pricing(catalog).grades
-        theirs = self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP])).to_pylist()
-        found = [self._client(one, catalog) for one in theirs]
-        return [one if one.rating in grades else replace(one, rating=None) for one in found]
+            return self.rows.slice(0, 0)
+        return self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP]))
 
     def book(self, client_id: str) -> tuple[str | None, str | None] | None:
         """The client's manager and branch, each None where not known; None for who is not active on the day."""
