@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
 
 from serving.decisions import Outcome
 
@@ -49,3 +50,8 @@ def serving(model: str, catalog: str, profile_day: dt.date) -> None:
 def refresh(taken: bool) -> None:
     """What was laid out anew was taken up by this worker, or refused."""
     _refreshes.labels("taken" if taken else "refused").inc()
+
+
+def gone(process: int) -> None:
+    """A process that has ended, or never answers, has no say in what is so now; what it counted stays."""
+    mark_process_dead(process)

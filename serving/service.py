@@ -50,7 +50,7 @@ from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
 from pricing.book import AskedError
-from serving import logs, metrics
+from serving import logs, metrics, workers
 from serving.access import Caller, Gatekeeper, Scope
 from serving.admission import Admission, Gate
 from serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
@@ -445,7 +445,6 @@ def settle() -> None:
 # Spans that nobody collects take a third of a request: a bank that collects them says so in BENTOML_CONFIG.
 @bentoml.service(
     name="sheaf",
-    workers=int(os.environ.get("SHEAF_WORKERS") or 1),
     traffic={"timeout": 10},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
@@ -466,6 +465,7 @@ class SheafService:
             load()
             Gatekeeper.configured()
             Admission.configured()
+            workers.wanted()
             log, seconds = configured()
             upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
@@ -540,3 +540,8 @@ def _refresh(seen: tuple[object, ...]) -> None:
                 "what was laid out anew is refused, the present model and profiles go on: %s",
                 error if told else type(error).__name__, exc_info=None if told else error,
             )  # fmt: skip
+
+
+if bentoml.server_context.worker_index is not None:  # the process that BentoML starts to answer, and no other
+    logs.configure()
+    workers.fork(workers.wanted())

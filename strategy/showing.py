@@ -139,12 +139,12 @@ def book_table(found: Calls, catalog: Catalog) -> Group:
     table.add_column("client", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("because", no_wrap=True)
-    table.add_column("bundle and price")
-    table.add_column("how, and the next visit")
+    table.add_column("bundle and price", overflow="fold")
+    table.add_column("how, and the next visit", overflow="fold")
     names = {offer.bundle_id: offer.name for offer in catalog.offers}
     for call in found.calls.to_pylist():
         table.add_row(
-            str(call["rank"]), escape(f"{call[C.CLIENT]}\n{call['tier']}, priority {call['priority']}"),
+            str(call["rank"]), escape(f"{call[C.CLIENT]}\n{call['tier']}\npriority {call['priority']}"),
             f"{call['score']:,.2f}", escape(_why_call(call)), escape(_offered(call, names)),
             escape(f"{shown(call['channel'])}, {call['minutes']} min\n{_visit(call)}"),
         )  # fmt: skip
@@ -157,8 +157,8 @@ def book_table(found: Calls, catalog: Catalog) -> Group:
 
 
 def _why_call(call: Mapping[str, Any]) -> str:
-    what = f"{call['because']} {call['probability']:.1%} × {call['value']:,.0f} × {call['urgency']:g}"
-    return f"{what}\n{call['urgency_rule']}"
+    product = f"{call['probability']:.1%} × {call['value']:,.0f} × {call['urgency']:g}"
+    return f"{call['because']}\n{product}\n{call['urgency_rule']}"
 
 
 def _offered(call: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -220,7 +220,7 @@ def list_table(name: str, listed: Listed, policy: Strategy, top: int) -> Table:
     title = f"{name.capitalize()}: {count:,} on the list" + (f", the first {top:,}" if top < count else "")
     table = Table(title=title, title_justify="left", caption_justify="left", show_lines=True)
     for column in ("client", "what to do", "figures", "rule and because", "what would change it"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row, one in list(zip(listed.rows, listed.why, strict=True))[:top]:
         until = f" by {row['due']}" if row["due"] else ""
         lever = f", {row['lever']}" if row["lever"] else ""
@@ -272,7 +272,7 @@ def _each(*pairs: tuple[float, float]) -> list[str]:
 def _explained(title: str, why: Sequence[Explanation], policy: Strategy) -> Table:
     table = Table(title=escape(title), title_justify="left", caption_justify="left", show_lines=True)
     for name in ("", "outcome", "rule", "because", "what would change it"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for one in why:
         told = (shown(one.part), _told(one.outcome), one.rule, because(one, "\n"), would_change(one, "\n"))
         table.add_row(*map(escape, told))

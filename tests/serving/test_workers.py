@@ -1,0 +1,74 @@
+"""Workers are forked from one process: they share its memory, another takes a dead one's place, none is left over."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serving import workers
+from tests.conftest import WholeLine
+from tests.serving.test_logs import becomes
+from tests.serving.test_shutdown import ready, serving
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "two", "1.5", " "])
+def test_a_number_of_workers_that_is_none_is_refused(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHEAF_WORKERS", told)
+    with pytest.raises(ValueError, match="a whole number from 1 on"):
+        workers.wanted()
+
+
+def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_service(
+    line: WholeLine, tmp_path: Path
+) -> None:
+    log, client = tmp_path / "decisions.db", str(line.recommender.snapshot.profiles.client_ids[0])
+    with serving(line.folder, log, workers=2) as (process, port):
+
+        def heads() -> list[psutil.Process]:
+            return psutil.Process(process.pid).children()
+
+        def answering() -> set[int]:
+            return {worker.pid for head in heads() for worker in head.children()}
+
+        def answer() -> int:
+            return httpx.post(f"http://127.0.0.1:{port}/v1/recommend", json={"client_id": client}).status_code
+
+        def told_of() -> list[str]:
+            told = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+            return [one for one in told if one.startswith("sheaf_profiles_timestamp_seconds ")]
+
+        assert becomes(lambda: len(answering()) == 2)
+        [head], first = heads(), answering()
+        for worker in first:
+            held = psutil.Process(worker).memory_full_info()
+            assert held.uss < held.rss / 2
+        # The process that answers nobody has no profiles, and does not say that they are of 1970.
+        assert [float(one.split()[1]) > 1e9 for one in told_of()] == [True]
+
+        killed = min(first)
+        psutil.Process(killed).kill()
+        assert becomes(lambda: len(answering()) == 2 and killed not in answering(), 30)
+        assert answering() > first - {killed}
+        assert {answer() for _ in range(20)} == {200}
+        assert not list((line.folder / "bentoml").rglob(f"gauge_live*_{killed}.db"))
+        said = [json.loads(one) for one in log.with_suffix(".said").read_text().splitlines() if one.startswith("{")]
+        assert f"worker {killed} ended (-{signal.SIGKILL.value}); another takes its place" in {
+            one.get("message") for one in said
+        }
+
+        second = answering()
+        head.kill()
+        assert becomes(lambda: len(answering()) == 2 and not answering() & second, 60)
+        assert becomes(lambda: not any(map(psutil.pid_exists, second)), 30)
+        assert becomes(lambda: ready(port), 30)
+        assert {answer() for _ in range(20)} == {200}
+
+        third = [*heads(), *map(psutil.Process, answering())]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert not [one for one in third if one.is_running()]
