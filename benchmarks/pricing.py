@@ -92,7 +92,7 @@ class Timed:
     def __getattr__(self, name: str) -> object:
         if name == "as_logit" and hasattr(self.of, name):
             return lambda offers: self._timed(lambda: self.of.as_logit(offers))  # type: ignore[attr-defined]
-        if name == "steps":
+        if name == "levels":
             return getattr(self.of, name)
         raise AttributeError(name)
 

@@ -33,7 +33,8 @@ class Response(Protocol):
     """Probability of acceptance. `assumption` says that it was not learned; `told` describes it in a quote.
 
     One that is a logit in `s` also has `as_logit(offers)`: (offers,) each, utility at list price and what a unit of
-    money adds to it. Then the best concession is known in closed form.
+    money adds to it. Then the best concession is known in closed form. One that knows of certain concessions only has
+    these as `levels`, shares of the list price, rising from 0.
     """
 
     @property
@@ -149,15 +150,15 @@ def best_concession(
     """(offers,): the `s` in [0, bound] that maximises q(s)·(value - keep·s); 0 where the bound is not positive.
 
     `value` is what acceptance at list price brings, `keep` = 1 - tax. For a logit in closed form (`closed_form`), else
-    by search: the best of `steps` even steps, then golden sections between its neighbours; only the steps of a response
-    that rises in `steps` of its own.
+    by search: the best of `steps` even steps, then golden sections between its neighbours; of a response with `levels`
+    the best of these, and of the bound where that is below some.
     """
     bound = np.maximum(np.where(np.isnan(bound), 0.0, bound), 0.0)
     if (as_logit := getattr(response, "as_logit", None)) is not None:
         utility, gamma = as_logit(offers)
         return np.clip(closed_form(utility, gamma, value, keep), 0.0, bound)
-    if (own := getattr(response, "steps", None)) is not None:
-        return _best_step(response, offers, value, keep, bound, own)
+    if (levels := getattr(response, "levels", None)) is not None:
+        return _best_level(response, offers, value, keep, bound, levels)
     return search(lambda s: response.accepts(offers, s) * (value - keep * s), bound, steps)
 
 
@@ -198,13 +199,13 @@ def search(objective: Objective, bound: np.ndarray, steps: int = 24, sections: i
     return np.where(objective(middle) > best, middle, at)
 
 
-def _best_step(
-    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, steps: int
+def _best_level(
+    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, levels: np.ndarray
 ) -> np.ndarray:
-    """(offers,): the best of 0 and `steps` even steps to the bound, the response asked once for all of them."""
-    s = np.linspace(0.0, bound, steps + 1, axis=1)
+    """(offers,): the best of the levels within the bound, the response asked once for all of them."""
+    s = np.fmin(offers.list_price[:, None] * levels, bound[:, None])  # without a list price the bound, 0
     every = Offers(
-        *(None if of is None else np.repeat(of, steps + 1, axis=0)
+        *(None if of is None else np.repeat(of, len(levels), axis=0)
           for of in (offers.list_price, offers.inputs, offers.acceptance))  # type: ignore[arg-type]
     )  # fmt: skip
     q = response.accepts(every, s.ravel()).reshape(s.shape)

@@ -1,11 +1,11 @@
 """Who is let in when more is asked than can be answered: as many as are answered soon.
 
-A burst leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go: more is asked
-than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only one is worked on,
-beside those whom the log writes meanwhile, until no more come than were answered before, or there is little to do, or
-few are refused. Answers that wait for a slow log do not wait for each other: they are no queue. Who is refused is told
-at once, before anything of the request is looked at, and may ask another. So is whoever comes while the service ends:
-it takes no more, and goes once all that it took is done.
+A burst or a stall leaves a queue that goes by itself, and nobody is refused for it. A queue that stands does not go:
+more is asked than can be answered, everybody waits for everybody before, and to let in more helps nobody. So only one
+is worked on, beside those whom the log writes meanwhile, until no more come than were answered before, or there is
+little to do, or few are refused. Answers that wait for a slow log do not wait for each other: they are no queue. Who is
+refused is told at once, before anything of the request is looked at, and may ask another. So is whoever comes while the
+service ends: it takes no more, and goes once all that it took is done.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from serving.problems import Refusal, problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 0.5  # seconds that are looked at together
-STANDS = 2  # windows in a row: a queue of one may be a stall
+STANDS = 6  # windows in a row with a queue: what a stall left is gone by then, as long as no more come than go
+HASTE = 3  # windows that one counts for in which clearly more came than were answered before: such a queue does not go
+CLEARLY = 1.1  # times the most that were answered in a window
 MANY = 128  # under way where no queue stands, beside those who wait for the log, whose writer has bounds of its own
 BUSY, IDLE = 0.9, 0.5  # of a window: with less to do than that, a queue does not begin, or is gone
 ALONE = 0.5  # of those who are answered together, who are worked on one at a time
@@ -47,8 +49,8 @@ class Admission:
     """Of one event loop."""
 
     def __init__(self, wait: float = WAIT, log: Logged = lambda: (0, 0.0), clock: Clock = time.monotonic):
-        """A queue stands where answers take longer than `wait` seconds in the mean of a window that has no pause, and
-        the log is not slow."""
+        """A queue stands where answers take longer than `wait` seconds in the mean of windows without a pause, and the
+        log is not slow."""
         self.wait, self.most, self.ending, self._log, self._clock = wait, MANY, False, log, clock
         self._logged = log()
         self.taken = self.under_way = self.batches = 0  # what is not done yet, what of it is worked on, and batches
@@ -144,20 +146,27 @@ class Admission:
         busy, mean, rate = self._busy / lasted, self._took / max(self._answered, 1), self._answered / lasted
         (count, seconds), (logged, of_logged) = self._log(), self._logged
         log, self._logged = (seconds - of_logged) / max(count - logged, 1), (count, seconds)
+        too_many = self._came > CLEARLY * lasted * self._highest
         if not before:
             self._highest = max(rate, FADES * self._highest)
         if log > OF_LOG * self.wait:
             self.most = MANY
         elif not before:
-            self._stood = self._stood + 1 if busy > BUSY and mean > self.wait else 0
+            self._stood = self._stood + (HASTE if too_many else 1) if busy > BUSY and mean > self.wait else 0
             if self._stood >= STANDS:
                 self._stood = 0
-                self.most = min(1 + int(log * ALONE * rate), MANY // 2)  # Little's law: so many are written
+                self.most = self._beside(log)
         elif self._came <= lasted * self._highest or busy <= IDLE or self._refused <= REFUSED * self._came:
             self.most = MANY
+        else:  # the log is quicker than it was with a queue before it
+            self.most = self._beside(log)
         if self.crowded != before:
             _log.warning("more is asked than can be answered soon" if self.crowded else "all are answered again")
         self._begin(now)
+
+    def _beside(self, log: float) -> int:
+        """One, and as many as the log writes meanwhile, by Little's law, where it takes so long for a transaction."""
+        return min(1 + int(log * ALONE * self._highest), MANY // 2)
 
 
 class Gate:

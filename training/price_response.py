@@ -66,6 +66,7 @@ TREES: Mapping[str, Any] = {
     "deterministic": True, "force_col_wise": True, "seed": 0, "verbosity": -1,
 }  # fmt: skip
 ROUNDS, PATIENCE = 400, 20
+MOST_LEVELS = 13  # of past concessions, spread evenly over the offers, are enough
 
 
 class ResponseError(ValueError):
@@ -189,12 +190,16 @@ class ShareLogit:
 
 @dataclass(frozen=True)
 class Trees:
-    """The challenger: LightGBM over `COLUMNS` and s/P, non-decreasing in s/P."""
+    """The challenger: LightGBM over `COLUMNS` and s/P, non-decreasing in s/P.
+
+    `levels` are the s/P that it is asked about, which were conceded before: where it rises between two of them, trees
+    do not know.
+    """
 
     booster: lgb.Booster
+    levels: np.ndarray
     told: str = ""
     assumption: bool = False
-    steps: int = 12  # it rises in steps of its own, between which there is nothing to find
 
     @classmethod
     def fit(cls, x: np.ndarray, share: np.ndarray, accepted: np.ndarray, weight: np.ndarray, part: np.ndarray) -> Trees:
@@ -208,14 +213,15 @@ class Trees:
             stop = lgb.early_stopping(PATIENCE, verbose=False)
             rounds = lgb.train(dict(TREES), seen, ROUNDS, valid_sets=[other], callbacks=[stop]).best_iteration
         data = lgb.Dataset(rows, accepted, weight=weight, params=dict(TREES))
-        return cls(lgb.train(dict(TREES), data, max(rounds, 1)))
+        levels = np.unique(np.r_[0.0, np.quantile(share.round(3), np.linspace(0, 1, MOST_LEVELS), method="nearest")])
+        return cls(lgb.train(dict(TREES), data, max(rounds, 1)), levels)
 
     def accepts(self, offers: Offers, s: np.ndarray) -> np.ndarray:
         share = np.divide(s, offers.list_price, out=np.zeros(len(s)), where=offers.list_price > 0)
         return np.asarray(self.booster.predict(np.column_stack([_x(offers), share])))
 
     def to_json(self) -> dict[str, Any]:
-        return {"booster": self.booster.model_to_string()}
+        return {"booster": self.booster.model_to_string(), "levels": self.levels.tolist()}
 
 
 def _bent(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
@@ -620,7 +626,7 @@ def between(made: Made, logit: ShareLogit, mix: np.ndarray) -> tuple[float, tupl
 class Artifact(OneFile):
     """A response as the registry and the service keep it."""
 
-    FILE, FORMAT, AGAIN = FILE, 2, "sheaf price-response"
+    FILE, FORMAT, AGAIN = FILE, 3, "sheaf price-response"
 
     response: ShareLogit | Trees
     about: dict[str, Any]
@@ -649,7 +655,8 @@ class Artifact(OneFile):
 
 def _read(content: Mapping[str, Any]) -> ShareLogit | Trees:
     if "trees" in content:
-        return Trees(lgb.Booster(model_str=content["trees"]["booster"]))
+        of = content["trees"]
+        return Trees(lgb.Booster(model_str=of["booster"]), np.array(of["levels"], dtype=float))
     of = content["logit"]
     coefficients, slopes = (
         np.array([of[key][name] for name in names]) for key, names in (("coefficients", COLUMNS), ("slopes", KINDS))

@@ -149,6 +149,7 @@ def _under_load(port: int, asked: Path, highest: float, tail: float, seconds: fl
     answered = len(steady["seconds"].get("200", []))
     wrong = sum(len(times) for status, times in steady["seconds"].items() if status != "200")
     wrong += steady["found_none_free"]
+    console.print(f"At eight tenths: {_statuses(steady)}.")
     rate = MANY_TIMES * highest
     with console.status(f"{rate:.0f} requests a second, {OVERLOADED:.0f} seconds"):
         over = child("benchmarks.serving.crowd", port, asked, FREE, OVERLOADED, rate)
@@ -158,7 +159,7 @@ def _under_load(port: int, asked: Path, highest: float, tail: float, seconds: fl
     slow = float(np.quantile(over["seconds"]["200"], 0.99))
     soon = float(np.quantile(refused, 0.99)) if refused else float("nan")
     told = ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))
-    console.print(f"Three times the throughput: {told}; {over['found_none_free']:,} found no connection free.")
+    console.print(f"Three times the throughput: {_statuses(over)}.")
     return [
         Figure(f"errors at {STEADY:.0%} of it, {seconds / 60:.1f} minutes", f"{wrong:,}", f"{answered:,} answers",
                float(wrong), 0.0),
@@ -167,6 +168,14 @@ def _under_load(port: int, asked: Path, highest: float, tail: float, seconds: fl
                LONGER),
         Figure("the same, p99 of refusals", f"{1000 * soon:.1f} ms", f"{1000 * AT_ONCE:g} ms", soon / AT_ONCE, 1.0),
     ]  # fmt: skip
+
+
+def _statuses(told: dict[str, Any]) -> str:
+    """How many of each status there were, and the longest time that one took."""
+    each = (
+        f"{status}: {len(times):,} ({1000 * max(times):.0f} ms)" for status, times in sorted(told["seconds"].items())
+    )
+    return f"{', '.join(each)}; {told['found_none_free']:,} found no connection free"
 
 
 def _many(folder: Path, clients: int) -> list[Figure]:

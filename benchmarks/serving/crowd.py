@@ -26,8 +26,8 @@ async def main(port: int, clients: Path, connections: int, seconds: float, rate:
     free."""
     asked = itertools.cycle([request(client) for client in json.loads(clients.read_text())])
     gc.disable()
-    there = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
-    crowd = _Crowd(asked, asyncio.get_running_loop().time() + WARM_UP)
+    crowd = _Crowd(port, asked, asyncio.get_running_loop().time() + WARM_UP)
+    there = [await crowd.connection() for _ in range(connections)]
     until = crowd.begins + seconds
     started = time.perf_counter()
     if rate is None:
@@ -38,35 +38,47 @@ async def main(port: int, clients: Path, connections: int, seconds: float, rate:
     hand_back(seconds=crowd.seconds, took=took, found_none_free=crowd.found_none_free)
 
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class _Crowd:
-    def __init__(self, asked: Iterator[bytes], begins: float):
-        self.asked, self.begins = asked, begins
+    def __init__(self, port: int, asked: Iterator[bytes], begins: float):
+        self.port, self.asked, self.begins = port, asked, begins
         self.seconds: dict[str, list[float]] = {}
         self.found_none_free = 0
 
-    async def ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connection(self) -> Connection:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
+        """The connection, or another where the server had closed it, as it does with what is idle for five seconds."""
+        if reader.at_eof() or reader.exception():
+            writer.close()
+            reader, writer = await self.connection()
         started = asyncio.get_running_loop().time()
         writer.write(next(self.asked))
-        head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
-        [length] = [int(line.split(b":")[1]) for line in head if line.startswith(b"content-length:")]
-        await reader.readexactly(length)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+            [length] = [int(line.split(b":")[1]) for line in head if line.startswith(b"content-length:")]
+            await reader.readexactly(length)
+            status = head[0].split()[1].decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            status = "broken off"
         ended = asyncio.get_running_loop().time()
         if started >= self.begins:
-            self.seconds.setdefault(head[0].split()[1].decode(), []).append(ended - started)
+            self.seconds.setdefault(status, []).append(ended - started)
+        return reader, writer
 
     async def keep_asking(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: float) -> None:
         while asyncio.get_running_loop().time() < until:
-            await self.ask(reader, writer)
+            reader, writer = await self.ask(reader, writer)
 
-    async def ask_at(
-        self, rate: float, there: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]], until: float
-    ) -> None:
+    async def ask_at(self, rate: float, there: list[Connection], until: float) -> None:
         loop, free, under_way = asyncio.get_running_loop(), list(there), set()
         due = loop.time()
 
-        async def once(one: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-            await self.ask(*one)
-            free.append(one)
+        async def once(one: Connection) -> None:
+            free.append(await self.ask(*one))
 
         while due < until:
             await asyncio.sleep(max(0.0, due - loop.time()))

@@ -121,12 +121,18 @@ class Clock:
 
 
 def asked(
-    admission: Admission, clock: Clock, every: float, takes: float, seconds: float, at_once: int = 1
+    admission: Admission,
+    clock: Clock,
+    every: float,
+    takes: float,
+    seconds: float,
+    at_once: int = 1,
+    stalls: float = 0.0,
 ) -> list[int]:
-    """How many are let in of each `at_once` who come every so many seconds; who is let in is answered one by one, and
-    each takes so long."""
+    """How many are let in of each `at_once` who come every so many seconds; who is let in is answered one by one, the
+    first after everything has stood still for a while (`stalls`), and each takes so long."""
     waiting: list[tuple[float, ExitStack]] = []
-    let_in, free, until = [], clock.now, clock.now + seconds
+    let_in, free, until = [], clock.now + stalls, clock.now + seconds
     while clock.now < until:
         coming = clock.now
         while waiting and waiting[0][0] <= coming:
@@ -155,6 +161,22 @@ def test_bursts_are_answered_however_many_there_are():
 def test_as_many_as_can_be_answered_are():
     admission = Admission(0.1, clock=(clock := Clock()))
     assert set(asked(admission, clock, every=0.0101, takes=0.01, seconds=20)) == {1}
+
+
+@pytest.mark.parametrize("stall", [0.2, 0.4, 0.6])
+def test_what_a_stall_leaves_at_eight_tenths_is_worked_off_and_nobody_is_kept_out(stall: float):
+    admission = Admission(0.1, clock=(clock := Clock()))
+    for _ in range(10):
+        assert set(asked(admission, clock, every=0.0125, takes=0.01, seconds=8)) == {1}
+        let_in = asked(admission, clock, every=0.0125, takes=0.01, seconds=8, stalls=stall)
+        assert set(let_in) == {1}
+        assert admission.under_way == 0
+
+
+def test_of_a_queue_that_stands_some_are_refused_though_no_more_come_than_go():
+    admission = Admission(0.1, clock=(clock := Clock()))
+    let_in = asked(admission, clock, every=0.01, takes=0.01, seconds=8, stalls=0.6)
+    assert set(let_in) == {0, 1}
 
 
 @pytest.mark.parametrize("times", [1.5, 3, 10])

@@ -194,9 +194,18 @@ def test_the_best_concession_of_a_learned_logit_is_the_one_that_a_search_finds(b
 
     closed = best_concession(both[0], of.offers, value, keep, bound)
     assert brings(closed) == pytest.approx(brings(search(brings, bound)), rel=1e-6)
-    stepped = best_concession(both[1], of.offers, value, keep, bound)
-    grid = np.stack([brings(bound * at / both[1].steps, both[1]) for at in range(both[1].steps + 1)])
-    assert brings(stepped, both[1]) == pytest.approx(grid.max(axis=0))
+
+
+def test_trees_are_asked_about_concessions_that_were_made_within_the_bound(both: tuple[ShareLogit, Trees]) -> None:
+    of, trees = made(200), both[1]
+    assert trees.levels[0] == 0
+    assert np.isin(trees.levels[1:], made(4_000).share.round(3)).all()
+    value, bound = 0.6 * of.list_price, 0.25 * of.list_price
+    best = best_concession(trees, of.offers, value, 0.75, bound)
+    tried = np.unique(np.minimum(trees.levels, 0.25)) * of.list_price[:, None]
+    brings = [trees.accepts(of.offers, s) * (value - 0.75 * s) for s in tried.T]
+    assert best == pytest.approx(tried[np.arange(200), np.argmax(brings, axis=0)])
+    assert len(np.unique((best / of.list_price).round(6))) > 2
 
 
 def test_trees_answer_only_where_they_are_better_by_more_than_chance() -> None:
@@ -393,6 +402,10 @@ def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
     of = made(50)
     s = 0.1 * of.list_price
     assert again.response.accepts(of.offers, s).tolist() == both[which].accepts(of.offers, s).tolist()
+    best = [
+        best_concession(one, of.offers, of.list_price, 0.75, of.list_price) for one in (again.response, both[which])
+    ]
+    assert best[0].tolist() == best[1].tolist()
     assert again.about == {"as_of": "2025-12-31"}
     file = tmp_path / "response.json"
     content = json.loads(file.read_text())
