@@ -32,6 +32,7 @@ FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns
 _NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow", "plans": "plans.arrow"}
 PLACES = ("model", "profiles", "relationships", "catalog", "price_response", "plans")  # what `load` reads
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
+KEPT = 75  # seconds that an idle connection stays open: longer than callers keep it, who may ask as it is closed
 
 
 def prepare(
@@ -194,4 +195,4 @@ def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"
     os.environ["SHEAF_WORKERS"] = str(workers)  # BentoML's own --api-workers does nothing for services of this kind
     serve = [sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService"]
-    return [*serve, "--host", host, "--port", str(port)]
+    return [*serve, "--host", host, "--port", str(port), "--timeout-keep-alive", str(KEPT)]

@@ -13,9 +13,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -195,6 +198,16 @@ def test_other_ways_in_are_closed(service: str) -> None:
 def test_health_and_metrics_are_told(service: str) -> None:
     for path in ("livez", "readyz", "healthz", "metrics"):
         assert httpx.get(f"{service}/{path}").status_code == 200
+
+
+def test_a_connection_that_is_idle_for_a_while_answers_still(service: str) -> None:
+    with closing(HTTPConnection(urlsplit(service).netloc)) as connection:
+        for idle in (0.0, 6.0):  # uvicorn's own default is five seconds
+            time.sleep(idle)
+            connection.request("GET", "/livez")
+            reply = connection.getresponse()
+            reply.read()
+            assert (reply.status, reply.will_close) == (200, False)
 
 
 def test_every_figure_that_the_page_names_is_told(service: str, client_id: str) -> None:
