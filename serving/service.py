@@ -92,7 +92,7 @@ from serving.together import Together
 from training.by_value import Aim
 
 _log = logging.getLogger("sheaf.serving")
-AT_ONCE = 64  # clients of a batch in a step
+AT_ONCE = 128  # clients of a batch in a step
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
 Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
