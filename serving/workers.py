@@ -36,7 +36,7 @@ def fork(workers: int) -> None:
     """
     gc.collect()
     gc.freeze()  # what the collector does not look at, it does not write to, and what nobody writes to stays shared
-    metrics.gone(os.getpid())
+    metrics.gone(os.getpid())  # it has no profiles, and is not to say that theirs are of 1970
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     head, kept = os.pipe()  # nothing is ever written: to read from it ends when the process that forks does
     alive: set[int] = set()

@@ -51,7 +51,7 @@ class _Crowd:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
-        """The connection, or another where the server had closed it, as it does with what is idle for five seconds."""
+        """The connection, or another where the server had closed it, as it does with what is idle for long."""
         if reader.at_eof() or reader.exception():
             writer.close()
             reader, writer = await self.connection()
