@@ -26,13 +26,14 @@ class Evaluation:
 
     `per_client` holds, of every figure that is a mean over clients, the value of each client who opened something,
     in order of the client; `calibration` (bins, 3) reliability tables of `bundles`, `products`, `products.retail`, …;
-    `clients` counts those evaluated.
+    `openers` are the ids of the clients of `deciding`; `clients` counts those evaluated.
     """
 
     figures: dict[str, float]
     per_client: dict[str, np.ndarray]
     calibration: dict[str, np.ndarray] = field(default_factory=dict)
     clients: int = 0
+    openers: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
 
     @property
     def deciding(self) -> np.ndarray:
@@ -61,12 +62,13 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     rows = bundle_rows(candidates, aligned.values, slate, probability, share)
     kind = aligned.values[:, aligned.columns.index(KIND)]
     kinds = {code: name for code, name in enumerate(aligned.categories.get(KIND, [])) if (kind == code).any()}
-    found = Evaluation({}, {}, {}, len(day.opened))
 
     client, item = rows.pairs.client, rows.pairs.item
     opened, brings = opened_of(candidates, rows.pairs, day.opened, slate.held), rows.column("brings")
     score, chance = model.order.score(rows, threads), model.completion(rows)
     worth, whole = gain(opened, brings), (opened >= brings).astype(float)
+    openers = day.profiles.client_ids[np.unique(client[worth > 0])]
+    found = Evaluation({}, {}, {}, len(day.opened), openers)
     lines = np.array([offer.line for offer in candidates.offers])
     segments = _segments(lines[item], kind[client], kinds)
     sizes = candidates.size[item].astype(int)

@@ -195,6 +195,13 @@ def champion() -> Registered[Model] | None:
     return _champion(NAME, Model.load)
 
 
+def holdout_share(registered: Registered[Model]) -> float | None:
+    """The share of clients whom the model's training never saw; None where its run does not say."""
+    with _reached():
+        told = client().get_run(registered.run_id).data.params.get("holdout_share")
+    return None if told is None else float(told)
+
+
 def price_response(day: dt.date | None = None, model: Model | None = None) -> Registered[Artifact] | None:
     """The price response that answers, or None where none was learned yet, or what it learned from was not known on
     the day, which a warning says; one says also how it differs from the `model` that it is to answer beside. Raises

@@ -198,20 +198,34 @@ def earlier_days(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt
 
 
 def _of_champion(validation: Day, catalog: Catalog, parameters: Parameters) -> Evaluation | None:
-    """Of the present champion, if there is one."""
+    """Of the present champion, if there is one, on those of the validation clients whom it was not trained on."""
     try:
         found = registry.champion()
     except ArtifactError as error:
         warnings.warn(f"the present champion is refused and gives way: {error}", stacklevel=3)
         return None
-    return None if found is None else evaluate(found.model, validation, catalog, parameters.threads)
+    if found is None:
+        return None
+    share = registry.holdout_share(found)
+    if share is not None and share < parameters.holdout_share:
+        unseen = held_out(validation.profiles.client_ids, share)
+        warnings.warn(
+            f"the present champion, version {found.version}, was trained with holdout_share {share:g}, so it saw "
+            f"{int((~unseen).sum())} of the {len(unseen)} validation clients of holdout_share "
+            f"{parameters.holdout_share:g}: both are compared on the other {int(unseen.sum())} only; keep the share",
+            stacklevel=3,
+        )
+        validation = validation.where(unseen)
+    return evaluate(found.model, validation, catalog, parameters.threads)
 
 
 def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[float, float] | None]:
     """The alias won, and the interval of the difference. On a tie, or with nothing to compare, the champion stays."""
     if theirs is None:
         return registry.CHAMPION, None
-    difference = ours.deciding - theirs.deciding
+    # What may be offered hangs on the columns that a model knows, so each may count clients whom the other does not.
+    _, mine, others = np.intersect1d(ours.openers, theirs.openers, assume_unique=True, return_indices=True)
+    difference = ours.deciding[mine] - theirs.deciding[others]
     if not len(difference):
         return registry.CHALLENGER, None
     wins = float(difference.mean()) > 0

@@ -13,7 +13,7 @@ import pytest
 
 from features import Bank
 from tests.made import CATALOG, DAYS, LAST_DAY, QUICK, bank, frames, write
-from training import ArtifactError, Model, TrainingSample, fit, read_sample, registry
+from training import ArtifactError, Model, TrainingSample, evaluate, fit, read_sample, registry
 from training.sample import held_out
 from training.train import Trained, fingerprint, train
 
@@ -123,6 +123,30 @@ def test_who_was_crowned_while_it_trained_is_the_one_to_beat(model: Model, monke
     found = trained(LAST, parameters=BAD)
     assert found.alias == "challenger"
     assert registry.need_champion().model.version == model.version
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_champion_that_knows_fewer_columns_is_compared_client_by_client() -> None:
+    """Without a region it may offer everybody insurance, so it counts clients who are no candidates of the other."""
+    tables = frames(1500)
+    people = tables["clients"][["client_id", "kind", "joined_on"]]
+    assert trained(LAST, Bank.of(**{**tables, "clients": people})).alias == "champion"
+    found = trained(LAST, Bank.of(**tables))
+    assert found.better_by is not None
+    assert found.better_by[0] > 0
+    assert found.alias == "champion"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_champion_is_not_compared_on_clients_whom_it_was_trained_on() -> None:
+    tables, narrower = bank(), QUICK.model_copy(update={"holdout_share": 0.1})
+    trained(LAST, tables, narrower)
+    sold = read_sample(tables, CATALOG, LAST, 30).days[-1]
+    unseen = held_out(sold.profiles.client_ids, 0.1)
+    with pytest.warns(UserWarning, match=rf"holdout_share 0.1, so it saw .* on the other {unseen.sum()} only"):
+        found = trained(LAST, tables)
+    champion = next(one.model for one in registry.models() if one.version == "1")
+    assert found.champion_deciding == evaluate(champion, sold.where(unseen), CATALOG).figures["ndcg_at_5"]
 
 
 def test_another_seed_trains_another_model(sample: TrainingSample) -> None:
