@@ -13,6 +13,7 @@ from typing import Any
 
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 
 from catalog import Catalog
@@ -22,7 +23,7 @@ from features.expressions import Frame, Tables
 from features.feature import Feature
 from features.matrix import ProfileMatrix, assemble, tabulate
 from features.positions import LAST_MONTH, last_month, need_rates
-from features.tables import Bank, day_number
+from features.tables import Bank, TableError, day_number
 
 PART = 100_000  # clients: about a gigabyte while they are computed
 _OF_CLIENT = {"holdings", "positions", "transactions", "offers"}
@@ -37,7 +38,8 @@ def profile(
 
     The clients are those of `Bank.cohort(as_of, cohort)`. The frame lies in memory, in the library of the bank's
     tables where that is pandas or Polars, else as a PyArrow table; `to_native()` hands it over.
-    Raises TableError as `Bank.cohort` does, ValueError as `by_group` does.
+    Raises TableError as `Bank.cohort` does and where one of them has no id or several rows of its latest day,
+    ValueError as `by_group` does.
     """
     engine = bank["clients"].implementation
     [told] = _told(bank, catalog, as_of, cohort, clients=None)
@@ -79,6 +81,7 @@ def _told(
     stated, known, members = by_group(bank, catalog), bank.known_on(as_of), bank.cohort(as_of, cohort)
     need_rates(known, catalog)
     ids = members.select(C.CLIENT).sort(C.CLIENT).collect("pyarrow")[C.CLIENT].to_arrow().cast(pa.string())
+    _need_one_row_each(ids, as_of)
     features = [feature for of_group in stated.values() for feature in of_group]
     if not len(ids):
         yield ids, features, [], []
@@ -107,6 +110,26 @@ def _told(
             if name in BY_PRODUCT:
                 long.append(BY_PRODUCT[name](read, catalog, as_of, those).collect("pyarrow").to_native())
         yield part, features, wide, long
+
+
+def _need_one_row_each(ids: pa.StringArray, as_of: dt.date) -> None:
+    """TableError where table clients tells two things of a client on the day, or names nobody; `ids` are ascending.
+
+    A second row would be a second client of the same id, of whom nothing is known: what the tables tell goes to one.
+    """
+    if ids.null_count:
+        raise TableError(
+            f"table clients: {C.CLIENT} is empty on {ids.null_count:,} rows known on {as_of}; fill it, or leave these "
+            "rows out"
+        )
+    rows = ids.slice(1)
+    again = rows.filter(pc.equal(rows, ids.slice(0, len(rows))))
+    if len(again):
+        twice = pc.unique(again).to_pylist()
+        raise TableError(
+            f"table clients: {len(twice):,} clients have several rows of the same {C.VALID_FROM}, the latest known on "
+            f"{as_of}: {', '.join(twice[:3])}{' …' if len(twice) > 3 else ''}; keep the one that holds"
+        )
 
 
 def _of_all(known: Bank, as_of: dt.date) -> dict[str, Frame]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, ProfileMatrix, day_number, dictionary, profile, profile_matrices
+from features import Bank, ProfileMatrix, TableError, day_number, dictionary, profile, profile_matrices
 from features.expressions import months_before
 from tests.features.banks import CATALOG, DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
@@ -67,6 +67,25 @@ def test_clients_and_holdings_are_enough() -> None:
     assert "inflow_3m" not in found
     assert "deposits" not in found
     assert "performance" not in found
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([client("a"), client("a")], "1 clients have several rows .* 2024-06-30: a; keep the one that holds"),
+        (
+            [{**client("a"), "client_id": None}],
+            "table clients: client_id is empty on 1 rows known on 2024-06-30; fill it",
+        ),
+    ],
+)
+def test_a_client_told_twice_or_of_no_id_is_refused(tmp_path: Path, more: list[dict[str, Any]], message: str) -> None:
+    """A second row would be a client of whom nothing is known, and who may therefore have everything."""
+    told = tables(MINIMAL)
+    told["clients"] = pd.concat([told["clients"], frame("clients", more)], ignore_index=True)
+    for one in (Bank.of(**told), written(told, tmp_path / "tables")):
+        with pytest.raises(TableError, match=message):
+            profile(one, CATALOG, dt.date(2024, 6, 30))
 
 
 def test_a_bank_of_no_clients_has_no_profiles() -> None:
