@@ -162,13 +162,27 @@ def default_days(
     """The last as-of days whose horizons are complete and hardly overlap, in order of time.
 
     Where there are `cohorts`, given or handed over by the bank, the days are theirs. Where it hands over positions,
-    they are month-ends, on which these are fresh. Days on which no client was there yet are left out.
+    they are month-ends, on which these are fresh. Days on which no client was there yet are left out, and so are days
+    of a cohort after which nothing was opened any more: those that were given with a warning, or SampleError where
+    there are no others.
     """
     last = last_day(bank)
     if cohorts is not None or "cohorts" in bank:
         told = bank.listed(cohorts).select(C.AS_OF).drop_nulls().unique().collect()[C.AS_OF].to_list()
         days = sorted(map(from_day_number, told))
         past = [day for day in days if day < last]
+        late = ", ".join(str(day) for day in days if day >= last)
+        if cohorts is not None and late and past:
+            warnings.warn(
+                f"as-of {late}: days of the cohort that are left out, as the last opening in table holdings is of "
+                f"{last}, so there is nothing to learn of what came after",
+                stacklevel=2,
+            )
+        if cohorts is not None and not past:
+            raise SampleError(
+                f"the cohort has {f'no other days than {late}' if late else f'no day at all in {C.AS_OF}'}, and the "
+                f"last opening in table holdings is of {last}; give clients as of an earlier day"
+            )
         if past:
             return past
     first = bank["holdings"].select(nw.col(C.OPENED_ON).min()).collect().item()

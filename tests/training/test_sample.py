@@ -113,8 +113,22 @@ def test_the_days_of_the_banks_cohorts_are_taken_by_default() -> None:
     tables = frames(50)
     cohorts = pd.DataFrame({"client_id": "c0001", "as_of": [DAYS[1], DAYS[0], DAYS[0], LAST_DAY, None]})
     assert default_days(Bank.of(**tables, cohorts=cohorts)) == DAYS
-    assert default_days(bank(50), cohorts=cohorts) == DAYS  # and those of a cohort that is given
+    with pytest.warns(UserWarning, match="as-of 2025-12-31: days of the cohort that are left out, as the last opening"):
+        assert default_days(bank(50), cohorts=cohorts) == DAYS  # and those of a cohort that is given
     assert default_days(Bank.of(**tables, cohorts=cohorts), cohorts=cohorts[:1]) == DAYS[1:]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "message"),
+    [
+        (["2026-01-31", "2025-12-31"], "the cohort has no other days than 2025-12-31, 2026-01-31, and the last"),
+        ([None, None], "the cohort has no day at all in as_of, and the last opening .* is of 2025-12-31"),
+    ],
+)
+def test_a_cohort_of_no_day_to_learn_from_is_refused(as_of: list[str | None], message: str) -> None:
+    cohort = pd.DataFrame({"client_id": "c0001", "as_of": pd.to_datetime(as_of)})
+    with pytest.raises(SampleError, match=message):
+        default_days(bank(50), cohorts=cohort)
 
 
 def test_the_validation_clients_are_the_same_in_every_run() -> None:
