@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from catalog import Catalog
-from features import Bank, C, ProfileMatrix, profile_matrices, write_parquet
+from catalog import Catalog, Line
+from features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
 from features.relationship import Relationships
 from training.by_value import Aim, Valuer
 from training.model import Model
@@ -50,8 +51,9 @@ def rank(
     response `learned` from offers, if given. The file appears when it is whole.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
-    `authority`.
+    `authority`; warns where the model was trained with columns that the bank's profiles lack.
     """
+    _warn_of_lacking_columns(model, bank, catalog)
     candidates = model.candidates(catalog)
     valuer = Valuer(candidates, authority, learned) if aim is Aim.VALUE else None
     relationships = Relationships.of(bank, catalog, as_of) if valuer else None
@@ -92,3 +94,23 @@ def rank(
 
     write_parquet(out, ranked(), as_of)
     return clients, rows
+
+
+def _warn_of_lacking_columns(model: Model, bank: Bank, catalog: Catalog) -> None:
+    """What was told of products and lines that are not sold any more is no loss."""
+    encoding, sold = model.encoding, catalog.products
+    gone = {*encoding.products, *map(str, Line)} - {one.product_id for one in sold} - {str(one.line) for one in sold}
+    there = {feature.name: feature.type is FeatureType.CATEGORY for feature in dictionary(bank, catalog)}
+    lacking = [
+        name
+        for name in encoding.columns
+        if there.get(name) is not (name in encoding.categories) and name.rpartition("__")[2] not in gone
+    ]
+    if lacking:
+        shown = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"
+        warnings.warn(
+            f"the profiles of this bank lack {len(lacking)} of the {len(encoding.columns)} columns that the model was "
+            f"trained with, or have them in another type ({shown}): they count as not known; hand over the tables and "
+            "columns that it was trained on, or train anew",
+            stacklevel=3,
+        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,8 +106,17 @@ def test_a_day_without_clients_is_no_ranking(model: Model, tmp_path: Path) -> No
 def test_a_smaller_catalog_offers_less(model: Model, tmp_path: Path) -> None:
     products = tuple(product for product in CATALOG.products if product.product_id in ("card", "till"))
     smaller = Catalog(products=products)
-    rank(model, strangers(), smaller, LAST_DAY, tmp_path / "ranks.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is amiss where a product is no longer sold
+        rank(model, strangers(), smaller, LAST_DAY, tmp_path / "ranks.parquet")
     assert set(pq.read_table(tmp_path / "ranks.parquet").column("bundle_id").to_pylist()) == {"card", "till"}
+
+
+def test_columns_that_the_profiles_lack_are_told(model: Model, tmp_path: Path) -> None:
+    tables = frames(120, seed=9)
+    people = tables["clients"].drop(columns="region").assign(age="forty")
+    with pytest.warns(UserWarning, match=r"lack 2 of the \d+ columns .*\(age, region\): they count as not known"):
+        rank(model, Bank.of(**{**tables, "clients": people}), CATALOG, LAST_DAY, tmp_path / "ranks.parquet")
 
 
 def test_nothing_half_written_is_left_where_ranking_fails(model: Model, tmp_path: Path) -> None:
