@@ -440,6 +440,26 @@ def test_an_entry_can_be_moved_into_the_catalog_as_it_stands(found: Discovery, t
         assert f"would be worth {proposal.stake.value:,.0f} EUR a year" in text
 
 
+def test_every_proposal_has_an_id_of_its_own(tmp_path: Path):
+    """b_and_c beside a reads like b and c beside a, and what is called book_with_card may be a product."""
+    keys = ["a", "b", "c", "b_and_c", "book", "card"]
+    held = tied(np.random.default_rng(5), 6_000, [["anchor", "book", "card"], ["anchor", "deposit"]])
+    held |= tied(np.random.default_rng(6), 6_000, [["exchange", "fund"]])
+    renamed = dict(zip(KEYS, keys, strict=True))
+    bank = bank_of(held)
+    holdings = bank["holdings"].collect().to_pandas().replace({"product_id": renamed})
+    sold = tuple(product(key, annual_fee=20.0 if key in ("a", "book") else 10.0) for key in (*keys, "book_with_card"))
+    catalog = Catalog(products=sold)
+    found = discover(Bank.of(clients=bank["clients"].collect().to_pandas(), holdings=holdings), catalog, DAY)
+    write_proposal(found, catalog, tmp_path / "p.yaml")
+    told = YAML(typ="safe").load(tmp_path / "p.yaml")["bundles"]
+    assert {key: set(entry["products"]) for key, entry in told.items()} == {
+        "a_with_b_and_c": {"a", "b", "c"},
+        "a_with_b_and_c_new": {"a", "b_and_c"},
+        "book_with_card_new": {"book", "card"},
+    }
+
+
 def test_linked_offers_are_no_part_of_a_catalog(found: Discovery, tmp_path: Path):
     catalog = LINKED.model_copy(update={"bundles": ()})
     write_proposal(found, catalog, tmp_path / "proposal.yaml")

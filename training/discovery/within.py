@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -49,8 +50,21 @@ def find_bundles(
             could = _of(kinds, book.kind) & every(book.may, items)
             at_stake = stake(held[list(items)][:, could], worth[list(items)])
             found.append(Proposal(_bundle(items, kinds, catalog), evidence, at_stake))
-    found.sort(key=lambda one: (-one.stake.value, -one.stake.takers, one.bundle.bundle_id))
-    return unnested(found, lambda one: one.bundle.products), len(trials)
+    found.sort(key=lambda one: (-one.stake.value, -one.stake.takers, one.bundle.bundle_id, one.bundle.products))
+    return _told_apart(unnested(found, lambda one: one.bundle.products)), len(trials)
+
+
+def _told_apart(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """With an id of its own each: b_and_c beside a may be one product or two, and of equal keys YAML keeps one."""
+    taken: set[str] = set()
+    told = []
+    for one in proposals:
+        key = one.bundle.bundle_id
+        while key in taken:
+            key += "_new"
+        taken.add(key)
+        told.append(replace(one, bundle=one.bundle.model_copy(update={"bundle_id": key})))
+    return told
 
 
 def frequent(
@@ -137,7 +151,8 @@ def _bundle(items: Items, kinds: tuple[Kind, ...], catalog: Catalog) -> Bundle:
     products = [catalog.products[item] for item in (lead, *(item for item in items if item != lead))]
     ids = tuple(product.product_id for product in products)
     key = f"{ids[0]}_with_{'_and_'.join(ids[1:])}"
-    while any(key == bundle.bundle_id for bundle in catalog.bundles):
+    taken = {*(bundle.bundle_id for bundle in catalog.bundles), *(product.product_id for product in catalog.products)}
+    while key in taken:
         key += "_new"
     return Bundle(
         bundle_id=key,
