@@ -70,6 +70,10 @@ def tune(
     started = time.monotonic()
     parameters = parameters or Parameters()
     trials = TRIALS if trials is None and minutes is None else trials
+    if trials is not None and trials < 1:
+        raise TuneError(f"{trials} trials: give 1 or more; minutes=0 measures the present parameters only")
+    if minutes is not None and not minutes >= 0:  # not a number is never over
+        raise TuneError(f"{minutes:g} minutes: give 0 or more")
     if not 1 <= folds < PARTS:
         raise TuneError(f"{folds} folds: give 1 to {PARTS - 1}")
     if figure not in FIGURES:

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import chdir, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -304,6 +305,20 @@ def test_figures_and_folds_are_limited() -> None:
         tuned(1, figure="auc")
     with pytest.raises(TuneError, match="5 folds"):
         tuned(1, folds=5)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"trials": 0}, "0 trials: give 1 or more"),
+        ({"trials": None, "minutes": -1.0}, "-1 minutes: give 0 or more"),
+        ({"trials": None, "minutes": float("nan")}, "nan minutes: give 0 or more"),  # such a time would never be over
+    ],
+)
+def test_a_budget_that_cannot_be_meant_is_refused(budget: dict[str, Any], message: str) -> None:
+    with pytest.raises(TuneError, match=message):
+        tuned(**budget)
 
 
 @pytest.mark.usefixtures("workplace")
