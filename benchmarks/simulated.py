@@ -64,7 +64,8 @@ class Measured:
 
     @classmethod
     def of(cls, day: Day, model: Model, sold: Catalog) -> Measured:
-        candidates, profiles = model.candidates(sold), model.align(day.profiles)
+        candidates = model.candidates(sold)
+        profiles = model.align(day.profiles, candidates)
         return cls(candidates, profiles, candidates.slate(profiles.values), day.opened)
 
     def by_probability(self, probability: np.ndarray) -> dict[str, np.ndarray]:

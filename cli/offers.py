@@ -224,8 +224,9 @@ def quote(
     supposed = OF_RESPONSE & terms.keys()
     learned = None if supposed else registry.price_response(day, champion.model if champion else None)
     if champion is not None:
-        profiles = champion.model.align(ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client]))))
-        pair = pair_of(champion.model, champion.model.candidates(sold), profiles.values, bundle)
+        candidates = champion.model.candidates(sold)
+        joined = ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client])))
+        pair = pair_of(champion.model, candidates, champion.model.align(joined, candidates).values, bundle)
         if pair is not None and learned is not None:
             response, inputs = learned.model.response, pair.inputs
         elif pair is not None and "acceptance" not in supposed:  # what is supposed goes before the model's

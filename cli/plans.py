@@ -163,7 +163,8 @@ def _show_package(planner: Any, sold: Any, bank: Any, client: str, bundle: str, 
     if not members.client_ids:
         raise ValueError(f"client {client} has no {' and no '.join(wanted)} among the clients; leave --linked out")
     ids = [client, *members.client_ids]
-    found = champion.align(ProfileMatrix.join(list(profile_matrices(bank, sold, planner.as_of, ids))))
+    joined = ProfileMatrix.join(list(profile_matrices(bank, sold, planner.as_of, ids)))
+    found = champion.align(joined, packager.candidates)
     at = {name: row for row, name in enumerate(found.client_ids)}
     values = found.values[[at[name] for name in ids]]
     package = packager.package(values[:1], bundle, values[1:], members.relation, members.bundle)

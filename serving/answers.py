@@ -136,7 +136,7 @@ Pick = tuple[int, int, list[int]]
 class Decided:
     """An answer with all that it was chosen from.
 
-    `profile` is the client's row, float32 in the columns of the model's encoding. Every candidate is in `bundle_ids`,
+    `profile` is the client's row, float32 in the columns of the candidates. Every candidate is in `bundle_ids`,
     best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
     not be sold, or in an order by value have no price. `own` is what prices went by of the client's holdings,
     `drawn` the places of the best that an explored list shows, and `propensity` the chance with which it was shown.

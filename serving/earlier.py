@@ -96,7 +96,7 @@ def who_decided(present: Recommender, row: Mapping[str, Any], kept: Path) -> tup
         return present, missing
     if model is present.model and catalog is sold and learned is present.learned and plans is present.plans:
         return present, []
-    columns = list(model.encoding.columns)
+    columns = list(model.candidates(catalog).columns)
     categories = {name: list(texts) for name, texts in model.encoding.categories.items()}
     nobody = ProfileMatrix(np.empty(0, dtype="U1"), columns, categories, np.empty((0, len(columns)), np.float32))
     return Recommender(model, Snapshot(_NOBODY, nobody), catalog, learned, present.authority, None, plans), []

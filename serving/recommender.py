@@ -77,9 +77,9 @@ class Recommender:
         self.model, self.learned, self.authority = model, learned, authority
         self.snapshot, self.relationships, self.plans = snapshot, relationships, plans
         self.candidates: Candidates = model.candidates(catalog)
-        profiles, encoding = snapshot.profiles, model.encoding
+        profiles, columns = snapshot.profiles, self.candidates.columns
         _need_one_day(model, snapshot, relationships)
-        self._align = Alignment(profiles.columns, profiles.categories, encoding.columns, encoding.categories)
+        self._align = Alignment(profiles.columns, profiles.categories, columns, model.encoding.categories)
         self._approver = None if plans is None else Approver(plans.policy, self.candidates.catalog)
         self.draw = explorer(self.candidates.catalog.policy.exploration)
         self._contributions = Contributions(model.adoption.booster)
@@ -124,7 +124,7 @@ class Recommender:
         return self.decide(values, [None], k, lines, objective, self.own(values, [None]))[0].answer
 
     def profile_of(self, client_id: str) -> np.ndarray:
-        """float32 (1, columns of the model's encoding) of a client of the snapshot. Raises UnknownClientError."""
+        """float32 (1, columns of the candidates) of a client of the snapshot. Raises UnknownClientError."""
         row = self.snapshot.row(client_id)
         if row is None:
             raise self.unknown(client_id)
@@ -176,7 +176,7 @@ class Recommender:
             else:
                 values[0, at[name]] = value
         new = ProfileMatrix(np.array([""]), profiles.columns, categories, values)
-        return self.model.align(new).values
+        return self.model.align(new, self.candidates).values
 
     def tells_group(self, client_id: str, sees: Sees) -> bool:
         """Whether who `sees` certain clients may be told of the client's group: of sums, others could be worked out."""
@@ -286,7 +286,7 @@ class Recommender:
         texts, known, whole_group = self._reasons, self.in_words(values), self.tells_group(client_id, sees)
         facts = [
             Fact(name, feature.meaning, feature.unit, known[name], texts.of_feature(feature, value))
-            for name, value in zip(self.model.encoding.columns, values[0].tolist(), strict=True)
+            for name, value in zip(self.candidates.columns, values[0].tolist(), strict=True)
             if (feature := self._features.get(name)) is not None
             and known[name] is not None
             and (whole_group or not name.startswith(OF_GROUP))
@@ -297,11 +297,12 @@ class Recommender:
 
     def in_words(self, profile: np.ndarray) -> dict[str, float | str | None]:
         """A profile's row by column: numbers, texts of categories, None for what is not known."""
-        encoding = self.model.encoding
+        categories = self.model.encoding.categories
         told: dict[str, float | str | None] = {}
-        for name, value in zip(encoding.columns, profile.ravel().tolist(), strict=True):
+        # Not strict: decisions logged by earlier versions have the model's own columns only, which come first.
+        for name, value in zip(self.candidates.columns, profile.ravel().tolist(), strict=False):
             known = not math.isnan(value)
-            texts = encoding.categories.get(name)
+            texts = categories.get(name)
             told[name] = None if not known else value if texts is None else texts[int(value)]
         return told
 

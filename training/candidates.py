@@ -157,13 +157,16 @@ class Slate:
 class Candidates:
     """Candidate pairs and their rows, for one encoding, one catalog and one population.
 
-    All arrays of clients are float32 rows in `encoding.columns` (what `ProfileMatrix.align` returns).
+    All arrays of clients are float32 rows in `columns`, or in `encoding.columns` alone (what `Model.align` returns).
+    `columns` are those of the encoding, and after them which clients hold a product that came after training: no model
+    has learned anything of these, but who holds a product is not offered it.
     """
 
     encoding: Encoding
     catalog: Catalog
     population: Population
     co_openings: CoOpenings
+    columns: tuple[str, ...] = field(init=False)
     offers: tuple[Bundle, ...] = field(init=False)
     positions: dict[str, int] = field(init=False)  # of products by their id
     parts: np.ndarray = field(init=False)  # (offers, products): 1 where the offer holds the product
@@ -177,9 +180,11 @@ class Candidates:
         for index, offer in enumerate(self.offers):
             self.parts[index, [self.positions[product] for product in offer.products]] = 1.0
         self.size = self.parts.sum(axis=1)
-        unknown = len(encoding.columns)  # a column of NaN is appended to every row
-        self._held = self._lookup([HELD], unknown)[:, 0]
-        self._own = self._lookup(encoding.per_product, unknown)
+        came_after = [f"{HELD}__{product.product_id}" for product in products]
+        self.columns = (*encoding.columns, *(name for name in came_after if name not in self._column))
+        held_at = {name: index for index, name in enumerate(self.columns)}
+        self._held = self._lookup([HELD], held_at)[:, 0]
+        self._own = self._lookup(encoding.per_product, self._column)
         self._client = np.array([self._column[name] for name in encoding.client_columns], dtype=int)
         self._static = self._product_numbers()
         self._width = len(encoding.product_columns)
@@ -190,9 +195,14 @@ class Candidates:
         everyone = [np.broadcast_to(share[-1], share.shape) for share in among]
         self._shares = np.stack([*among, *everyone], axis=2).astype(np.float32)  # (groups + 1, products, 4)
 
-    def _lookup(self, stems: Sequence[str], unknown: int) -> np.ndarray:
+    def _lookup(self, stems: Sequence[str], at: Mapping[str, int]) -> np.ndarray:
+        unknown = len(self.columns)  # a column of NaN is appended to every row
         names = [[f"{stem}__{product.product_id}" for stem in stems] for product in self.catalog.products]
-        return np.array([[self._column.get(name, unknown) for name in row] for row in names], dtype=int)
+        return np.array([[at.get(name, unknown) for name in row] for row in names], dtype=int)
+
+    def _with_unknown(self, values: np.ndarray) -> np.ndarray:
+        lacking = len(self.columns) + 1 - values.shape[1]
+        return np.concatenate([values, np.full((len(values), lacking), np.nan, dtype=np.float32)], axis=1)
 
     def _product_numbers(self) -> np.ndarray:
         encoding = self.encoding
@@ -216,7 +226,7 @@ class Candidates:
 
     def held(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where held on the profile's day."""
-        return _with_unknown(values)[:, self._held] > 0
+        return self._with_unknown(values)[:, self._held] > 0
 
     def products(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where the client may have the product and does not hold it."""
@@ -257,7 +267,7 @@ class Candidates:
 
         `peers` are the positions of the clients' groups in the population (`peer_groups`).
         """
-        full = _with_unknown(values)
+        full = self._with_unknown(values)
         client, item = pairs.client, pairs.item
         fixed, own = len(self._client), self._own.shape[1]
         rows = np.empty((len(client), self._width), dtype=np.float32)
@@ -300,7 +310,3 @@ class Candidates:
         groups = [self.population.groups.get(key, everyone) for key in combinations_of(*texts)]
         shape = [len(of_peer) for of_peer, name in zip(texts, PEERS, strict=True) if name in self.encoding.categories]
         return np.array(groups, dtype=int).reshape(shape)
-
-
-def _with_unknown(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([values, np.full((len(values), 1), np.nan, dtype=np.float32)], axis=1)

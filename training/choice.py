@@ -35,7 +35,8 @@ class Choice:
         known = reached & (candidates.trained_as >= 0)
         if not known.any():
             return np.full(reached.shape, np.nan)
-        score = np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads)).reshape(len(values), -1)
+        learned = values[:, : len(candidates.encoding.columns)]
+        score = np.asarray(self.booster.predict(learned, raw_score=True, num_threads=threads)).reshape(len(values), -1)
         weight = np.exp(score - score.max(axis=1, keepdims=True))[:, candidates.trained_as] * known
         total = weight.sum(axis=1, keepdims=True)
         others = np.maximum(total - weight, SURE * total)

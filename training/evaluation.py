@@ -54,8 +54,8 @@ def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Eval
     candidate pairs, for bundles of the probability of the whole. Each also by line, `.retail`, with the order within
     the line, and by kind of client, `.kind_retail`; those of bundles by how many products they have, `.size_2`.
     """
-    aligned = model.align(day.profiles)
     candidates = model.candidates(catalog)
+    aligned = model.align(day.profiles, candidates)
     peers = candidates.peer_groups(aligned.values)
     slate = candidates.slate(aligned.values)
     probability, share = model.adoption.estimates(candidates, aligned.values, slate, peers, threads)

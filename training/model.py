@@ -91,9 +91,11 @@ class Model:
             co_openings = co_openings.for_products(self.encoding.products, products)
         return Candidates(self.encoding, catalog, population, co_openings)
 
-    def align(self, profiles: ProfileMatrix) -> ProfileMatrix:
-        """The profiles in this model's columns and categories."""
-        return profiles.align(self.encoding.columns, self.encoding.categories)
+    def align(self, profiles: ProfileMatrix, candidates: Candidates | None = None) -> ProfileMatrix:
+        """The profiles in this model's columns and categories; for candidates over another catalog than the one it was
+        trained with, in theirs, which say who holds what came after."""
+        columns = self.encoding.columns if candidates is None else candidates.columns
+        return profiles.align(columns, self.encoding.categories)
 
     def rank(self, candidates: Candidates, values: np.ndarray, peers: np.ndarray, threads: int = 1) -> Ranking:
         """Every candidate bundle of every client, best first; equal scores in the catalog's order.

@@ -500,7 +500,7 @@ def _of_month(
     """The offers of a month, and how many were left out because their concession is above the list price."""
     candidates = model.candidates(catalog)
     cohort = sorted(set(rows["client_id"]))
-    profiles = model.align(ProfileMatrix.join(list(profile_matrices(known, catalog, as_of, cohort))))
+    profiles = model.align(ProfileMatrix.join(list(profile_matrices(known, catalog, as_of, cohort))), candidates)
     row = {client: at for at, client in enumerate(profiles.client_ids)}
     client = np.array([row.get(name, -1) for name in rows["client_id"]], dtype=int)
     ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)

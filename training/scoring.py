@@ -62,7 +62,7 @@ def rank(
     clients = rows = 0
 
     def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
-        return (model.align(part[block]) for block in slices(len(part.client_ids), CLIENTS))
+        return (model.align(part[block], candidates) for block in slices(len(part.client_ids), CLIENTS))
 
     def ranked() -> Iterator[pa.Table]:
         nonlocal clients, rows

@@ -58,7 +58,7 @@ decisions = sa.Table(
     sa.Column("propensity", sa.Float, nullable=False),  # probability with which just this list was shown
     sa.Column("answer", sa.Text, nullable=False),  # JSON as it was sent: order, prices, reasons
     sa.Column("own", sa.Text),  # JSON: what prices went by of what the client held; null: typical contracts
-    sa.Column("profile", sa.LargeBinary, nullable=False),  # float32, little-endian, in the columns of the model
+    sa.Column("profile", sa.LargeBinary, nullable=False),  # float32, little-endian, in the columns of the candidates
     sa.Column("profile_day", sa.String(10), nullable=False),
     sa.Column("model_version", sa.String(40), nullable=False),
     sa.Column("catalog_version", sa.String(40), nullable=False),  # products, bundles, prices and policy

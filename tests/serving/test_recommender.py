@@ -232,6 +232,25 @@ def test_a_product_newer_than_the_model_is_offered_with_reasons_or_none(model: M
     check_reasons(answer)
 
 
+def test_who_holds_a_product_newer_than_the_model_is_not_offered_it(model: Model, snapshot: Snapshot) -> None:
+    new = Product(product_id="pension", name="Pension plan", line=Line.INTERMEDIARY, family="savings")
+    profiles = snapshot.profiles.align([*snapshot.profiles.columns, "held__pension"], snapshot.profiles.categories)
+    profiles.values[:, -1] = profiles.client_ids == "c0001"
+    catalog = Catalog(products=(*CATALOG.products, new), bundles=CATALOG.bundles)
+    wider = Recommender(model, Snapshot(LAST_DAY, profiles), catalog)
+    offered = {
+        client: {offer.bundle_id for offer in wider.recommend(client, k=100).offers} for client in ("c0001", "c0002")
+    }
+    assert "pension" not in offered["c0001"]
+    assert "pension" in offered["c0002"]
+    assert "pension" in wider.portrait("c0001").holds
+    assert wider.in_words(wider.profile_of("c0001"))["held__pension"] == 1.0
+    # A decision that was logged before has the model's own columns only.
+    logged = wider.profile_of("c0002")[:, : len(model.encoding.columns)]
+    assert list(wider.in_words(logged)) == list(model.encoding.columns)
+    assert wider.decide(logged, ["c0002"], 100)[0].answer.offers == wider.recommend("c0002", k=100).offers
+
+
 def test_nothing_is_offered_to_who_holds_everything(model: Model, snapshot: Snapshot) -> None:
     client = someone({"account"}, set())
     only = Recommender(model, snapshot, Catalog(products=[CATALOG.product("account")]))

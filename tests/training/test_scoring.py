@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import Catalog, Line
+from catalog import Catalog, Line, Product
 from features import Bank, profile_matrices, written_as_of
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 from training import Model, TrainingSample, evaluate, fit, read_sample
@@ -110,6 +110,22 @@ def test_a_smaller_catalog_offers_less(model: Model, tmp_path: Path) -> None:
         warnings.simplefilter("error")  # nothing is amiss where a product is no longer sold
         rank(model, strangers(), smaller, LAST_DAY, tmp_path / "ranks.parquet")
     assert set(pq.read_table(tmp_path / "ranks.parquet").column("bundle_id").to_pylist()) == {"card", "till"}
+
+
+def test_who_holds_what_came_after_training_is_not_offered_it(model: Model, tmp_path: Path) -> None:
+    tables, held = frames(120, seed=9), pd.Timestamp(LAST_DAY)
+    tables["holdings"].loc[len(tables["holdings"]) + 1_000] = ["c0001", "pension", held, pd.NaT]
+    new = Product(product_id="pension", name="Pension plan", line=Line.INTERMEDIARY, family="savings")
+    wider, out = Catalog(products=(new, *CATALOG.products), bundles=CATALOG.bundles), tmp_path / "ranks.parquet"
+    rank(model, Bank.of(**tables), wider, LAST_DAY, out)
+    told = pq.read_table(out).to_pandas().query("bundle_id == 'pension'")
+    assert set(tables["clients"]["client_id"]) - set(told["client_id"]) == {"c0001"}
+    assert np.isfinite(told["score"]).all()
+    # The others are ranked as before it came.
+    rank(model, Bank.of(**tables), CATALOG, LAST_DAY, tmp_path / "before.parquet")
+    both = [pq.read_table(path).to_pandas() for path in (out, tmp_path / "before.parquet")]
+    now, before = (of.query("bundle_id != 'pension' and client_id != 'c0001'") for of in both)
+    assert now["score"].tolist() == before["score"].tolist()
 
 
 def test_columns_that_the_profiles_lack_are_told(model: Model, tmp_path: Path) -> None:
