@@ -49,7 +49,8 @@ def mean(boosters: Sequence[lgb.Booster]) -> lgb.Booster:
     def shared(line: re.Match[str]) -> str:
         return f"{line[1]}={' '.join(repr(float(value) / len(boosters)) for value in line[2].split())}"
 
-    trees = re.sub(r"^(leaf_value|internal_value)=(.*)$", shared, trees, flags=re.MULTILINE)
+    # With linear_tree a leaf answers with leaf_const and leaf_coeff.
+    trees = re.sub(r"^(leaf_value|internal_value|leaf_const|leaf_coeff)=(.*)$", shared, trees, flags=re.MULTILINE)
     return lgb.Booster(
         model_str=re.sub(r"^tree_sizes=.*\n", "", texts[0][:head], flags=re.MULTILINE) + trees + texts[0][end:]
     )

@@ -12,7 +12,7 @@ from training import Parameters
 from training.boosting import cross_fit, mean
 
 
-def trained(objective: str, seed: int, rounds: int) -> lgb.Booster:
+def trained(objective: str, seed: int, rounds: int, **more: object) -> lgb.Booster:
     rng = np.random.default_rng(seed)
     x = np.stack([rng.normal(size=300), rng.integers(0, 6, 300).astype(float)], axis=1)
     x[::7, 0] = np.nan
@@ -20,12 +20,14 @@ def trained(objective: str, seed: int, rounds: int) -> lgb.Booster:
     settings = {"objective": objective, "verbose": -1, "num_leaves": 5, "min_data_in_leaf": 5, "num_threads": 1}
     if objective == "multiclass":
         settings["num_class"] = 3
-    return lgb.train(settings, lgb.Dataset(x, y, categorical_feature=[1]), rounds)
+    settings |= more
+    return lgb.train(settings, lgb.Dataset(x, y, categorical_feature=[1], params=settings), rounds)
 
 
+@pytest.mark.parametrize("more", [{}, {"linear_tree": True}], ids=["", "linear"])
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_the_mean_of_boosters_answers_with_the_mean_of_their_raw_scores(objective: str) -> None:
-    boosters = [trained(objective, 0, 7), trained(objective, 1, 3), trained(objective, 2, 12)]
+def test_the_mean_of_boosters_answers_with_the_mean_of_their_raw_scores(objective: str, more: dict[str, bool]) -> None:
+    boosters = [trained(objective, seed, rounds, **more) for seed, rounds in enumerate((7, 3, 12))]
     x = np.random.default_rng(9).normal(size=(50, 2)).round(1)
     x[:, 1] = np.arange(50) % 7
     x[::5, 0] = np.nan
