@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 LIGHTGBM = {"adoption": "binary", "choice": "multiclass", "ranking": "lambdarank"}  # fields of its own, and objectives
+
+# What LightGBM takes by the place of a column: another table or product moves them, and a constraint on one that holds
+# categories ends the process.
+BY_PLACE = {
+    "monotone_constraints", "mc", "monotone_constraint", "monotonic_cst", "interaction_constraints",
+    "feature_contri", "feature_contrib", "fc", "fp", "feature_penalty", "max_bin_by_feature",
+}  # fmt: skip
 
 _FIRST_STAGE = {"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 127, "cat_smooth": 20.0}
 
@@ -28,7 +36,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     threads: int = Field(2, ge=1)
     folds: int = Field(2, ge=2, description="parts, by client, of the cross-fit that calibrates and feeds the ranking")
     averaged: bool = Field(
@@ -120,11 +128,15 @@ def refused(group: str, name: str, value: Any) -> str | None:
     own = Parameters().lightgbm(LIGHTGBM[group]) | ({"num_class": 2} if group == "choice" else {})
     if name in own.keys() - getattr(Parameters(), group).keys():
         return "this is Sheaf's to set; leave it out"
+    if name in BY_PLACE:
+        return "goes by the places of columns, which are Sheaf's to lay out; leave it out"
     x, y, said = np.arange(8.0)[:, None], np.arange(8) % 2, io.StringIO()
     settings = {**own, "num_threads": 1, "verbose": 0, name: value}
     try:
-        with contextlib.redirect_stdout(said):
-            lgb.train(settings, lgb.Dataset(x, y, group=[4, 4] if group == "ranking" else None), 1)
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that dart stops at no loss
+            data = lgb.Dataset(x, y, group=[4, 4] if group == "ranking" else None)
+            lgb.train(settings, data, 1, valid_sets=[data], callbacks=[lgb.early_stopping(1, verbose=False)])
     except (lgb.basic.LightGBMError, TypeError, ValueError) as error:
         return str(error).split(" at /")[0].strip()
     for told in said.getvalue().splitlines():

@@ -31,6 +31,12 @@ def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
         ("rounds: 1\nrounds: 2\n", "p.yaml: cannot be read as YAML: "),
         ("adoption: {learnig_rate: 0.1}\n", "p.yaml: adoption.learnig_rate: 0.1: LightGBM knows no such parameter"),
         ("ranking: {num_leaves: 1}\n", "p.yaml: ranking.num_leaves: 1: Check failed"),
+        ("seed: -1\n", "p.yaml: seed: Input should be greater than or equal to 0"),
+        (
+            "adoption: {metric: None}\n",
+            "p.yaml: adoption.metric: None: For early stopping, at least one .* eval metric",
+        ),
+        ("adoption: {monotone_constraints: [1]}\n", "p.yaml: adoption.monotone_constraints: .*: goes by the places of"),
         ("ranking: {seed: 1}\n", "p.yaml: ranking.seed: 1: this is Sheaf's to set"),
     ],
 )
