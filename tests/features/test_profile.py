@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from features import Bank, ProfileMatrix, TableError, day_number, dictionary, profile, profile_matrices
 from features.expressions import months_before
+from features.feature import number
+from features.matrix import assemble
 from tests.features.banks import CATALOG, DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
 MINIMAL = {
@@ -86,6 +88,15 @@ def test_a_client_told_twice_or_of_no_id_is_refused(tmp_path: Path, more: list[d
     for one in (Bank.of(**told), written(told, tmp_path / "tables")):
         with pytest.raises(TableError, match=message):
             profile(one, CATALOG, dt.date(2024, 6, 30))
+
+
+@pytest.mark.parametrize("amount", [8_388_609.5, -8_388_610.5, 16_777_217.0, 123_456_792.0, 0.1])
+def test_the_last_bit_of_a_sum_moves_no_number(amount: float) -> None:
+    """Threads add up in whatever order; the sums lie between two floats of 32 bits."""
+    ids, told = pa.array(["a"]), number("sum", "EUR", "A sum.")
+    for sum_of in (amount, np.nextafter(amount, np.inf), np.nextafter(amount, -np.inf)):
+        table = pa.table({"client_id": ids, "sum": [float(sum_of)]})
+        assert assemble(ids, [told], [table], []).values[0, 0] == np.float32(amount)
 
 
 def test_a_bank_of_no_clients_has_no_profiles() -> None:
