@@ -261,10 +261,10 @@ async def feedback(told: Feedback, request: Request) -> Response:
 
     The same again, with the same key, is answered alike and counts once.
     """
-    caller = _caller(request)
-    work = add_feedback(Told(**dict(told)), dt.datetime.now(dt.UTC), caller.name, _mine(caller))
-    recorded = await _logged(work)
-    metrics.feedback(told.bundle_id, told.outcome)
+    caller, now = _caller(request), dt.datetime.now(dt.UTC)
+    recorded = await _logged(add_feedback(Told(**dict(told)), now, caller.name, _mine(caller)))
+    if recorded["recorded_at"] == now:  # else it was told before, and counted then
+        metrics.feedback(told.bundle_id, told.outcome)
     return _json(HAPPENED.dump_json(happened(recorded)))
 
 
