@@ -18,6 +18,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import metrics
 from serving.asking import PRINTABLE
 from serving.decisions import new_id
 from serving.problems import problem
@@ -99,7 +100,7 @@ class Told:
             await answer(scope, receive, sent)
         finally:
             level = logging.INFO if unexpected is None else logging.ERROR
-            if _requests.isEnabledFor(level):
+            if _requests.isEnabledFor(level) and (unexpected is not None or scope["path"] != metrics.PATH):
                 caller = state.get("caller")
                 told = {
                     "request_id": told_id,

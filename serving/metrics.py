@@ -1,15 +1,20 @@
-"""What the service counts for Prometheus, at /metrics beside BentoML's own figures; workers are added up."""
+"""What the service counts for Prometheus, at /metrics; workers are added up.
+
+BentoML's own figures are off: they have a label with the path as it was asked for, so that they would name clients to
+whoever reads them, and grow with every id, and with every path that a stranger makes up.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from serving.decisions import Outcome
 
+PATH = "/metrics"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _requests = Histogram("sheaf_request_seconds", "Seconds of a request.", ["route", "status"], buckets=SECONDS)
 _offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
@@ -50,6 +55,13 @@ def serving(model: str, catalog: str, profile_day: dt.date) -> None:
 def refresh(taken: bool) -> None:
     """What was laid out anew was taken up by this worker, or refused."""
     _refreshes.labels("taken" if taken else "refused").inc()
+
+
+def figures() -> bytes:
+    """All that all workers have counted, as Prometheus reads it."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)
 
 
 def gone(process: int) -> None:

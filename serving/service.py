@@ -8,7 +8,8 @@
     GET  /v1/clients/{id}/plan  how a client is served and a bundle approved, and why
     GET  /v1/decisions/{id}   all that an answer rests on, replayed
     GET  /v1/quotes/{id}      all that a quote rests on, replayed
-    GET  /livez /readyz /healthz /metrics   BentoML's own
+    GET  /metrics             figures for Prometheus
+    GET  /livez /readyz /healthz   BentoML's own
     GET  /openapi.json        the same for code generators
 
 Start it with `sheaf serve`, or with BentoML itself. It reads the model, profiles and catalog that
@@ -45,6 +46,7 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
@@ -259,10 +261,10 @@ async def feedback(told: Feedback, request: Request) -> Response:
 
     The same again, with the same key, is answered alike and counts once.
     """
-    caller = _caller(request)
-    work = add_feedback(Told(**dict(told)), dt.datetime.now(dt.UTC), caller.name, _mine(caller))
-    recorded = await _logged(work)
-    metrics.feedback(told.bundle_id, told.outcome)
+    caller, now = _caller(request), dt.datetime.now(dt.UTC)
+    recorded = await _logged(add_feedback(Told(**dict(told)), now, caller.name, _mine(caller)))
+    if recorded["recorded_at"] == now:  # else it was told before, and counted then
+        metrics.feedback(told.bundle_id, told.outcome)
     return _json(HAPPENED.dump_json(happened(recorded)))
 
 
@@ -324,6 +326,14 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
 
 
 app.router.route_class = APIRoute
+
+
+@app.get(metrics.PATH, include_in_schema=False)
+def figures() -> Response:
+    """In a thread: all workers' files are read."""
+    return Response(metrics.figures(), media_type=CONTENT_TYPE_LATEST)
+
+
 answered_with_problems(app)
 _TEXTS = TypeAdapter(list[str])
 # Batches leave the event loop to single requests; two steps at once, since while one is in its trees another may run.
@@ -447,6 +457,7 @@ def settle() -> None:
     name="sheaf",
     traffic={"timeout": 10},
     logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(app, path="/")

@@ -59,7 +59,8 @@ def fork(workers: int) -> None:
             metrics.gone(worker)
             if not ending:
                 _log.error("worker %d ended (%d); another takes its place", worker, os.waitstatus_to_exitcode(status))
-                time.sleep(PAUSE)
+        if not ending and len(alive) < workers:
+            time.sleep(PAUSE)  # once for all who ended together
     os._exit(0)
 
 

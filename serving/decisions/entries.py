@@ -32,9 +32,10 @@ _PAST = (
     .join(feedback)
     .where(decisions.c.client_id.in_(sa.bindparam("clients", expanding=True)), feedback.c.at >= sa.bindparam("since"))
 )  # fmt: skip
-_BY_KEY = sa.select(feedback).where(feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
-_OF_BUNDLE = sa.select(feedback).where(
-    feedback.c.decision_id == sa.bindparam("decision_id"), feedback.c.bundle_id == sa.bindparam("bundle_id")
+# At one moment: between two looks, another process might write the same, which then would look like a contradiction.
+_BEFORE = sa.select(feedback).where(
+    (feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
+    | (feedback.c.decision_id == sa.bindparam("decision_id"))
 )
 _OF_DECISION = (
     sa.select(feedback)
@@ -122,23 +123,24 @@ def add_feedback(
     """
 
     def work(connection: sa.Connection) -> dict[str, Any]:
-        before = connection.execute(_BY_KEY, {"idempotency_key": told.idempotency_key}).mappings().first()
-        if before is not None:
-            if before["caller"] != caller:
+        which = {"decision_id": told.decision_id if _ID(told.decision_id) else ""}
+        key = {"idempotency_key": told.idempotency_key}
+        before = [dict(row) for row in connection.execute(_BEFORE, key | which).mappings()]
+        same = next((row for row in before if row["idempotency_key"] == told.idempotency_key), None)
+        if same is not None:
+            if same["caller"] != caller:
                 raise RefusedError(422, "idempotency_key", "was used before; use a new key")
-            _check_same(told, dict(before))
-            return dict(before)
-        which = {"decision_id": told.decision_id}
-        decision = connection.execute(_FOR_FEEDBACK, which).first() if _ID(told.decision_id) else None
+            _check_same(told, same)
+            return same
+        decision = connection.execute(_FOR_FEEDBACK, which).first()
         if decision is None or not visible(decision.client_id, decision.caller):
             raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
                                "of an answer")  # fmt: skip
         _check_bundle(told, decision.answer)
         _check_time(told, decision.asked_at, now)
-        which["bundle_id"] = told.bundle_id
-        _check_history(told, [dict(row) for row in connection.execute(_OF_BUNDLE, which).mappings()])
+        _check_history(told, [row for row in before if row["bundle_id"] == told.bundle_id])
         row = {
-            "idempotency_key": told.idempotency_key, **which, "outcome": told.outcome.value,
+            **key, **which, "bundle_id": told.bundle_id, "outcome": told.outcome.value,
             "at": told.at.astimezone(dt.UTC),
             "recorded_at": now, "caller": caller,
         }  # fmt: skip

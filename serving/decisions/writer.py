@@ -28,6 +28,7 @@ Work = Callable[[sa.Connection], T]
 Entry = tuple[Work[Any], Future[Any]]
 MOST_WAITING = 1_000  # entries; whoever comes then is told at once
 TOGETHER = 100  # entries a transaction
+_DEADLOCK = "40P01"  # of PostgreSQL
 _log = logging.getLogger("sheaf.decisions")
 
 
@@ -113,22 +114,23 @@ class Writer:
             self._write(entries)
         self._disconnect()
 
-    def _write(self, entries: Sequence[Entry], again: bool = False) -> None:
-        """Entries in one transaction; where that fails and the database is well, each `again` in its own."""
-        live = entries if again else []
+    def _write(self, entries: Sequence[Entry], tried: int = 0) -> None:
+        """Entries in one transaction; where that fails and the database is well, each in its own, and once more: there,
+        one may meet another process that writes what contradicts it, and is refused by the rules when it is read."""
+        live = entries if tried else []
         started, worked = time.monotonic(), 0.0
         try:
             connection = self._connected()
             with connection.begin():
-                if not again:  # only now: the transaction may have waited for a lock, and whoever gave up is left out
+                if not tried:  # only now: the transaction may have waited for a lock, and whoever gave up is left out
                     live = [entry for entry in entries if entry[1].set_running_or_notify_cancel()]
                 begun = time.monotonic()
                 results = [_result(work, connection) for work, _ in live]
                 worked = time.monotonic() - begun
         except Exception as error:
-            if live and not again and not isinstance(error, OperationalError | InterfaceError):
+            if live and tried < 2 and not _unwell(error):
                 for entry in live:
-                    self._write([entry], again=True)
+                    self._write([entry], tried + 1)
                 return
             self._disconnect()
             failed: Exception = error
@@ -173,6 +175,11 @@ class Writer:
         elif not problem and self._failing:
             _log.warning("the decision log takes entries again")
         self._failing = bool(problem)
+
+
+def _unwell(error: Exception) -> bool:
+    """Whether it is the database's own failure. A deadlock is none: of who waited for each other, one was chosen."""
+    return isinstance(error, OperationalError | InterfaceError) and getattr(error.orig, "sqlstate", None) != _DEADLOCK
 
 
 def _result(work: Work[Any], connection: sa.Connection) -> Any:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from serving.decisions import (
 from serving.decisions.database import connect, differences, parsed, shown
 from serving.decisions.tables import decisions, feedback
 from tests.serving.logged import ASKED, NOW, decision, told
+from tests.serving.postgres import Postgres
 
 
 @pytest.fixture
@@ -171,6 +172,58 @@ def test_of_two_who_contradict_each_other_at_once_one_is_written(place: str) -> 
     finally:
         for log in logs:
             log.close()
+
+
+def test_who_tells_the_same_twice_at_once_is_answered_alike(server: Postgres) -> None:
+    one, other = two_of(server)
+    row = decision()
+    one.do(add_decisions([row]))
+    given = told(str(row["decision_id"]))
+    answered: list[dict[str, Any]] = []
+
+    def told_meanwhile(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM feedback" in statement and not answered:
+            answered.append(other.do(add_feedback(given, NOW)))
+
+    sa.event.listen(one._engine, "after_cursor_execute", told_meanwhile)
+    assert one.do(add_feedback(given, NOW)) == answered[0]
+    one.close()
+    other.close()
+
+
+def test_who_waits_for_each_other_is_answered_still(server: Postgres) -> None:
+    logs, meet = two_of(server), threading.Barrier(2)
+    rows = [decision(), decision()]
+    logs[0].do(add_decisions(rows))
+    futures: list[Future[Any]] = []
+    for log, outcome, order in zip(logs, ("accepted", "rejected"), (rows, rows[::-1]), strict=True):
+        hold, first = threading.Event(), iter([True])
+
+        def wait(connection: sa.Connection, hold: threading.Event = hold) -> None:
+            hold.wait(20)
+
+        def both_there(connection: sa.Connection, first: Iterator[bool] = first) -> None:
+            if next(first, False):
+                meet.wait(20)
+
+        log.submit(wait)  # so that what follows goes together
+        begin, end = (add_feedback(told(str(row["decision_id"]), outcome), NOW) for row in order)
+        futures += [log.submit(begin), log.submit(both_there), log.submit(end)]
+        hold.set()
+    failed = [future.exception(20) for future in futures]
+    assert [error for error in failed if error is not None and not isinstance(error, RefusedError)] == []
+    for row in rows:
+        assert len(logs[0].do(read_decision(str(row["decision_id"])))[1]) == 1
+    assert [error.status for error in failed if isinstance(error, RefusedError)] == [409, 409]
+    for log in logs:
+        log.close()
+
+
+def two_of(server: Postgres) -> list[Writer]:
+    """The logs of two processes on one new PostgreSQL, where they write at the same time."""
+    url = parsed(server.create(f"log_{uuid.uuid4().hex}"))
+    upgrade(url)
+    return [Writer(url, 9.0) for _ in range(2)]
 
 
 def test_callers_at_the_same_time_share_a_transaction_and_keep_their_own_results(log: Writer) -> None:

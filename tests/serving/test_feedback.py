@@ -88,10 +88,19 @@ def test_every_answer_is_a_decision_of_its_own(service: str, client_id: str) -> 
 def test_feedback_told_twice_is_answered_alike(service: str, answer: dict[str, Any]) -> None:
     at = dt.datetime.now(dt.timezone(dt.timedelta(hours=9))).isoformat()
     body = feedback(answer, at=at)
+    before = counted(service, body)
     first, second = post(service, body, "v1/feedback"), post(service, body, "v1/feedback")
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
     assert len(audited(service, answer["decision_id"]).json()["feedback"]) == 1
+    assert counted(service, body) == before + 1
+
+
+def counted(service: str, told: dict[str, Any]) -> float:
+    """How often such feedback is in the service's figures."""
+    name = f'sheaf_feedback_total{{bundle_id="{told["bundle_id"]}",outcome="{told["outcome"]}"}} '
+    figures = httpx.get(f"{service}/metrics").text.splitlines()
+    return sum(float(line.removeprefix(name)) for line in figures if line.startswith(name))
 
 
 LATER = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()

@@ -225,6 +225,15 @@ def test_every_figure_that_the_page_names_is_told(service: str, client_id: str) 
     assert named - there == {"sheaf_request_seconds", "sheaf_refresh_total"}
 
 
+def test_figures_do_not_name_what_is_asked_for(service: str, client_id: str) -> None:
+    assert httpx.get(f"{service}/v1/clients/{client_id}").status_code == 200
+    assert httpx.get(f"{service}/v1/made-up").status_code == httpx.get(f"{service}/made-up").status_code == 404
+    figures = httpx.get(f"{service}/metrics").text
+    assert 'sheaf_request_seconds_count{route="/v1/clients/{client_id}",status="200"}' in figures
+    assert client_id not in figures
+    assert "made-up" not in figures
+
+
 def test_the_api_describes_itself(service: str) -> None:
     told, again = (httpx.get(f"{service}/openapi.json").json() for _ in range(2))
     assert told == again

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -11,7 +15,7 @@ import psutil
 import pytest
 
 from serving import workers
-from tests.conftest import WholeLine
+from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import ready, serving
 
@@ -72,3 +76,25 @@ def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_servi
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert not [one for one in third if one.is_running()]
+
+
+FORKING = "import signal\nfrom serving import workers\nworkers.PAUSE = 3.0\nworkers.fork(4)\nsignal.pause()"
+
+
+def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", FORKING], env=environment, stderr=subprocess.DEVNULL) as process:
+        head = psutil.Process(process.pid)
+        try:
+            assert becomes(lambda: len(head.children()) == 4, 30)
+            first = head.children()
+            head.suspend()  # so that it finds all of them dead at once
+            for worker in first:
+                worker.kill()
+            head.resume()
+            died = time.monotonic()
+            assert becomes(lambda: len(set(head.children()) - set(first)) == 4, 30)
+            assert time.monotonic() - died < 9  # one pause, not one for each
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
