@@ -43,13 +43,19 @@ def fork(workers: int) -> None:
     ending = False
     while alive or not ending:
         while not ending and len(alive) < workers:
-            if not (worker := os.fork()):
+            try:
+                worker = os.fork()
+            except OSError as error:  # there is no memory for it, or there are as many processes as there may be
+                _log.error("a worker cannot be started and is tried again: %s", error.strerror)
+                break
+            if not worker:
                 os.close(kept)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
                 threading.Thread(target=_end_with, args=(head,), name="end with head", daemon=True).start()
                 return
             alive.add(worker)
-        if signal.sigwait(_AWAITED) != signal.SIGCHLD:
+        arrived = signal.sigtimedwait(_AWAITED, PAUSE)
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             ending = True
             for worker in alive:
                 os.kill(worker, signal.SIGTERM)

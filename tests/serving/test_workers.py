@@ -98,3 +98,30 @@ def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None
         finally:
             process.terminate()
         assert process.wait(20) == 0
+
+
+FAILING = """
+import errno, os, signal
+from serving import workers
+failures, fork, workers.PAUSE = [1, 1], os.fork, 0.1
+def scarce():
+    if failures:
+        failures.pop()
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = scarce
+workers.fork(2)
+signal.pause()
+"""
+
+
+def test_workers_are_started_once_there_is_room_for_them(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", FAILING], env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            assert becomes(lambda: len(psutil.Process(process.pid).children()) == 2, 30)
+        finally:
+            process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read().count(b"a worker cannot be started and is tried again: ") == 2
+        assert process.wait(20) == 0
