@@ -115,6 +115,8 @@ class Access(_Model):
         try:
             content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
             return cls.model_validate(content)
+        except FileNotFoundError as error:
+            raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise AccessError(f"{path} cannot be read as YAML: {error}") from error
         except ValidationError as error:

@@ -254,7 +254,11 @@ def test_an_unknown_client_is_named(sheaf: Sheaf, bank: list[str | Path]) -> Non
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("rounds: many", "p.yaml: rounds: "), ("[", "p.yaml: cannot be read as YAML"), (None, "p.yaml: cannot be read")],
+    [
+        ("rounds: many", "p.yaml: rounds: "),
+        ("[", "p.yaml: cannot be read as YAML"),
+        (None, "p.yaml: there is no such file"),
+    ],
 )
 def test_a_bad_parameters_file_is_named(
     sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str
@@ -273,7 +277,7 @@ def test_a_bad_parameters_file_is_named(
             "s.yaml: adoption.learnig_rate: 0.1: LightGBM knows",
         ),
         ("[", "s.yaml: cannot be read as YAML"),
-        (None, "s.yaml: cannot be read"),
+        (None, "s.yaml: there is no such file"),
     ],
 )
 def test_a_bad_search_space_is_named(sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str) -> None:

@@ -515,6 +515,11 @@ def test_a_file_that_cannot_be_used_is_told_by_field(tmp_path: Path, content: st
     assert str(path) in str(error.value)
 
 
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AccessError, match=r"access.yaml: there is no such file; `sheaf keys add` makes it"):
+        Access.read(tmp_path / "access.yaml")
+
+
 def test_a_key_that_cannot_be_changes_no_file(tmp_path: Path) -> None:
     path = tmp_path / "access.yaml"
     for name, scopes, rate in (("a b", ["quote"], None), ("a", ["all"], None), ("a", ["quote"], "x"), ("a", [], None)):
