@@ -498,7 +498,7 @@ def test_without_access_only_this_machine_is_answered() -> None:
             "keys: [{name: a, id: '00000000', sha256: secret, scopes: [recommend]}]",
             "keys.0.sha256: String should match",
         ),
-        ("rate: often", "rate: Value error, 'often' is no rate; write 50/second"),
+        ("rate: often", "rate: 'often' is no rate; write 50/second"),
         ("people: {issuer: a, audience: b, jwks: 'http://login.bank.example/keys'}", "begins with https://, or a file"),
         ("people: {issuer: a, audience: b, jwks: c, algorithms: [HS256]}", "people.algorithms.0: String should match"),
         ("people: {issuer: a, audience: b, jwks: c, algorithms: [none]}", "people.algorithms.0: String should match"),
