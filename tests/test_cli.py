@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 
 import pandas as pd
 import pyarrow as pa
@@ -78,9 +79,18 @@ def test_the_catalog_of_these_tests_can_be_written_as_yaml(made_folder: Path) ->
     assert read_catalog(made_folder / "catalog.yaml") == CATALOG
 
 
+def test_a_table_under_a_wrong_name_is_told(sheaf: Sheaf, made_folder: Path, tmp_path: Path) -> None:
+    copytree(made_folder / "bank", tmp_path / "misnamed")
+    (tmp_path / "misnamed" / "transaction.csv").write_text("client_id,booked_at,amount\n")
+    checked = sheaf("check", tmp_path / "misnamed", "--catalog", made_folder / "catalog.yaml")
+    assert checked.code == 0
+    assert "Not read, as no table has that name: transaction.csv." in checked.out
+
+
 def test_from_tables_to_offers(sheaf: Sheaf, bank: list[str | Path], made_folder: Path, workplace: Path) -> None:
     checked = sheaf("check", made_folder / "bank", "--catalog", made_folder / "catalog.yaml")
     assert (checked.code, "all tables are as the contract says" in checked.out) == (0, True)
+    assert "Tables: clients, holdings" in checked.out
 
     days = [argument for day in DAYS for argument in ("--as-of", str(day))]
     trained = sheaf("train", *bank, *days, "--horizon-days", "30", "--parameters", made_folder / "quick.yaml")
