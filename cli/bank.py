@@ -44,6 +44,20 @@ def check(
         console.print(render(findings))
         raise typer.Exit(1)
     console.print(f"{folder}: all tables are as the contract says.")
+    read, others = _tables(folder)
+    console.print(f"Tables: {', '.join(read)}.", markup=False, highlight=False)
+    if others:
+        told = f"Not read, as no table has that name: {', '.join(others)}."
+        console.print(told, markup=False, highlight=False)
+
+
+def _tables(folder: Path) -> tuple[list[str], list[str]]:
+    """The tables that lie in the folder, and what else there is: perhaps an optional table under a wrong name."""
+    from features import TABLES
+
+    lying = {path.name.removesuffix(".parquet").removesuffix(".csv"): path.name for path in sorted(folder.iterdir())}
+    read = [name for name in TABLES if name in lying]
+    return read, [file for name, file in lying.items() if name not in TABLES and not file.startswith((".", "_"))]
 
 
 def profile(

@@ -164,7 +164,7 @@ def _dated(path: Path, cohorts: Any) -> Any:
 
 def _figures(trained: Any) -> Table:
     table = Table(title="Backtest")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in ("who opened", "bundles NDCG@5", "products MAP@7", "products NDCG@5", "products recall@5",
                  "calibr. error"):  # fmt: skip
         table.add_column(name, justify="right")

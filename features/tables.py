@@ -219,13 +219,31 @@ def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
     """
     dialect = "header = true, skip = 0, quote = '\"', escape = '\"'"
     guess = f"{dialect}, sample_size = -1, ignore_errors = true"  # what is wrong with a row is told when it is read
+    _readable(path)
     sniffed = f"select Delimiter, Columns from sniff_csv({_quoted(path)}, {guess})"
     [(delimiter, columns)] = connection.execute(sniffed).fetchall()
+    if len(columns) == 1 and re.search(r"[,;|\t]", header := columns[0]["name"]):
+        problem = f"table {path.stem} cannot be read: no separator tells the columns of {header!r} apart in every row"
+        raise TableError(f"{problem}; look for a quote that is not closed, and {AGAIN}")
     named = {column.name for column in TABLES[path.stem].columns}
     types = {c["name"]: "VARCHAR" if c["name"] in named else c["type"] for c in columns}
     spelled = ", ".join(f"{_text(name)}: {_text(kind)}" for name, kind in types.items())
     how = f"auto_detect = false, {dialect}, delim = {_text(delimiter)}, columns = {{{spelled}}}"
     return f"read_csv({_quoted(path)}, {how})"
+
+
+def _readable(path: Path) -> None:
+    """TableError where the file is empty, or its header is not UTF-8: DuckDB says neither, and would take the first
+    row, a client's own, for the header."""
+    with path.open("rb") as file:
+        header = file.readline(1_000_000)
+    if not header:
+        raise TableError(f"table {path.stem} cannot be read: {path.name} is empty, without even a header; {AGAIN}")
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        problem = f"table {path.stem} cannot be read: the header of {path.name} is not UTF-8"
+        raise TableError(f"{problem}; {AGAIN}") from error
 
 
 def _quoted(path: Path) -> str:

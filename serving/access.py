@@ -31,7 +31,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from starlette.requests import Request
 
-from serving.problems import Refusal
+from serving.problems import Refusal, in_words
 
 RATE = "50/second"  # of a caller that none is named for
 READ_EVERY = 1.0  # seconds between two looks at the file
@@ -115,10 +115,14 @@ class Access(_Model):
         try:
             content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
             return cls.model_validate(content)
+        except FileNotFoundError as error:
+            raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise AccessError(f"{path} cannot be read as YAML: {error}") from error
         except ValidationError as error:
-            wrong = (f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in error.errors())
+            wrong = (
+                f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}: {in_words(one)}" for one in error.errors()
+            )
             raise AccessError("\n".join(wrong)) from error
 
     @cached_property
@@ -161,7 +165,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = Non
     try:
         key = Key(name=name, id=number, sha256=_hash(secret), scopes=tuple(scopes), rate=rate)
     except ValidationError as error:
-        raise AccessError("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from error
+        raise AccessError("; ".join(f"{one['loc'][0]}: {in_words(one)}" for one in error.errors())) from error
     content = _content(path) if path.exists() else {}
     content.setdefault("keys", []).append(key.model_dump(mode="json", exclude_none=True))
     _write(path, content)

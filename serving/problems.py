@@ -83,7 +83,7 @@ def answered_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [Wrong(field=_field(item), problem=item["msg"]) for item in error.errors()]
+        wrong = [Wrong(field=_field(item), problem=in_words(item)) for item in error.errors()]
         told = "; ".join(f"{one.field}: {one.problem}" for one in wrong[:5])
         return problem(422, told, wrong, request_id=_id(request))
 
@@ -138,6 +138,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _id(request: Request) -> str:
     told: str = request.state.request_id
     return told
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """What pydantic says is wrong, without its own word before what our checks say."""
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _field(error: Mapping[str, Any]) -> str:

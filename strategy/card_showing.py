@@ -27,9 +27,10 @@ def card_table(found: Scorecard, rows: pa.Table, catalog: Catalog) -> Group:
     clients, month = scores[0]["clients"] if scores else 0, measured[0]["month"]
     title = f"{unit} {measured[0]['id']}, {month:%Y-%m}: {clients:,} clients"
     table = Table(title=escape(title[0].upper() + title[1:]), title_justify="left", caption_justify="left")
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for name in ("actual", "plan", "same clients", "by chance", "points", "weight"):
-        table.add_column(name, justify="right", no_wrap=True)
+        # Where a terminal is narrow, what is of words breaks, and no figure loses its end.
+        table.add_column(name, justify="right", no_wrap=" " not in name)
     for row in measured:
         definition = MEASURES[row["measure"]]
         plan, chance = (
@@ -59,7 +60,7 @@ def scores_table(found: Scorecard) -> Group:
     months = sorted(set(found.rows["month"].to_pylist()))
     table = Table(title="Scores; 100 is as the same clients bring anybody, and as planned", title_justify="left")
     for name in ("", "clients", *(f"{month:%Y-%m}" for month in months), "against peers"):
-        table.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="right" if name else "left", no_wrap=not name, overflow="fold")
     for unit in ("branch", "manager"):
         by: dict[str, dict[Any, Any]] = {}
         for row in found.rows.filter(pc.equal(found.rows["measure"], SCORE)).to_pylist():

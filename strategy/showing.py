@@ -258,10 +258,10 @@ def attrition_lines(found: Found) -> list[str]:
 def _pairs(title: str, figures: Sequence[str], *keys: str) -> Table:
     table = Table(title=title, caption="each under the first policy, then under the second", title_justify="left")
     for key in keys:
-        table.add_column(key)
+        table.add_column(key, overflow="fold")
     for figure in figures:
         for _ in range(2):
-            table.add_column(figure, justify="right")
+            table.add_column(figure, justify="right", overflow="fold")  # a narrow terminal cuts no figure short
     return table
 
 

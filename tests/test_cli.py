@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 
 import pandas as pd
 import pyarrow as pa
@@ -78,9 +79,18 @@ def test_the_catalog_of_these_tests_can_be_written_as_yaml(made_folder: Path) ->
     assert read_catalog(made_folder / "catalog.yaml") == CATALOG
 
 
+def test_a_table_under_a_wrong_name_is_told(sheaf: Sheaf, made_folder: Path, tmp_path: Path) -> None:
+    copytree(made_folder / "bank", tmp_path / "misnamed")
+    (tmp_path / "misnamed" / "transaction.csv").write_text("client_id,booked_at,amount\n")
+    checked = sheaf("check", tmp_path / "misnamed", "--catalog", made_folder / "catalog.yaml")
+    assert checked.code == 0
+    assert "Not read, as no table has that name: transaction.csv." in checked.out
+
+
 def test_from_tables_to_offers(sheaf: Sheaf, bank: list[str | Path], made_folder: Path, workplace: Path) -> None:
     checked = sheaf("check", made_folder / "bank", "--catalog", made_folder / "catalog.yaml")
     assert (checked.code, "all tables are as the contract says" in checked.out) == (0, True)
+    assert "Tables: clients, holdings" in checked.out
 
     days = [argument for day in DAYS for argument in ("--as-of", str(day))]
     trained = sheaf("train", *bank, *days, "--horizon-days", "30", "--parameters", made_folder / "quick.yaml")
@@ -254,7 +264,11 @@ def test_an_unknown_client_is_named(sheaf: Sheaf, bank: list[str | Path]) -> Non
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("rounds: many", "p.yaml: rounds: "), ("[", "p.yaml: cannot be read as YAML"), (None, "p.yaml: cannot be read")],
+    [
+        ("rounds: many", "p.yaml: rounds: "),
+        ("[", "p.yaml: cannot be read as YAML"),
+        (None, "p.yaml: there is no such file"),
+    ],
 )
 def test_a_bad_parameters_file_is_named(
     sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str
@@ -273,7 +287,7 @@ def test_a_bad_parameters_file_is_named(
             "s.yaml: adoption.learnig_rate: 0.1: LightGBM knows",
         ),
         ("[", "s.yaml: cannot be read as YAML"),
-        (None, "s.yaml: cannot be read"),
+        (None, "s.yaml: there is no such file"),
     ],
 )
 def test_a_bad_search_space_is_named(sheaf: Sheaf, bank: list[str | Path], content: str | None, message: str) -> None:

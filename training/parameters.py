@@ -84,6 +84,8 @@ class Parameters(BaseModel):
         try:
             content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
             read = cls.model_validate(content)
+        except FileNotFoundError as error:
+            raise ParameterError(f"{path}: there is no such file; give a YAML file") from error
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise ParameterError(f"{path}: cannot be read as YAML: {error}") from error
         except ValidationError as error:

@@ -110,6 +110,8 @@ class Space:
         """
         try:
             content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ParameterError(f"{path}: there is no such file; give a YAML file") from error
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise ParameterError(f"{path}: cannot be read as YAML: {error}") from error
         if not isinstance(content, dict) or not content:

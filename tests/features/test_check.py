@@ -188,6 +188,28 @@ def test_a_csv_with_a_row_too_long(tmp_path):
     assert "Line: 3" in finding.problem
 
 
+@pytest.mark.parametrize(
+    ("content", "problem", "remedy"),
+    [
+        (b"", "links.csv is empty, without even a header", AGAIN),
+        (
+            "client_id,linked_id,relation,größe\nc1,c2,employer,1\n".encode("latin-1"),
+            "the header of links.csv is not UTF-8",
+            AGAIN,
+        ),
+        (
+            b'client_id,linked_id,relation\nc1,c2,employer\nc2,"c1,owner\n',
+            "no separator tells the columns of 'client_id,linked_id,relation' apart in every row",
+            f"look for a quote that is not closed, and {AGAIN}",
+        ),
+    ],
+)
+def test_a_csv_whose_header_cannot_be_told(tmp_path, content, problem, remedy):
+    write(tmp_path, REQUIRED)
+    (tmp_path / "links.csv").write_bytes(content)
+    assert check(tmp_path, CATALOG) == [Finding("links", "", f"table links cannot be read: {problem}", 0, (), remedy)]
+
+
 def test_a_table_that_is_there_twice(tmp_path):
     write(tmp_path, REQUIRED | {"links": GOOD["links"]})
     (tmp_path / "links.csv").write_text("client_id,linked_id,relation\n")

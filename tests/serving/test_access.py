@@ -498,7 +498,7 @@ def test_without_access_only_this_machine_is_answered() -> None:
             "keys: [{name: a, id: '00000000', sha256: secret, scopes: [recommend]}]",
             "keys.0.sha256: String should match",
         ),
-        ("rate: often", "rate: Value error, 'often' is no rate; write 50/second"),
+        ("rate: often", "rate: 'often' is no rate; write 50/second"),
         ("people: {issuer: a, audience: b, jwks: 'http://login.bank.example/keys'}", "begins with https://, or a file"),
         ("people: {issuer: a, audience: b, jwks: c, algorithms: [HS256]}", "people.algorithms.0: String should match"),
         ("people: {issuer: a, audience: b, jwks: c, algorithms: [none]}", "people.algorithms.0: String should match"),
@@ -513,6 +513,11 @@ def test_a_file_that_cannot_be_used_is_told_by_field(tmp_path: Path, content: st
         Access.read(path)
     assert told in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AccessError, match=r"access.yaml: there is no such file; `sheaf keys add` makes it"):
+        Access.read(tmp_path / "access.yaml")
 
 
 def test_a_key_that_cannot_be_changes_no_file(tmp_path: Path) -> None:

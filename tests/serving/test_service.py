@@ -148,6 +148,7 @@ def test_a_bad_body_is_a_422_that_names_the_field(service: str, body: Any, field
     assert reply.headers["content-type"] == "application/problem+json"
     told = reply.json()["errors"]
     assert all(item.keys() == {"field", "problem"} for item in told)
+    assert "Value error" not in reply.text
     mine = [item["problem"] for item in told if item["field"] == field]
     assert mine, told
     assert any(problem in item for item in mine), told

@@ -87,6 +87,10 @@ def test_a_comparison_is_shown_whole(book: Path) -> None:
     said = " ".join(console.export_text().split())
     assert "0 of 4 clients change tier: from one (down) to other" in said
     assert "│ key │ 2 │ 2 │ 142,000 │ 142,000 │ 284,000 │ 284,000 │" in said
+    narrow = Console(record=True, width=80)
+    for table in comparison_tables(found, ("one", "other")):
+        narrow.print(table)
+    assert "…" not in narrow.export_text()
 
 
 def test_nobody_to_compare_is_told(book: Path) -> None:

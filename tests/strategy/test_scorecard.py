@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from features import Bank
 from pricing.book import Book
 from strategy import Scorecard, Strategy, StrategyError, judge, read_strategy
+from strategy.card_showing import card_table, scores_table
 from strategy.peers import between, shrunk
 from strategy.scorecard import month_ends, read_plans
 from tests.strategy.banks import CATALOG, POLICY, changed
@@ -385,3 +387,10 @@ def test_what_is_wrong_with_a_scorecard_is_told_with_its_line(tmp_path: Path, at
         read_strategy(changed(tmp_path / "mine.yaml", "scorecard", *at, to=to), CATALOG)
     assert message in str(told.value)
     assert str(told.value).startswith(f"{tmp_path / 'mine.yaml'}:")
+
+
+def test_a_narrow_terminal_cuts_no_figure_short() -> None:
+    found = judge(policy(), CATALOG, three_managers(), [NOVEMBER, DECEMBER])
+    narrow = Console(record=True, width=80)
+    narrow.print(card_table(found, found.of("manager", "M1"), CATALOG), scores_table(found))
+    assert "…" not in narrow.export_text()

@@ -75,7 +75,7 @@ def test_an_entry_that_cannot_be_searched_is_named_with_file_and_key(tmp_path: P
 def test_a_file_that_is_no_space_is_named(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         read(tmp_path, content)
-    with pytest.raises(ParameterError, match=r"absent.yaml: cannot be read as YAML"):
+    with pytest.raises(ParameterError, match=r"absent.yaml: there is no such file; give a YAML file"):
         Space.read(tmp_path / "absent.yaml")
 
 
