@@ -34,7 +34,7 @@ test: lint ## lint, then run every test
 		echo "The decision log is tested on PostgreSQL as well, which this machine lacks: installing it."; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql \
 			>/dev/null || true; fi
-	@$(BIN)/python -m pytest -n 2 --dist loadfile  # a file's tests share services and models, so they stay together
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share services and models; short files, some of them slow, do not all come last
 
 lint: $(STAMP) ## check style, types and import direction
 	@$(BIN)/ruff check .

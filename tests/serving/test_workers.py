@@ -78,7 +78,7 @@ def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_servi
         assert not [one for one in third if one.is_running()]
 
 
-FORKING = "import signal\nfrom serving import workers\nworkers.PAUSE = 3.0\nworkers.fork(4)\nsignal.pause()"
+FORKING = "import signal\nfrom serving import workers\nworkers.PAUSE = 1.5\nworkers.fork(4)\nsignal.pause()"
 
 
 def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None
             head.resume()
             died = time.monotonic()
             assert becomes(lambda: len(set(head.children()) - set(first)) == 4, 30)
-            assert time.monotonic() - died < 9  # one pause, not one for each
+            assert time.monotonic() - died < 4.5  # one pause, not one for each
         finally:
             process.terminate()
         assert process.wait(20) == 0
