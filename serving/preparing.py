@@ -141,8 +141,8 @@ def _answering() -> tuple[Model, Catalog | None]:
     """The model and the catalog that are laid out; None: the one that the model was trained with. Raises ValueError."""
     if not place("model").is_dir():
         raise ValueError(
-            f"nothing is laid out to serve in {place('model')}; name the bank with --data DIR, as sheaf serve and sheaf "
-            "recommend take it, or the folder of a model: SHEAF_MODEL"
+            f"nothing is laid out to serve in {place('model')}; name the bank with --data DIR, as sheaf serve and "
+            "sheaf recommend take it, or the folder of a model: SHEAF_MODEL"
         )
     model, sold = Model.load(place("model")), place("catalog")
     if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
