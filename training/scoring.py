@@ -51,9 +51,11 @@ def rank(
     response `learned` from offers, if given. The file appears when it is whole.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
-    `authority`; warns where the model was trained with columns that the bank's profiles lack.
+    `authority`; warns where the model was trained with columns that the bank's profiles lack, and where it learned from
+    what came after the day.
     """
     _warn_of_lacking_columns(model, bank, catalog)
+    _warn_of_what_came_after(model, as_of)
     candidates = model.candidates(catalog)
     valuer = Valuer(candidates, authority, learned) if aim is Aim.VALUE else None
     relationships = Relationships.of(bank, catalog, as_of) if valuer else None
@@ -112,5 +114,16 @@ def _warn_of_lacking_columns(model: Model, bank: Bank, catalog: Catalog) -> None
             f"the profiles of this bank lack {len(lacking)} of the {len(encoding.columns)} columns that the model was "
             f"trained with, or have them in another type ({shown}): they count as not known; hand over the tables and "
             "columns that it was trained on, or train anew",
+            stacklevel=3,
+        )
+
+
+def _warn_of_what_came_after(model: Model, as_of: dt.date) -> None:
+    days = [dt.date.fromisoformat(day) for day in model.about.get("as_of", ())]
+    until = max(days, default=dt.date.min) + dt.timedelta(days=model.about.get("horizon_days", 0))
+    if until > as_of:
+        warnings.warn(
+            f"the model learned from what was opened up to {until}, which nobody knew on {as_of}: only of clients whom "
+            "it did not learn from does this ranking say how good the model is; else train on earlier days",
             stacklevel=3,
         )

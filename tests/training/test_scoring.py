@@ -216,3 +216,14 @@ def test_evaluation_leaves_out_nobody_and_knows_its_limits(model: Model, sample:
     assert len(nothing.deciding) == 0
     assert np.isnan(nothing.figures["ndcg_at_5"])
     assert nothing.figures["calibration_error"] > 0
+
+
+def test_a_model_that_knows_what_came_after_the_day_says_so(model: Model, tmp_path: Path) -> None:
+    days = [str(day) for day in DAYS]
+    told = replace(model, about={**model.about, "as_of": days, "horizon_days": 30})
+    known = max(DAYS) + dt.timedelta(days=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rank(told, strangers(), CATALOG, known, tmp_path / "later.parquet")
+    with pytest.warns(UserWarning, match=rf"up to {known}, which nobody knew on {known - dt.timedelta(days=1)}: "):
+        rank(told, strangers(), CATALOG, known - dt.timedelta(days=1), tmp_path / "earlier.parquet")
