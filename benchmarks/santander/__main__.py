@@ -47,7 +47,7 @@ def main(
     for name in ("fold", "clients", *precisions, "seconds"):
         table.add_column(name, justify="right")
     cohorts = [folded.fold(number) for number in range(folds)]
-    # LightGBM learns the same trees by one thread, and two folds by one each sooner than one after the other by two.
+    # Folds side by side share the cores; LightGBM learns the same trees by one thread as by two.
     os.environ["OMP_THREAD_LIMIT"] = str(max(1, (os.cpu_count() or 1) // at_once))
     banking = Lock()
     with console.status("sheaf train and sheaf rank, fold by fold"), ThreadPoolExecutor(at_once) as pool:

@@ -59,12 +59,16 @@ def _told_apart(proposals: Sequence[Proposal]) -> list[Proposal]:
     taken: set[str] = set()
     told = []
     for one in proposals:
-        key = one.bundle.bundle_id
-        while key in taken:
-            key += "_new"
+        key = _free(one.bundle.bundle_id, taken)
         taken.add(key)
         told.append(replace(one, bundle=one.bundle.model_copy(update={"bundle_id": key})))
     return told
+
+
+def _free(key: str, taken: Container[str]) -> str:
+    while key in taken:
+        key += "_new"
+    return key
 
 
 def frequent(
@@ -150,12 +154,9 @@ def _bundle(items: Items, kinds: tuple[Kind, ...], catalog: Catalog) -> Bundle:
     lead = max(items, key=lambda item: catalog.products[item].yearly_worth)
     products = [catalog.products[item] for item in (lead, *(item for item in items if item != lead))]
     ids = tuple(product.product_id for product in products)
-    key = f"{ids[0]}_with_{'_and_'.join(ids[1:])}"
     taken = {*(bundle.bundle_id for bundle in catalog.bundles), *(product.product_id for product in catalog.products)}
-    while key in taken:
-        key += "_new"
     return Bundle(
-        bundle_id=key,
+        bundle_id=_free(f"{ids[0]}_with_{'_and_'.join(ids[1:])}", taken),
         name=" + ".join(product.name for product in products),
         products=ids,
         line=products[0].line,
