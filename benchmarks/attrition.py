@@ -22,7 +22,8 @@ import numpy as np
 import typer
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.measure import KEPT, Figure, bootstrap, console, in_turns, median_ratio, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import KEPT, bootstrap, console, in_turns, median_ratio, report, simulated
 from benchmarks.simulated import DECEMBER, RANKED, month_end
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, ProfileMatrix, profile_matrices, profile_tables, write_parquet
@@ -67,7 +68,8 @@ def main(
         figures = [*order(told, truth, left), *calibration(told, truth, left)]
     with console.status("Lists"):
         figures += cost(bank, sold, found.model, rounds)
-    show(f"Leaving after {RANKED}, {len(left):,} simulated clients of whom {left.sum():,.0f} left", figures)
+    data_set = f"Simulated bank of {clients:,} clients with attrition, seed {seed}, {months} month-ends"
+    report(f"Leaving after {RANKED}: {left.sum():,.0f} of {len(left):,} clients", data_set, figures)
 
 
 def order(told: np.ndarray, truth: np.ndarray, left: np.ndarray) -> list[Figure]:

@@ -30,7 +30,8 @@ import pandas as pd
 import typer
 from scipy.stats import binomtest
 
-from benchmarks.measure import Figure, bootstrap, console, peak_gib, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, peak_gib, report, simulated
 from catalog import DEFAULT, Catalog, Kind, read_catalog
 from features import Bank, C, profile_matrices
 from simulation.behaviour import Behaviour, conditions, read_behaviour
@@ -94,7 +95,8 @@ def main(
         Figure("seconds", f"{seconds:.1f} s", f"profiles, {profiling:.1f} s", seconds / profiling, 1.0),
         Figure("peak memory", f"{gib:.2f} GiB", f"{GIB} GiB", gib / GIB, 1.0),
     ]
-    show(f"Discovery among {found.clients:,} simulated clients as of {DAY}, {found.trials:,} sets tried", figures)
+    data_set = f"Simulated bank of {found.clients:,} clients without bundles, seed {seed}"
+    report(f"Discovery as of {DAY}, {found.trials:,} sets tried", data_set, figures)
 
 
 def _pairs(products: Iterable[str]) -> list[Pair]:

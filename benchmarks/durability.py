@@ -23,7 +23,8 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from benchmarks.measure import console, hand_back
+from benchmarks.figures import Figure
+from benchmarks.measure import hand_back, report
 from serving.decisions import Outcome, Told, Writer, add_decisions, add_feedback, new_id, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions, feedback
@@ -107,10 +108,14 @@ def main(
     if as_json:
         hand_back(**asdict(counted))
         return
-    console.print(
-        f"{counted.rounds:,} kills: {counted.decisions:,} decisions and {counted.feedback:,} pieces of feedback, "
-        f"{counted.lost} lost, {counted.doubled} doubled; {counted.unsure} decisions written and not acknowledged.",
-        highlight=False,
+    entries = f"{counted.decisions:,} decisions, {counted.feedback:,} pieces of feedback acknowledged"
+    report(
+        f"{counted.rounds:,} kills of the process that writes the decision log",
+        f"{counted.unsure} decisions were written and not acknowledged",
+        [
+            Figure("lost entries", f"{counted.lost}", entries, counted.lost, 0),
+            Figure("doubled entries", f"{counted.doubled}", entries, counted.doubled, 0),
+        ],
     )
     if counted.lost or counted.doubled:
         raise typer.Exit(1)

@@ -33,7 +33,8 @@ import typer
 from rich.table import Table
 from scipy.special import expit
 
-from benchmarks.measure import Figure, bootstrap, console, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, report, simulated
 from benchmarks.simulated import RANKED, month_end
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, ProfileMatrix, day_number, profile_matrices
@@ -107,7 +108,8 @@ def main(
         status.update("Packages")
         measured = Measured.of(state, month, sold, known, packager, firm, staff)
     console.print(f"price response {packager.valuer.pricer.answer.told}.", highlight=False)
-    show(f"Packages of {firm} and {staff}, {clients:,} simulated clients", measured.figures())
+    data = f"Simulated bank of {clients:,} clients, seed {seed}, {months} month-ends"
+    report(f"Packages of {firm} and {staff}", data, measured.figures())
 
 
 def replay(clients: int, months: int, seed: int, sold: Catalog) -> tuple[State, Month]:

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.figures import ROOT, Case, Figure, write
+
 KEPT = Path(tempfile.gettempdir()) / "sheaf-benchmarks"  # banks made for benchmarks stay here for the next run
 KIB_A_GIB = 2**20
 
 console = Console(width=None if sys.stdout.isatty() else 136)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of a benchmark: a ratio, what it is a ratio of, and its target (`at_most`, or else at least)."""
-
-    name: str
-    measured: str
-    against: str
-    ratio: float
-    target: float | None = None
-    at_most: bool = True
-    interval: tuple[float, float] | None = None
-
-    @property
-    def met(self) -> bool:
-        return self.target is None or (self.ratio <= self.target if self.at_most else self.ratio >= self.target)
 
 
 @contextmanager
@@ -59,21 +42,19 @@ def telling(title: str) -> Iterator[Callable[[str], None]]:
     yield tell
 
 
-def show(title: str, figures: Sequence[Figure]) -> None:
-    """Prints the figures, each beside its target."""
+def report(title: str, data: str, figures: Sequence[Figure]) -> None:
+    """Prints the figures, each beside its target, and keeps them in `benchmarks/results`; `data` names the data set."""
     table = Table(title=title)
     for name in ("", "measured", "against"):
         table.add_column(name)
-    for name in ("ratio", "target", ""):
+    for name in ("figure", "target", ""):
         table.add_column(name, justify="right")
     for figure in figures:
-        target = "" if figure.target is None else f"{'≤' if figure.at_most else '≥'} {figure.target:g}"
-        verdict = "" if figure.target is None else "[green]met[/]" if figure.met else "[red]missed[/]"
-        ratio = f"{figure.ratio:.3f}"
-        if figure.interval:
-            ratio += f" ({figure.interval[0]:.3f} to {figure.interval[1]:.3f})"
-        table.add_row(figure.name, figure.measured, figure.against, ratio, target, verdict)
+        colour = "green" if figure.met else "red"
+        verdict = figure.verdict and f"[{colour}]{figure.verdict}[/]"
+        table.add_row(figure.name, figure.measured, figure.against, figure.value_text, figure.target_text, verdict)
     console.print(table)
+    write(Case.of(title, data, figures))
 
 
 def in_turns(rounds: int, **ways: Callable[[], object]) -> dict[str, list[float]]:

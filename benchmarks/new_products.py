@@ -27,7 +27,8 @@ import typer
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.measure import Figure, bootstrap, console, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, report, simulated
 from benchmarks.simulated import DECEMBER, HORIZON, RANKED, Measured, month_end, truth
 from catalog import DEFAULT, Bundle, Catalog, read_catalog
 from features import Bank, C, day_number
@@ -87,7 +88,8 @@ def main(
                    float(joined["new"].mean() / joined[other].mean()), None, False, ratio)
         )  # fmt: skip
     figures.append(_bundles(whole, bank, days, chosen))
-    show(f"New products as of {RANKED}, {clients:,} simulated clients, {parts} parts", figures)
+    data_set = f"Simulated bank of {clients:,} clients, seed {seed}, {months} month-ends"
+    report(f"Products and bundles that training did not see, as of {RANKED}, {parts} parts", data_set, figures)
 
 
 class _Ranked:

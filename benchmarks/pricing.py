@@ -32,7 +32,8 @@ import typer
 from rich.table import Table
 from scipy.special import expit
 
-from benchmarks.measure import Figure, bootstrap, console, show, simulated, telling
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, report, simulated, telling
 from benchmarks.simulated import RANKED, month_end
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, ProfileMatrix, profile_matrices
@@ -186,7 +187,8 @@ def main(
         figures += [_slope("slope", december, found), _slope("slope, propensities ignored", december, naive)]
         tell(f"speed, {MANY:,} quotes")
         figures += _speed(december, found)
-    show(f"Prices for December 2025, {clients:,} simulated clients, 95 % intervals", figures)
+    data = f"Simulated bank of {clients:,} clients with offers, seed {seed}, {months} month-ends"
+    report("Prices for December 2025", data, figures)
 
 
 def _prices(december: December, found: Found, naive: Found) -> list[Figure]:

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from benchmarks.measure import KEPT, Figure, child, console, hand_back, in_turns, median_ratio, show
+from benchmarks.figures import Figure
+from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report
 from benchmarks.profile_query import query
 from catalog import DEFAULT, Catalog, read_catalog
 from features import Bank, dictionary, profile
@@ -57,7 +58,7 @@ def main(
     ratio = median_ratio(seconds["ours"], seconds["theirs"])
     ours, theirs = (f"{np.median(seconds[way]):.2f} s" for way in ("ours", "theirs"))
     figure = Figure("profile", ours, f"by hand {theirs}", ratio, TARGET)
-    show(f"Profiles over {transactions:,} transactions, medians of {rounds}", [figure])
+    report(f"Profiles, medians of {rounds}", f"{clients:,} clients, {transactions:,} transactions", [figure])
 
 
 def by_sheaf(folder: Path, sold: Catalog) -> pa.Table:

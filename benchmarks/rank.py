@@ -24,7 +24,8 @@ import duckdb
 import numpy as np
 import typer
 
-from benchmarks.measure import Figure, child, console, hand_back, median_ratio, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import child, console, hand_back, median_ratio, report, simulated
 from catalog import DEFAULT, read_catalog
 
 DAY = dt.date(2025, 11, 30)
@@ -81,7 +82,7 @@ def main(
         more, less = (f"{run['peak_gib']:.2f} GiB" for run in (large, ours))
         figures.append(Figure(f"memory, {TIMES} × clients", more, less, large["peak_gib"] / ours["peak_gib"], FLAT))
     scored = f"{bare['rows'][0]:,} product and {bare['rows'][1]:,} bundle rows"
-    show(f"Ranking {ours['clients']:,} clients: {scored}", figures)
+    report(f"Ranking in bulk, {scored}", f"Simulated bank, {ours['clients']:,} clients", figures)
 
 
 def _train(folder: Path, clients: int, saved: Path, parameters: Path | None) -> None:

@@ -34,7 +34,8 @@ import typer
 from rich.table import Table
 
 from benchmarks.baselines import Baselines
-from benchmarks.measure import Figure, bootstrap, console, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, report, simulated
 from catalog import DEFAULT, Catalog, Line, read_catalog
 from features import Bank, ProfileMatrix
 from training import Candidates, Model, Parameters, Slate, bundle_rows, evaluate, read_sample
@@ -143,7 +144,12 @@ def main(
         ]
     figures = [figure for what in ("products", "bundles") for figure in _compare(what, methods, measured)]
     figures += _calibration(model, day, sold, chosen.threads)
-    show(f"Ranking as of {RANKED}, {len(measured.opened):,} simulated clients, NDCG@{AT}, 95 % intervals", figures)
+    data_set = f"Simulated bank of {clients:,} clients, seed {seed}, {months} month-ends"
+    report(
+        f"Ranking as of {RANKED}, NDCG@{AT} of the {len(measured.opened):,} clients who opened something",
+        data_set,
+        figures,
+    )
 
 
 def month_end(month: int) -> dt.date:

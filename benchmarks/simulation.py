@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.measure import Figure, child, hand_back, show
+from benchmarks.figures import Figure
+from benchmarks.measure import child, hand_back, report
 
 SECONDS, GIB = 180.0, 6.0
 
@@ -33,7 +34,7 @@ def main(
         Figure("time", f"{seconds:.1f} s", f"{SECONDS:g} s", seconds / SECONDS, 1.0),
         Figure("memory", f"{gib:.2f} GiB", f"{GIB:g} GiB", gib / GIB, 1.0),
     ]
-    show(f"Simulating {clients:,} clients over {months} months", figures)
+    report("Time and memory of the simulation", f"Simulated bank of {clients:,} clients, {months} months", figures)
 
 
 def _measure(folder: Path, clients: int, months: int) -> None:

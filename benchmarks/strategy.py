@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from benchmarks.measure import KEPT, Figure, child, console, hand_back, in_turns, median_ratio, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report, simulated
 from catalog import DEFAULT, read_catalog
 from features import Bank, profile_tables, write_parquet
 from features.tables import connect
@@ -70,7 +71,7 @@ def main(
         Figure("first plans", f"{first:.1f} s", f"reading and writing alone {alone:.1f} s",
                median_ratio(seconds["first"], seconds["bare"])),
     ]  # fmt: skip
-    show(f"Service plans for {clients:,} clients, medians of {rounds}", figures)
+    report(f"Service plans, medians of {rounds}", f"Simulated bank, {clients:,} clients", figures)
 
 
 def plan(policy: Strategy, profiles: Path, out: Path, before: Path | None, day: dt.date = DAY) -> None:

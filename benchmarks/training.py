@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.measure import Figure, child, console, hand_back, show, simulated
+from benchmarks.figures import Figure
+from benchmarks.measure import child, console, hand_back, report, simulated
 from benchmarks.simulated import HORIZON, RANKED, month_end
 
 DAYS = 6
@@ -43,8 +44,9 @@ def main(
         )
     small, large = runs
     names, bare = [f"{run['seconds']:.0f} s" for run in runs], f"bare calls {large['boosting']:.0f} s"
-    show(
-        f"Training on {clients:,} clients as of {DAYS} days",
+    report(
+        "Training from tables to registry",
+        f"Simulated bank of {clients:,} clients, {DAYS} month-ends",
         [
             Figure("seconds", names[1], bare, large["seconds"] / large["boosting"], TARGET),
             Figure("peak memory", f"{large['peak_gib']:.2f} GiB", f"{GIB} GiB", large["peak_gib"] / GIB, 1.0),

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.measure import console, simulated
+from benchmarks.measure import console, report, simulated
 from benchmarks.ranking import bundle_table, results, tables, tasks
 from benchmarks.ranking.peers import OURS, PEERS
 from benchmarks.ranking.results import Result
@@ -29,7 +29,6 @@ from benchmarks.ranking.tasks import Answers, Task
 from benchmarks.santander import folds as santander
 
 MONTHS = 4  # month-ends learned from, the last 2025-10-31
-TRUTH = "truth"
 
 
 def main(
@@ -89,7 +88,7 @@ def _compare(
     qualities = {name: _quality(answers, of_peer) for name, of_peer in found.items()}
     truth = [of_task.truth for of_task in answers if of_task.truth is not None]
     if truth:
-        qualities[TRUTH] = Quality.of(answers, truth, truth)
+        qualities[tables.TRUTH] = Quality.of(answers, truth, truth)
     sheets = [
         tables.figures(f"{title}: {len(qualities[OURS].ap):,} clients", qualities, found),
         tables.differences(f"{title}: difference to {OURS}, 95 % intervals", qualities, OURS),
@@ -99,6 +98,7 @@ def _compare(
         sets = [result.more for result in found[OURS]]
         sheets.append(bundle_table.sheet(title, answers, probability, sets))
         sheets.append(bundle_table.calibration(title, task.catalog, answers, probability, sets))
+    report(title, f"{len(qualities[OURS].ap):,} clients who opened something", tables.compared(qualities, OURS))
     sheets[0].notes += [f"{name} is left out: {why}" for name, why in lacking.items()]
     return sheets
 

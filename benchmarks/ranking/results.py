@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import KEPT, ROOT, child
+from benchmarks.figures import ROOT
+from benchmarks.measure import KEPT, child
 from benchmarks.ranking.peers import PEERS
 from benchmarks.ranking.tasks import Answers, Task
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.table import Table
 
+from benchmarks.figures import Figure
 from benchmarks.ranking.results import Result
 from benchmarks.ranking.tasks import Answers
 from training import metrics
@@ -17,6 +18,7 @@ MAP_AT, AT = 7, 5
 BINS = 15
 DRAWS = 1000
 NONE = "–"
+TRUTH = "truth"
 
 
 @dataclass
@@ -156,6 +158,18 @@ def differences(title: str, qualities: Mapping[str, Quality], ours: str) -> Shee
             error = told(*calibration_difference(quality.bins, mine.bins))
         sheet.rows.append([name, *(told(*of) for of in means), f"{quality.coverage - mine.coverage:+.2f}", error])
     return sheet
+
+
+def compared(qualities: Mapping[str, Quality], ours: str) -> list[Figure]:
+    """MAP@7 of ours less that of each peer, which is to be above 0; with no target for the truth's."""
+    mine, found = qualities[ours].ap, []
+    for name, quality in qualities.items():
+        if name != ours:
+            mean, interval = difference(mine, quality.ap)
+            against, target = f"{name} {quality.ap.mean():.4f}", None if name == TRUTH else 0.0
+            what = f"MAP@{MAP_AT}, difference"
+            found.append(Figure(what, f"{ours} {mine.mean():.4f}", against, mean, target, False, interval, decimals=4))
+    return found
 
 
 def told(value: float, interval: tuple[float, float]) -> str:

@@ -23,7 +23,8 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from benchmarks.measure import Figure, bootstrap, console, sheaf, show
+from benchmarks.figures import Figure
+from benchmarks.measure import bootstrap, console, report, sheaf
 from benchmarks.santander.folds import CATALOG, DATA, FOLDS, PARAMETERS, RANKED, TRAINED, Cohort, Folds, lacking
 
 AT = 7
@@ -72,8 +73,9 @@ def main(
     theirs = total[best]
     mean = bootstrap(lambda drawn: ours[drawn].mean(), clients)
     ratio = bootstrap(lambda drawn: ours[drawn].mean() / theirs[drawn].mean(), clients)
-    show(
-        f"Santander, {folds} of {FOLDS} folds, 95 % intervals by bootstrap over clients",
+    report(
+        f"Santander, {folds} of {FOLDS} folds, intervals by bootstrap over clients",
+        f"Santander, {clients:,} clients of May 2016",
         [
             Figure(f"MAP@{AT}", "sheaf", "a perfect order", float(ours.mean()), TARGET, False, mean),
             Figure(f"MAP@{AT}", "sheaf", best, float(ours.mean() / theirs.mean()), 1.0, False, ratio),

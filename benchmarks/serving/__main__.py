@@ -33,7 +33,8 @@ import httpx
 import numpy as np
 import typer
 
-from benchmarks.measure import ROOT, Figure, child, console, median_ratio, show, simulated
+from benchmarks.figures import ROOT, Figure
+from benchmarks.measure import child, console, median_ratio, report, simulated
 from benchmarks.serving.million import MIB, multiply, started
 from catalog import DEFAULT, read_catalog
 from features import Bank
@@ -70,8 +71,9 @@ def main(
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     figures: list[Figure] = []
     title = f"POST /v1/recommend, {rounds} rounds of {requests:,} requests"
+    data_set = f"Simulated bank of {clients:,} clients"
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: show(title, figures))  # what was measured is told, even if the rest fails
+        stack.callback(lambda: report(title, data_set, figures))  # what was measured is told, even if the rest fails
         place = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(contextlib.chdir(place))
         with console.status("Training"):
