@@ -12,7 +12,7 @@ from serving.preparing import PLACES
 from training import Parameters
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
 VERBS = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
 VERBS |= {str(group.name) for group in app.registered_groups}
 
