@@ -28,6 +28,7 @@ from rich.text import Text
 from catalog import Catalog
 from features.contract import TABLES, C, Column, Table, Type
 from features.positions import rates_of
+from features.spelling import alike, misspelt, wrong_spelling
 from features.tables import AGAIN, TableError, connect, reason, relation
 from pricing.book import Book
 from pricing.money import ROUNDED
@@ -137,8 +138,17 @@ def _with_attributes(table: Table, catalog: Catalog) -> Table:
 
 def _missing(table: Table, columns: Sequence[str]) -> list[Finding]:
     remedy = f"add it; the table has {', '.join(columns)}"
-    missing = [column.name for column in table.columns if column.required and column.name not in columns]
-    return [Finding(table.name, name, "the required column is missing", 0, (), remedy) for name in missing]
+    wrong = misspelt(columns, table)
+    findings = []
+    for column, name in wrong.items():
+        problem, _, wanted = wrong_spelling(column, name, name in columns).partition("; ")
+        findings.append(Finding(table.name, name, problem, 0, (), wanted))
+    for column, name in alike(columns, table).items():
+        problem = f"column {column!r} is not read, and there is no {name}"
+        findings.append(Finding(table.name, name, problem, 0, (), f"call it {name} if that is meant, or leave it out"))
+    named = {finding.column for finding in findings}
+    missing = [c.name for c in table.columns if c.required and c.name not in columns and c.name not in named]
+    return findings + [Finding(table.name, name, "the required column is missing", 0, (), remedy) for name in missing]
 
 
 def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value | None) -> list[Finding]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -21,6 +22,8 @@ import narwhals as nw
 from narwhals.typing import IntoFrame
 
 from features.contract import TABLES, C, Table, Type
+from features.moments import in_utc, zoneless
+from features.spelling import misspelt, of_table, wrong_spelling
 
 EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
@@ -63,6 +66,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         missing = [t.name for t in TABLES.values() if t.required and t.name not in tables]
         if missing:
             raise TableError(f"required tables are missing: {missing}; hand them over with the others")
+        tables = {name: _in_utc(frame, name) for name, frame in tables.items()}
         self._given = {name: frozenset(frame.collect_schema()) for name, frame in tables.items()}
         self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
         self._connection = connection
@@ -70,7 +74,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     @classmethod
     def of(cls, **frames: IntoFrame) -> Bank:
         """The bank made of the caller's own frames, one keyword a table."""
-        return cls({name: nw.from_native(frame).lazy() for name, frame in frames.items()})
+        return cls({name: _lazy(frame, name) for name, frame in frames.items()})
 
     @classmethod
     def open(cls, folder: Path | str, connection: duckdb.DuckDBPyConnection | None = None) -> Bank:
@@ -169,7 +173,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
 def connect(memory_limit: str = "4GB") -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory that spills to disk beyond `memory_limit` and keeps no order it need not keep."""
     connection = duckdb.connect(config={"memory_limit": memory_limit, "preserve_insertion_order": False})
-    connection.execute(f"set temp_directory = {_text(tempfile.gettempdir())}")  # not the folder one happens to be in
+    connection.execute(f"set temp_directory = {_literal(tempfile.gettempdir())}")  # not the folder one happens to be in
     with suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar, and refuses to speak of it
         connection.execute("set enable_progress_bar = false")
     connection.execute("set TimeZone = 'UTC'")  # a timestamp's day must not depend on the machine's zone
@@ -187,8 +191,12 @@ def relation(folder: Path, table: str, connection: duckdb.DuckDBPyConnection) ->
     paths = [path for path in (folder / f"{table}.parquet", folder / table, folder / f"{table}.csv") if path.exists()]
     if len(paths) > 1:
         raise TableError(f"table {table} is there more than once; keep one of {', '.join(p.name for p in paths)}")
+    others = sorted(path.name for path in folder.iterdir() if path not in paths and of_table(path.name) == table)
+    if others:
+        problem = f"{others[0]} is not read, as a table's name counts as written"
+        raise TableError(f"table {table}: {problem}; name it {table}.parquet, {table}/ or {table}.csv, or take it away")
     try:
-        return connection.sql(f"select * from {_reader(paths[0], connection)}") if paths else None
+        return zoneless(connection.sql(f"select * from {_reader(paths[0], connection)}")) if paths else None
     except duckdb.Error as error:
         raise TableError(f"table {table} cannot be read: {reason(error)}; {AGAIN}") from error
 
@@ -203,12 +211,27 @@ def _reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
         return _csv_reader(path, connection)
     if not path.is_dir():
         return f"read_parquet({_quoted(path)}, hive_partitioning = false)"
-    parts = sorted(path.rglob("*.parquet"))
+    inside = [(file, file.relative_to(path).parts) for file in sorted(path.rglob("*"))]
+    for file, names in inside:
+        if system := next((system for end, system in _FORMATS.items() if names[-1].endswith(end)), None):
+            problem = f"the folder {path.name} is a table of {system} ({file.relative_to(path)}), whose files hold "
+            problem += "more than the rows that count"
+            raise TableError(f"{problem}; write those rows out as plain Parquet files")
+    parts = [file for file, names in inside if file.suffix.lower() == ".parquet" and not any(map(_hidden, names))]
     if not parts:
         raise TableError(f"the folder {path.name} holds no .parquet file; put the table's files there or remove it")
     hive = any("=" in part for file in parts for part in file.relative_to(path).parts[:-1])
     files = ", ".join(map(_quoted, parts))
     return f"read_parquet([{files}], union_by_name = true, hive_partitioning = {hive})"
+
+
+_FORMATS = {"_delta_log": "Delta Lake", ".hoodie": "Apache Hudi", "version-hint.text": "Apache Iceberg",
+            ".metadata.json": "Apache Iceberg"}  # fmt: skip
+
+
+def _hidden(name: str) -> bool:
+    """Whether Spark and Hive leave out a path with this in it: what is under way, logs, checksums."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
@@ -227,8 +250,8 @@ def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
         raise TableError(f"{problem}; look for a quote that is not closed, and {AGAIN}")
     named = {column.name for column in TABLES[path.stem].columns}
     types = {c["name"]: "VARCHAR" if c["name"] in named else c["type"] for c in columns}
-    spelled = ", ".join(f"{_text(name)}: {_text(kind)}" for name, kind in types.items())
-    how = f"auto_detect = false, {dialect}, delim = {_text(delimiter)}, columns = {{{spelled}}}"
+    spelled = ", ".join(f"{_literal(name)}: {_literal(kind)}" for name, kind in types.items())
+    how = f"auto_detect = false, {dialect}, delim = {_literal(delimiter)}, columns = {{{spelled}}}"
     return f"read_csv({_quoted(path)}, {how})"
 
 
@@ -247,15 +270,35 @@ def _readable(path: Path) -> None:
 
 
 def _quoted(path: Path) -> str:
-    return _text(re.sub(r"([*?\[])", r"[\1]", str(path)))  # DuckDB takes these for wildcards
+    return _literal(re.sub(r"([*?\[])", r"[\1]", str(path)))  # DuckDB takes these for wildcards
 
 
-def _text(value: str) -> str:
+def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+def _lazy(frame: Any, name: str) -> nw.LazyFrame[Any]:
+    try:
+        lazy = nw.from_native(frame).lazy()
+        names = lazy.collect_schema().names()
+    except ValueError as error:  # Narwhals takes no two columns of one name
+        raise TableError(f"table {name}: {' '.join(str(error).split())}; keep one column of each name") from error
+    if twice := [column for column, times in Counter(names).items() if times > 1]:
+        raise TableError(f"table {name}: more than one column is called {twice[0]}; keep one of them")
+    return lazy
+
+
+def _in_utc(frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+    try:
+        return in_utc(frame)
+    except ValueError as error:
+        raise TableError(f"table {name}, {error}") from error
 
 
 def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
     present = frame.collect_schema()
+    for wrong, name in misspelt(present, table).items():
+        raise TableError(f"table {table.name}: {wrong_spelling(wrong, name, name in present)}")
     missing = [column.name for column in table.columns if column.required and column.name not in present]
     if missing:
         raise TableError(f"table {table.name}: required columns are missing: {missing}; it has {list(present)}")
@@ -272,9 +315,14 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
             value = value.cast(nw.String())
             if column.name in present and present[column.name].is_float():  # integers with nulls, as pandas has them
                 value = value.str.replace_all(r"\.0$", "")
+            if column.name in present and not column.required:
+                value = _filled(value)
         columns.append(value.alias(column.name))
     named = {column.name for column in table.columns}
-    further = [name for name in present if name not in named] if table.open_ended else []
+    further: list[str | nw.Expr] = []
+    for name, dtype in present.items() if table.open_ended else ():
+        if name not in named:
+            further.append(_filled(nw.col(name)) if isinstance(dtype, nw.String) else name)
     try:
         return frame.select(*columns, *further)
     except (ValueError, TypeError) as error:  # the eager engines cast here and now
@@ -284,15 +332,16 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
         ) from error
 
 
+def _filled(text: nw.Expr) -> nw.Expr:
+    """The text, null where it is empty or blank."""
+    return nw.when(text.str.strip_chars() != "").then(text)
+
+
 def _day(value: nw.Expr, dtype: nw.dtypes.DType, engine: nw.Implementation) -> nw.Expr:
     if dtype.is_numeric():
         return value
     if isinstance(dtype, nw.String | nw.Categorical | nw.Enum):
         value = value.cast(nw.String()).str.slice(0, 10).str.to_datetime(format=ISO_DAY)
-    elif isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
-        if engine is nw.Implementation.DUCKDB and dtype.time_zone != "UTC":
-            raise TableError("days with a time zone need a connection in UTC; run set TimeZone = 'UTC' on it first")
-        value = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if engine is nw.Implementation.DUCKDB:  # subtracts dates into whole days, which is its fastest way by far
         return value.cast(nw.Date()) - nw.lit(EPOCH.date())
     return value.cast(nw.Datetime("us")).dt.timestamp("ms") // MS_A_DAY

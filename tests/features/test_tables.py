@@ -189,16 +189,6 @@ def test_days_of_every_kind_in_files_become_the_same_numbers(kind, tmp_path):
     assert joined_on(Bank.open(tmp_path)) == NUMBERS
 
 
-def test_a_zone_other_than_utc_on_the_callers_connection_is_refused():
-    connection = duckdb.connect()
-    connection.execute("set TimeZone = 'America/New_York'")
-    moments = connection.sql(
-        "select 'c1' as client_id, 'retail' as kind, timestamptz '2024-01-01 00:00:00Z' as joined_on"
-    )
-    with pytest.raises(TableError, match="set TimeZone = 'UTC'"):
-        Bank.of(clients=moments, holdings=connection.from_arrow(pa.table(HOLDINGS)))
-
-
 @given(st.dates())
 def test_a_day_number_leads_back_to_its_day(day):
     assert from_day_number(day_number(day)) == day
