@@ -20,6 +20,7 @@ _requests = Histogram("sheaf_request_seconds", "Seconds of a request.", ["route"
 _offers = Counter("sheaf_offers", "Offers that answers had.", ["bundle_id"])
 _feedback = Counter("sheaf_feedback", "What became of offers.", ["bundle_id", "outcome"])
 _turned_away = Counter("sheaf_turned_away", "Requests refused unread: more was asked than could be answered.")
+_closed = Counter("sheaf_connections_closed", "Connections closed early, which held no whole request.", ["reason"])
 _profiles = Gauge("sheaf_profiles_timestamp_seconds", "The day of the profiles.", multiprocess_mode="livemin")
 _serving = Gauge("sheaf_serving_info", "1 for what answers.", ["model", "catalog"], multiprocess_mode="livemax")
 _refreshes = Counter("sheaf_refresh", "What was laid out anew: taken or refused.", ["outcome"])
@@ -32,6 +33,10 @@ def request(route: str, status: int, seconds: float) -> None:
 
 def turned_away() -> None:
     _turned_away.inc()
+
+
+def connection_closed(reason: str) -> None:
+    _closed.labels(reason).inc()
 
 
 def offers(bundle_ids: Iterable[str]) -> None:

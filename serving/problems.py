@@ -72,10 +72,15 @@ def problem(
     *,
     request_id: str,
 ) -> Response:
-    told = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors), request_id=request_id
-    )
-    return Response(told.model_dump_json(), status, dict(headers or {}), MEDIA_TYPE)
+    content = problem_body(status, detail, errors, request_id=request_id)
+    return Response(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def problem_body(status: int, detail: str, errors: Iterable[Wrong] = (), *, request_id: str) -> bytes:
+    """A problem document, as JSON."""
+    title = HTTPStatus(status).phrase
+    told = Problem(title=title, status=status, detail=detail, errors=list(errors), request_id=request_id)
+    return told.model_dump_json().encode()
 
 
 def answered_with_problems(app: FastAPI) -> None:

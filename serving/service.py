@@ -70,6 +70,7 @@ from serving.auditing import (
     quote_audit,
     quote_entry,
 )
+from serving.connections import limit_connections
 from serving.contact import Resting, look_back, resting
 from serving.decisions import (
     Told,
@@ -556,3 +557,4 @@ def _refresh(seen: tuple[object, ...]) -> None:
 if bentoml.server_context.worker_index is not None:  # the process that BentoML starts to answer, and no other
     logs.configure()
     workers.fork(workers.wanted())
+    limit_connections()
