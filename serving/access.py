@@ -6,17 +6,17 @@ machine may ask everything, and nobody else anything.
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import hashlib
 import ipaddress
-import json
 import logging
 import math
 import os
 import secrets
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -26,18 +26,21 @@ from urllib.parse import urlsplit
 
 import jwt
 import limits
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from starlette.requests import Request
 
+from serving.issuer import Issuer
 from serving.problems import Refusal, in_words
 
 RATE = "50/second"  # of a caller that none is named for
 READ_EVERY = 1.0  # seconds between two looks at the file
-KEYS_EVERY = 60.0  # seconds between two fetches of an issuer's keys, where a token names one that is not known
-KEYS_AGE = 3_600.0  # seconds after which they are fetched anyway: one that was taken back is trusted no longer
 LEEWAY = 10  # seconds by which an issuer's clock may differ from ours
+LONGEST_FILE = 1_000_000  # bytes of the file
+LONGEST_WINDOW = 31 * 86_400  # seconds that a rate may look back
+MOST_HITS = 1_000_000  # requests of a window
+LONGEST_CLAIM = 200  # characters of a manager or branch
 _log = logging.getLogger("sheaf.access")
 
 
@@ -57,9 +60,15 @@ class AccessError(ValueError):
 
 def _rate(text: str) -> str:
     try:
-        limits.parse_many(text)
+        items = limits.parse_many(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no rate; write 50/second or 50/second;1000/minute") from None
+        items = []
+    # Each request within a window is remembered: a large rate over a long window would fill the memory.
+    if not items or not all(0 < item.amount <= MOST_HITS and item.get_expiry() <= LONGEST_WINDOW for item in items):
+        raise ValueError(
+            f"{text!r} is no rate; write 50/second or 50/second;1000/minute, each from 1 to {MOST_HITS:,} requests in "
+            "at most 31 days"
+        )
     return text
 
 
@@ -77,6 +86,14 @@ Name = Annotated[str, Field(pattern=r"^[!-~]{1,100}$")]
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, content: Any) -> Any:
+        """A field that is left empty is as if it were not there."""
+        if not isinstance(content, Mapping):
+            return content
+        return {name: value for name, value in content.items() if value not in ("", "null", "~")}
 
 
 class Key(_Model):
@@ -113,17 +130,23 @@ class Access(_Model):
     def read(cls, path: Path) -> Access:
         """Raises AccessError with everything that is wrong, by field."""
         try:
-            content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-            return cls.model_validate(content)
+            text = path.read_bytes()[: LONGEST_FILE + 1].decode("utf-8")
+            if len(text) > LONGEST_FILE:
+                raise AccessError(f"{path} is longer than {LONGEST_FILE:,} bytes; keep keys and people in it only")
+            return cls.model_validate(YAML(typ="base").load(text) or {})  # every value of this file is a text
         except FileNotFoundError as error:
             raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
-        except (OSError, UnicodeDecodeError, YAMLError) as error:
-            raise AccessError(f"{path} cannot be read as YAML: {error}") from error
+        except RecursionError as error:
+            raise AccessError(f"{path} cannot be read as YAML: it is nested too deeply; see docs/access.md") from error
         except ValidationError as error:
             wrong = (
                 f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}: {in_words(one)}" for one in error.errors()
             )
             raise AccessError("\n".join(wrong)) from error
+        except AccessError:
+            raise
+        except (OSError, YAMLError, ValueError, LookupError, TypeError) as error:
+            raise AccessError(f"{path} cannot be read as YAML: {error}; see docs/access.md") from error
 
     @cached_property
     def by_hash(self) -> dict[str, Key]:
@@ -166,36 +189,67 @@ def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = Non
         key = Key(name=name, id=number, sha256=_hash(secret), scopes=tuple(scopes), rate=rate)
     except ValidationError as error:
         raise AccessError("; ".join(f"{one['loc'][0]}: {in_words(one)}" for one in error.errors())) from error
-    content = _content(path) if path.exists() else {}
-    content.setdefault("keys", []).append(key.model_dump(mode="json", exclude_none=True))
-    _write(path, content)
+    with _changing(path) as content:
+        content["keys"] = [*(content.get("keys") or []), key.model_dump(mode="json", exclude_none=True)]
     return secret
 
 
 def remove_key(path: Path, number: str) -> str:
     """Takes the key of that id out of the file and returns whose it was. Raises AccessError where it is not there."""
-    content = _content(path)
-    of = {key["id"]: key for key in content.get("keys") or []}
-    if number not in of:
-        raise AccessError(f"{path} has no key {number!r}; it has {', '.join(of) or 'none'}")
-    content["keys"] = [key for key in content["keys"] if key["id"] != number]
-    _write(path, content)
-    return str(of[number]["name"])
+    with _changing(path, needed=True) as content:
+        of = {str(key["id"]): str(key["name"]) for key in content.get("keys") or []}
+        if number not in of:
+            raise AccessError(f"{path} has no key {number!r}; it has {', '.join(of) or 'none'}")
+        content["keys"] = [key for key in content["keys"] if str(key["id"]) != number]
+    return of[number]
 
 
-def _content(path: Path) -> Any:
-    """The file as it is written, comments and all, after it was found to be usable."""
-    Access.read(path)
-    return YAML().load(path.read_text(encoding="utf-8")) or {}
+@contextmanager
+def _changing(path: Path, needed: bool = False) -> Iterator[Any]:
+    """The content of the file, comments and all, to be changed: one after another, and all of it or nothing.
+
+    The file keeps its owner and its mode, and a link to it stays one. Where it is not there it is made, unless it is
+    `needed`. Raises AccessError for a file that cannot be used or written.
+    """
+    real = path.resolve()
+    try:
+        folder = os.open(real.parent, os.O_RDONLY)  # its lock, as that of a file would go with the file
+    except OSError as error:
+        raise AccessError(f"{path}: the folder cannot be opened: {error.strerror}; make it, or name another") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if needed or real.exists():
+            Access.read(path)
+            content = YAML().load(real.read_text(encoding="utf-8")) or {}
+        else:
+            content = {}
+        yield content
+        _replace(real, content)
+        os.fsync(folder)
+    except OSError as error:
+        remedy = "see that its folder may be written to and has room"
+        raise AccessError(f"{path} cannot be written, it stays as it was: {error.strerror}; {remedy}") from error
+    finally:
+        os.close(folder)
 
 
-def _write(path: Path, content: Any) -> None:
+def _replace(path: Path, content: Any) -> None:
     """Replaces the file at once, so that nobody reads half of it."""
-    made = path.with_name(f".{path.name}.new")
-    with made.open("w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o600)
-        YAML().dump(content, file)
-    made.replace(path)
+    before = path.stat() if path.exists() else None
+    number, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            YAML().dump(content, file)
+            if before is not None:
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), before.st_mode & 0o7777)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(made).replace(path)
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise
 
 
 def _hash(secret: str) -> str:
@@ -211,8 +265,7 @@ class Gatekeeper:
         self._changed, self._looked = self._stamp(), time.monotonic()
         self._limiter = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
         self._rates: dict[str, list[limits.RateLimitItem]] = {}
-        self._signers: dict[str, jwt.PyJWK] = {}
-        self._fetched, self._fresh, self._fetching = -math.inf, -math.inf, asyncio.Lock()
+        self._issuer = self._issuer_of(self._access)
 
     @property
     def guarded(self) -> bool:
@@ -225,15 +278,17 @@ class Gatekeeper:
         return cls(Path(named) if named else None)
 
     async def admit(self, request: Request, scope: Scope) -> Caller:
-        """Who asks. Raises Refusal: 401 who does not say, 403 who may not, 429 who asks too often."""
+        """Who asks, `request.state.caller` as soon as that is known. Raises Refusal: 401 who does not say, 429 who
+        asks too often, 403 who may not."""
         self._refresh()
         if self._access is None:
             _only_here(request)
+            request.state.caller = ANYBODY
             return ANYBODY
-        caller = await self._caller(self._access, request)
+        request.state.caller = caller = await self._caller(self._access, request)
+        self._count(caller)  # first: who may not ask is not to ask without end
         if scope not in caller.scopes:
             raise Refusal(403, f"this needs the scope {scope}, which {caller.name} does not have")
-        self._count(caller)
         return caller
 
     async def _caller(self, access: Access, request: Request) -> Caller:
@@ -254,40 +309,36 @@ class Gatekeeper:
 
     async def _person(self, people: People, rate: str, token: str) -> Caller:
         try:
-            signer = await self._signer(people, jwt.get_unverified_header(token))
-            claims = jwt.decode(
-                token, signer, algorithms=list(people.algorithms), audience=people.audience, issuer=people.issuer,
-                leeway=LEEWAY, options={"require": ["exp", "iss", "aud", "sub"]},
-            )  # fmt: skip
+            claims = await self._claims(people, token)
         except jwt.PyJWTError as error:
             raise _unknown(f"this token is not taken: {error}") from error
         told = claims.get(people.scope_claim, "")
         names = told.split() if isinstance(told, str) else told if isinstance(told, list) else []
-        scopes = frozenset(Scope(name) for name in names if name in set(Scope))
-        manager, branch = (_text(claims, name) for name in (people.manager_claim, people.branch_claim))
-        everybody = Scope.ALL_CLIENTS in scopes
-        return Caller(f"person:{claims['sub']}"[:200], scopes, everybody, manager, branch, people.rate or rate)
+        scopes = frozenset(Scope(name) for name in names if isinstance(name, str) and name in set(Scope))
+        name, rate = f"person:{claims['sub']}", people.rate or rate
+        try:
+            manager, branch = (_claim(claims, name) for name in (people.manager_claim, people.branch_claim))
+        except ValueError:  # what was meant is not known
+            return Caller(name, scopes, False, rate=rate)
+        return Caller(name, scopes, Scope.ALL_CLIENTS in scopes, manager, branch, rate)
 
-    async def _signer(self, people: People, header: Mapping[str, Any]) -> jwt.PyJWK:
-        """The key that the token names; the issuer's keys are fetched when it is not among those known."""
-        name = str(header.get("kid", ""))
-        if self._wanted(name):
-            async with self._fetching:  # who comes while they are fetched waits for them
-                if self._wanted(name):
-                    try:
-                        self._signers = await asyncio.to_thread(_keys, people.jwks)
-                        self._fresh = time.monotonic()
-                    except Exception as error:  # with the keys known so far, tokens of these are taken
-                        _log.error("the issuer's keys cannot be fetched, those known stay: %s", type(error).__name__)
-                    self._fetched = time.monotonic()
-        if name not in self._signers:
-            raise jwt.InvalidKeyError("the issuer has no key of that name, or its keys cannot be fetched")
-        return self._signers[name]
-
-    def _wanted(self, name: str) -> bool:
-        """Whether the issuer's keys are to be fetched now, for a token that names this one."""
-        now = time.monotonic()
-        return (name not in self._signers or now - self._fresh > KEYS_AGE) and now - self._fetched > KEYS_EVERY
+    async def _claims(self, people: People, token: str) -> dict[str, Any]:
+        """What the token says, after one of the issuer's keys of its name and algorithm was found to have signed it."""
+        header = jwt.get_unverified_header(token)
+        name, algorithm = header.get("kid", ""), str(header.get("alg"))
+        assert self._issuer is not None
+        signers = await self._issuer.keys(name if isinstance(name, str) else "", algorithm)
+        for number, signer in enumerate(signers, 1):
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    token, signer, algorithms=[algorithm], audience=people.audience, issuer=people.issuer,
+                    leeway=LEEWAY, options={"require": ["exp", "iss", "aud", "sub"]},
+                )  # fmt: skip
+                return claims
+            except jwt.InvalidSignatureError:
+                if number == len(signers):
+                    raise
+        raise jwt.InvalidKeyError("the issuer has no such key")
 
     def _count(self, caller: Caller) -> None:
         rate = caller.rate or RATE
@@ -308,10 +359,21 @@ class Gatekeeper:
         self._changed = stamp
         try:
             self._access = Access.read(self._path)
-            self._fetched = self._fresh = -math.inf
+            self._issuer = self._issuer_of(self._access)
             _log.warning("access is read anew: %d keys", len(self._access.keys))
         except AccessError as error:
             _log.error("access stays as it was: %s", error)
+
+    def _issuer_of(self, access: Access | None) -> Issuer | None:
+        """The issuer that the file names: the present one with what it was asked and when, if it is the same."""
+        if access is None or access.people is None:
+            return None
+        present: Issuer | None = getattr(self, "_issuer", None)
+        issuer = Issuer(access.people.jwks, access.people.algorithms)
+        if present is None or (present.place, present.algorithms) != (issuer.place, issuer.algorithms):
+            return issuer
+        present.expire()
+        return present
 
     def _stamp(self) -> tuple[int, int] | None:
         with suppress(OSError):
@@ -334,14 +396,13 @@ def _unknown(why: str) -> Refusal:
     return Refusal(401, why, headers={"www-authenticate": "Bearer"})
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str | None:
-    value = claims.get(name)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
-
-
-def _keys(place: str) -> dict[str, jwt.PyJWK]:
-    if "://" in place:
-        found = jwt.PyJWKClient(place, timeout=5).get_jwk_set()
-    else:
-        found = jwt.PyJWKSet.from_dict(json.loads(Path(place).read_text(encoding="utf-8")))
-    return {key.key_id: key for key in found.keys if key.key_id}
+def _claim(claims: Mapping[str, Any], name: str) -> str | None:
+    """The text or whole number of a claim; None where the token does not have it. Raises ValueError for anything else:
+    a list, null, a fraction, a blank text."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    told = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not told.strip() or not told.isprintable() or len(told) > LONGEST_CLAIM:
+        raise ValueError(f"the claim {name} is unusable")
+    return told

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from catalog import Line
 from serving.decisions import Outcome
@@ -13,6 +14,22 @@ from training.by_value import Aim
 
 PRINTABLE, NO_CONTROL = r"^[!-~]{1,200}$", r"^[^\x00-\x1f\x7f]*$"
 MOST_CLIENTS = 1_000  # of one batch
+_DAY = r"\d{4}-\d{2}-\d{2}"
+
+
+def _written(pattern: str, example: str) -> BeforeValidator:
+    """Refuses what pydantic would take for a date as well: numbers, and texts of digits, as seconds since 1970."""
+
+    def as_it_is(value: object) -> object:
+        if isinstance(value, dt.date) or (isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)):
+            return value
+        raise ValueError(f"write it like {example}, as a text")
+
+    return BeforeValidator(as_it_is)
+
+
+Moment = Annotated[AwareDatetime, _written(rf"{_DAY}[Tt ]\d{{2}}:\d{{2}}.*", "2026-06-02T09:31:00+02:00")]
+Day = Annotated[dt.date, _written(_DAY, "2026-06-02")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Attribute = Number | Annotated[str, Field(max_length=200)] | None
@@ -81,7 +98,7 @@ class AskQuote(BaseModel):
         {}, max_length=50, description="other terms than the catalog's: {product}.rate, {product}.balance, hurdle, …"
     )
     rating: Id | None = Field(None, description="as if the client had this one")
-    suitable_until: dt.date | None = Field(None, description="last day of a suitability profile, for the bank's own")
+    suitable_until: Day | None = Field(None, description="last day of a suitability profile, for the bank's own")
     channel: Channel = None
 
 
@@ -97,4 +114,4 @@ class Feedback(BaseModel):
     decision_id: Id = Field(description="of the answer")
     bundle_id: Id
     outcome: Outcome
-    at: AwareDatetime = Field(strict=True, description="when it happened, with the time zone")
+    at: Moment = Field(description="when it happened, with the time zone")

@@ -6,6 +6,7 @@ SHEAF_LOG_LEVEL says how much is told: `info` (default) has the requests, `warni
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import logging
@@ -24,6 +25,7 @@ from serving.decisions import new_id
 from serving.problems import problem
 
 HEADER = "X-Request-ID"
+SLOWEST = 9.5  # seconds of an answer: BentoML cuts off after ten, with words of its own
 LEVELS = ("info", "warning")
 OTHERS = ("", "bentoml", "uvicorn.error", "circus")  # whose handlers are BentoML's
 _log = logging.getLogger("sheaf")
@@ -88,13 +90,19 @@ class Told:
                 message["headers"] = [*message["headers"], (_header, told_id.encode())]
             await send(message)
 
-        unexpected = None
+        unexpected, timer = None, asyncio.timeout(SLOWEST)
         try:
-            await self.app(scope, receive, sent)
+            async with timer:
+                await self.app(scope, receive, sent)
         except Exception as error:
-            unexpected = error
             if status is not None:
+                unexpected = error
                 raise
+            if timer.expired():
+                late = f"there was no answer within {SLOWEST:g} seconds; ask again later, or for fewer clients at once"
+                await problem(504, late, request_id=told_id)(scope, receive, sent)
+                return None
+            unexpected = error
             detail = "the service failed; nothing was wrong with the request as far as it knows: ask again, and tell "
             answer = problem(500, f"{detail}those who run it the request_id if it goes on", request_id=told_id)
             await answer(scope, receive, sent)

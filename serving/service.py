@@ -127,7 +127,7 @@ class Guarded(APIRoute):
             read = TypeAdapter(model).validate_json
 
         async def answered(request: Request) -> Response:
-            request.state.caller = await app.state.gatekeeper.admit(request, scope)
+            await app.state.gatekeeper.admit(request, scope)
             _own_id(request)
             content = b"" if read is None else await _body(request)
             admission: Admission = app.state.admission

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import errno
 import http.server
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -401,13 +404,15 @@ def test_keys_from_a_file_and_new_ones_of_the_issuer(line: WholeLine, tmp_path: 
     assert caller == Caller("person:anna", frozenset(SCOPES), False, None, "B1", "50/second")
 
     async def at_once() -> list[Caller]:
-        gate._signers.clear()
-        gate._fetched -= 61
+        assert gate._issuer is not None
+        gate._issuer._keys = {}
+        gate._issuer._asked -= 61
         return await asyncio.gather(*(gate.admit(request(token()), Scope.AUDIT) for _ in range(5)))
 
     assert len(asyncio.run(at_once())) == 5  # those who come while the keys are fetched wait for them
     keys.write_text(json.dumps({"keys": [public(SIGNER, "one"), public(STRANGER, "two")]}))
-    gate._fetched -= 61  # a minute later
+    assert gate._issuer is not None
+    gate._issuer._asked -= 61  # a minute later
     assert asyncio.run(gate.admit(request(token(STRANGER, "two")), Scope.AUDIT)).name == "person:anna"
 
 
@@ -423,8 +428,8 @@ def test_a_new_key_of_the_issuer_is_taken_up_and_an_old_one_given_up(
     from serving.problems import Refusal
 
     every, age = 0.5, 2.5
-    monkeypatch.setattr(access, "KEYS_EVERY", every)
-    monkeypatch.setattr(access, "KEYS_AGE", age)
+    monkeypatch.setattr("serving.issuer.KEYS_EVERY", every)
+    monkeypatch.setattr("serving.issuer.KEYS_AGE", age)
     keys, asked = {"one": public(SIGNER, "one")}, list[float]()
     old, new = token(), token(STRANGER, "two")
 
@@ -504,6 +509,21 @@ def test_without_access_only_this_machine_is_answered() -> None:
         ("people: {issuer: a, audience: b, jwks: c, algorithms: [none]}", "people.algorithms.0: String should match"),
         ("keys: [", "cannot be read as YAML"),
         ("more: 1", "more: Extra inputs are not permitted"),
+        ("rate: 0/second", "rate: '0/second' is no rate; write 50/second"),
+        ("rate: 5/second;0/minute", "rate: '5/second;0/minute' is no rate"),
+        ("rate: 9999999999/second", "is no rate; write 50/second or 50/second;1000/minute, each from 1 to 1,000,000"),
+        ("rate: 1/9999999 year", "in at most 31 days"),
+        ("rate: 2024-02-30", "rate: '2024-02-30' is no rate"),
+        ("rate: !!int x", "rate: 'x' is no rate"),
+        ("keys: !!float x", "keys: Input should be a valid tuple"),
+        ("keys: " + "[" * 3000, "nested too deeply"),
+        ("keys: " + "{a: " * 3000, "nested too deeply"),
+        ("people: &a [*a]", "people: Input should be a valid dictionary"),
+        ("keys: []\nkeys: []", "cannot be read as YAML"),
+        ("--- {}\n--- {}", "cannot be read as YAML"),
+        ("[1, 2]", "the file: Input should be a valid dictionary"),
+        ("rate: 5/second\0", "cannot be read as YAML"),
+        ("# " + "x" * 1_000_001, "longer than 1,000,000 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_by_field(tmp_path: Path, content: str, told: str) -> None:
@@ -513,6 +533,43 @@ def test_a_file_that_cannot_be_used_is_told_by_field(tmp_path: Path, content: st
         Access.read(path)
     assert told in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "keys:\n", "people:\nrate:\n", "{}", "keys: null"])
+def test_fields_that_are_left_empty_are_as_if_not_there(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "access.yaml"
+    path.write_text(content)
+    assert Access.read(path) == Access()
+
+
+def test_a_file_that_is_no_text_or_a_folder_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "access.yaml"
+    path.write_bytes(b"rate: 5/second # caf\xe9")
+    with pytest.raises(AccessError, match=r"access.yaml cannot be read as YAML"):
+        Access.read(path)
+    with pytest.raises(AccessError, match="cannot be read as YAML"):
+        Access.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["rate: 2024-02-30", "rate: 0/second", "a: !!int x", "[" * 3000, None])
+def test_a_file_that_breaks_while_the_service_runs_leaves_access_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving.access import Gatekeeper
+
+    path = tmp_path / "access.yaml"
+    secret = add_key(path, "app", ["recommend"])
+    gate = Gatekeeper(path)
+    path.unlink() if content is None else path.write_text(content)
+    gate._looked -= 10
+    request = Request({"type": "http", "headers": [(b"x-api-key", secret.encode())]})
+    assert asyncio.run(gate.admit(request, Scope.RECOMMEND)).name == "key:app"
+    assert "access stays as it was" in caplog.text
+    assert str(path) in caplog.text
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -533,6 +590,75 @@ def test_a_key_that_cannot_be_changes_no_file(tmp_path: Path) -> None:
         remove_key(path, "ffffffff")
     assert remove_key(path, secret.split("_")[1]) == "a"
     assert path.read_text().startswith("# ours\n")
+
+
+def test_the_file_of_keys_keeps_its_owner_its_mode_and_the_link_to_it(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
+    real.write_text("rate: 5/second\n")
+    real.chmod(0o640)
+    owner = 12345 if os.geteuid() == 0 else os.geteuid()  # only root may give a file to somebody else
+    os.chown(real, owner, -1)
+    link.symlink_to(real.name)
+    secret = add_key(link, "a", ["quote"])
+    remove_key(link, secret.split("_")[1])
+    add_key(link, "b", ["quote"])
+    assert link.is_symlink()
+    assert (real.stat().st_uid, real.stat().st_mode & 0o777) == (owner, 0o640)
+    assert [key.name for key in Access.read(real).keys] == ["b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "real.yaml"]
+
+
+def test_keys_that_many_add_and_remove_at_once_are_all_added_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "access.yaml"
+    gone = [add_key(path, f"old{number}", ["quote"]).split("_")[1] for number in range(8)]
+    work = "import sys; from pathlib import Path; from serving.access import add_key, remove_key\n"
+    work += "path = Path(sys.argv[1])\n"
+    work += "for number in sys.argv[3:]: remove_key(path, number); add_key(path, sys.argv[2], ['quote'])"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", work, path, f"new{at}", *gone[at::4]], env=environment)
+        for at in range(4)
+    ]
+    assert [process.wait(60) for process in running] == [0, 0, 0, 0]
+    assert sorted(key.name for key in Access.read(path).keys) == sorted(["new0", "new1", "new2", "new3"] * 2)
+
+
+def test_a_file_of_keys_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "access.yaml"
+    add_key(path, "a", ["quote"])
+    before = path.read_bytes()
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        AccessError, match=r"access.yaml cannot be written, it stays as it was: No space left on device"
+    ):
+        add_key(path, "b", ["quote"])
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["access.yaml"]
+    with pytest.raises(AccessError, match="the folder cannot be opened"):
+        add_key(tmp_path / "nowhere" / "access.yaml", "a", ["quote"])
+
+
+def test_requests_without_the_scope_count_to_the_rate(tmp_path: Path) -> None:
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving.access import Gatekeeper
+    from serving.problems import Refusal
+
+    path = tmp_path / "access.yaml"
+    secret = add_key(path, "slow", ["quote"], "2/minute")
+    gate, told = Gatekeeper(path), []
+    for scope in (Scope.AUDIT, Scope.AUDIT, Scope.QUOTE):
+        request = Request({"type": "http", "headers": [(b"x-api-key", secret.encode())]})
+        with pytest.raises(Refusal) as refused:
+            asyncio.run(gate.admit(request, scope))
+        told.append((refused.value.status, request.state.caller.name))
+    assert told == [(403, "key:slow"), (403, "key:slow"), (429, "key:slow")]
 
 
 def test_a_caller_sees_who_fits_every_claim() -> None:

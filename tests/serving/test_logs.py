@@ -42,6 +42,8 @@ class Logged:
     catalog: Path
     decisions: Path
     client: str
+    reader: str  # a key without the scope recommend
+    slow: str  # a key of one request a minute
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -66,12 +68,13 @@ def logged(line: WholeLine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("logged")
     access, log, catalog = folder / "access.yaml", folder / "log", folder / "catalog.json"
     secret = add_key(access, "app", ["recommend", "quote", "feedback", "audit"])
+    reader, slow = add_key(access, "reader", ["audit"]), add_key(access, "slow", ["recommend"], "1/minute")
     shutil.copy(line.folder / FOLDER / "catalog.json", catalog)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHEAF_CATALOG", str(catalog))
         with served(line, access, patch, log) as url:
             client = str(line.recommender.snapshot.profiles.client_ids[0])
-            yield Logged(url, secret, log, catalog, folder / "decisions.db", client)
+            yield Logged(url, secret, log, catalog, folder / "decisions.db", client, reader, slow)
 
 
 def test_every_request_is_a_line_with_who_asked_what_and_what_it_came_to(logged: Logged, line: WholeLine) -> None:
@@ -116,6 +119,37 @@ def test_refusals_are_lines_too_and_have_the_same_id(
     told = logged.of(name)
     assert (told["status"], told["route"], told["method"]) == (status, route, method)
     assert told["caller"] == (None if status in (401, 405) or route is None else "key:app")
+
+
+def test_a_caller_without_the_scope_and_one_who_asks_too_often_are_named(logged: Logged) -> None:
+    for status, key in ((403, logged.reader), (429, logged.slow), (429, logged.slow)):
+        name = f"named-{time.monotonic_ns()}"
+        reply = logged.ask("GET", f"/v1/clients/{logged.client}", name, headers={"x-api-key": key})
+        told = logged.of(name)
+        if reply.status_code == 200:  # the first of the slow one
+            continue
+        assert (reply.status_code, told["status"]) == (status, status)
+        assert told["caller"] == ("key:reader" if status == 403 else "key:slow")
+
+
+def test_an_answer_that_takes_too_long_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SLOWEST", 0.01)
+    sent: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(5)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "headers": [], "path": "/v1/recommend", "method": "POST"}
+    asyncio.run(logs.Told(app, dict)(scope, receive, send))
+    told = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], told["status"], told["title"]) == (504, 504, "Gateway Timeout")
+    assert "no answer within 0.01 seconds" in told["detail"]
 
 
 def test_who_gives_no_id_gets_one(logged: Logged) -> None:

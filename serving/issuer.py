@@ -1,0 +1,144 @@
+"""The public keys of the issuer of people's tokens: fetched within one deadline, at most once a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+KEYS_EVERY = 60.0  # seconds between two fetches, whatever happens
+KEYS_AGE = 3_600.0  # seconds after which keys are fetched anyway: one that was taken back is trusted no longer
+DEADLINE = 5.0  # seconds for a fetch as a whole
+SOON = 0.5  # seconds that a token of a known key waits for keys that are due
+MOST = 1_000_000  # bytes of a key set
+OF_CURVE = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA", "Ed448": "EdDSA"}
+_POOL = ThreadPoolExecutor(1, thread_name_prefix="issuer")  # an issuer that hangs holds up nothing else
+_log = logging.getLogger("sheaf.access")
+
+Signers = Mapping[tuple[str, str], tuple[jwt.PyJWK, ...]]
+
+
+class Issuer:
+    """The keys of one key set, an `https` address or a file, for `algorithms`."""
+
+    def __init__(self, place: str, algorithms: Iterable[str]):
+        self.place, self.algorithms = place, tuple(algorithms)
+        self._keys: Signers = {}
+        self._asked = self._fresh = -float("inf")
+        self._fetch: asyncio.Task[None] | None = None
+
+    def expire(self) -> None:
+        """Has the keys fetched anew with the next token, a minute after the last fetch at the soonest."""
+        self._fresh = -float("inf")
+
+    async def keys(self, name: str, algorithm: str) -> tuple[jwt.PyJWK, ...]:
+        """The keys of that name (`kid`, empty for none) and algorithm. A name that is not known waits for a fetch, if
+        one is allowed or under way.
+
+        Raises InvalidKeyError where there is none.
+        """
+        if algorithm not in self.algorithms:
+            raise jwt.InvalidAlgorithmError(f"the algorithm is not one of {', '.join(self.algorithms)}")
+        known = (name, algorithm) in self._keys
+        now = time.monotonic()
+        if (not known or now - self._fresh > KEYS_AGE) and now - self._asked > KEYS_EVERY:
+            self._asked = now
+            self._fetch = asyncio.create_task(self._refresh())
+        if self._fetch is not None and not self._fetch.done():
+            await asyncio.wait([self._fetch], timeout=SOON if known else DEADLINE + SOON)
+        if found := self._keys.get((name, algorithm)):
+            return found
+        raise jwt.InvalidKeyError("the issuer has no key of that name, or its keys cannot be fetched")
+
+    async def _refresh(self) -> None:
+        """Where the fetch fails, the keys known so far stay."""
+        try:
+            async with asyncio.timeout(DEADLINE):
+                self._keys = usable(await _content(self.place), self.algorithms)
+            self._fresh = time.monotonic()
+        except Exception as error:
+            why = f"no answer within {DEADLINE:g} seconds" if isinstance(error, TimeoutError) else _why(error)
+            _log.error("the issuer's keys cannot be fetched, those known stay: %s", why)
+        finally:
+            self._asked = time.monotonic()
+
+
+def usable(content: bytes, algorithms: Iterable[str]) -> dict[tuple[str, str], tuple[jwt.PyJWK, ...]]:
+    """The signing keys of a JWK set (RFC 7517) by (`kid`, algorithm). A key without `alg` is good for each of the
+    `algorithms` that its type can verify.
+
+    Keys for encryption, symmetric keys and keys that cannot be read are left out; the log says which cannot be read.
+    Raises ValueError for what is no JWK set, or one without a usable key.
+    """
+    told = json.loads(content)
+    if not isinstance(told, dict) or not isinstance(told.get("keys"), list):
+        raise ValueError("it is no JWK set: an object with the list keys")
+    found: dict[tuple[str, str], tuple[jwt.PyJWK, ...]] = {}
+    for number, key in enumerate(told["keys"]):
+        if (
+            not isinstance(key, dict)
+            or key.get("use", "sig") != "sig"
+            or "verify" not in key.get("key_ops", ["verify"])
+        ):
+            continue
+        name = key.get("kid")
+        for algorithm in algorithms:
+            if not _fits(key, algorithm):
+                continue
+            try:
+                signer = jwt.PyJWK(key, algorithm=algorithm)
+            except Exception as error:  # a key that is broken takes no other key with it
+                _log.error("key %d of the issuer cannot be read and is left out: %s", number, type(error).__name__)
+                break
+            at = (name if isinstance(name, str) else "", algorithm)
+            found[at] = (*found.get(at, ()), signer)
+    if not found:
+        raise ValueError(f"it has no key for {', '.join(algorithms)}")
+    return found
+
+
+def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
+    """Whether a key may verify by the algorithm: its own `alg` where it has one, and its type in any case."""
+    kind = key.get("kty")
+    if key.get("alg", algorithm) != algorithm:
+        return False
+    if kind == "RSA":
+        return algorithm[:2] in ("RS", "PS")
+    return kind in ("EC", "OKP") and OF_CURVE.get(str(key.get("crv"))) == algorithm
+
+
+async def _content(place: str) -> bytes:
+    """At most `MOST` bytes of the address or file."""
+    loop = asyncio.get_running_loop()
+    if "://" not in place:
+        with await loop.run_in_executor(_POOL, Path(place).open, "rb") as file:
+            content: bytes = await loop.run_in_executor(_POOL, file.read, MOST + 1)
+            return _bounded(content)
+    import httpx
+
+    context = await loop.run_in_executor(_POOL, ssl.create_default_context)
+    async with httpx.AsyncClient(verify=context, timeout=DEADLINE) as client, client.stream("GET", place) as response:
+        if response.status_code != httpx.codes.OK:
+            raise ValueError(f"the status is {response.status_code}")
+        content = b""
+        async for part in response.aiter_bytes():
+            content = _bounded(content + part)
+    return content
+
+
+def _bounded(content: bytes) -> bytes:
+    if len(content) > MOST:
+        raise ValueError(f"it is longer than {MOST:,} bytes")
+    return content
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
