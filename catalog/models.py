@@ -74,6 +74,7 @@ Rate = Annotated[Number, AfterValidator(within(-0.5, 1.0, PERCENT))]
 NotNegative = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0)]
 Share = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
 Count = Annotated[int, Strict(), Field(ge=0)]
+AtLeastOne = Annotated[int, Strict(), Field(ge=1, le=100_000)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -222,13 +223,13 @@ class ContactLimit(Model):
 
     channel: Name | None = None
     days: Days
-    most: Count
+    most: AtLeastOne
 
 
 class Rest(Model):
     """A bundle that was shown to a client so many `times` in so many `days` rests as many days after the last."""
 
-    times: Count
+    times: AtLeastOne
     days: Days
 
 

@@ -231,8 +231,10 @@ def quote(
             response, inputs = learned.model.response, pair.inputs
         elif pair is not None and "acceptance" not in supposed:  # what is supposed goes before the model's
             at_list = pair.probability
-    group = relationships.group(client, sold)
-    quoted = price(sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group)
+    group, left_out = relationships.group(client, sold)
+    quoted = price(
+        sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group, left_out=left_out
+    )
     console.print(shown(quoted), highlight=False)
     if curve is not None:
         draw(quoted, curve)

@@ -35,6 +35,7 @@ FORMAT = b"1"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
 OWN = (C.CLIENT, C.KIND, C.RATING, C.MANAGER, C.BRANCH)
 MANY = 1_000  # clients: beyond them, all ids are read at once
+LARGEST_GROUP = 100  # clients that a quote adds up, and logs, to say what the group is worth
 _HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
 _FORMAT, _AS_OF, _STALE = b"format", b"as_of", b"stale"
 
@@ -111,12 +112,17 @@ class Relationships:
         """The active clients of the client's group, itself too; empty where it is of none."""
         return [str(one) for one in self._of_group(client_id)[C.CLIENT].to_pylist()]
 
-    def group(self, client_id: str, catalog: Catalog) -> list[Client]:
-        """The active clients of the client's group (`features.groups`), itself too; empty where it is of none. A rating
-        that the catalog's grades lack counts as unrated, as in profiles: it is not theirs that is quoted."""
-        grades = need_pricing(catalog).grades
-        found = [self._client(one, catalog) for one in self._of_group(client_id).to_pylist()]
-        return [one if one.rating in grades else replace(one, rating=None) for one in found]
+    def group(self, client_id: str, catalog: Catalog) -> tuple[tuple[Client, ...], int]:
+        """The active clients of the client's group (`features.groups`), itself too, none where it is of none; and 0.
+
+        Of a group of more than `LARGEST_GROUP`, none and its size. A rating that the catalog's grades lack counts as
+        unrated, as in profiles: it is not theirs that is quoted.
+        """
+        grades, rows = need_pricing(catalog).grades, self._of_group(client_id)
+        if len(rows) > LARGEST_GROUP:
+            return (), len(rows)
+        found = [self._client(one, catalog) for one in rows.to_pylist()]
+        return tuple(one if one.rating in grades else replace(one, rating=None) for one in found), 0
 
     def _of_group(self, client_id: str) -> pa.Table:
         """The rows of the client's group, none where it is of none."""

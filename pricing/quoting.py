@@ -100,12 +100,13 @@ def quote(
     acceptance: float | None = None,
     book: Book | None = None,
     group: Sequence[Client] = (),
+    left_out: int = 0,
 ) -> Quote:
     """The bundle quoted for the client, at the best concession of the one who asks, or at the `concession` given.
 
     `response` stands for the policy's assumption where none is given, `inputs` (1, columns) and `acceptance` at list
-    price are what it takes of this client and bundle; `group` are the clients of its group, itself too. Raises
-    ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing new, has a
+    price are what it takes of this client and bundle; `group` are the clients of its group, itself too, and `left_out`
+    is the size of one that is too large to be added up. Raises ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing new, has a
     product without a price sheet, where the rating is not in the catalog's grades, acceptance is no probability, or the
     concession is negative or above the list price; one above what floors and caps or the hurdle leave is capped, and a
     note says so.
@@ -122,6 +123,10 @@ def quote(
     at_list = None if acceptance is None else np.array([acceptance])
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)
     notes = _assumptions(book, client, pricer, acceptance)
+    if left_out:
+        notes.append(
+            f"the client's group has {left_out:,} clients; what so large a group is worth is not worked out here"
+        )
     wanted = float(prices.concession[0])
     if concession is not None:
         wanted = _capped(concession, prices, _shown(book, cell, new), notes)

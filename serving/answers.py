@@ -159,7 +159,8 @@ class Decided:
 class PricedBy:
     """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
     who asks, what the learned price response takes of it (without one, None, and the model's probability of the whole
-    bundle is the `acceptance` at list price; None: the policy's share), and its plan."""
+    bundle is the `acceptance` at list price; None: the policy's share), its plan, and the size of a group that is too
+    large for a quote (`features.relationship.LARGEST_GROUP`; else 0)."""
 
     client: Client
     group: tuple[Client, ...]
@@ -168,3 +169,4 @@ class PricedBy:
     inputs: list[float] | None
     acceptance: float | None = None
     plan: str | None = None
+    group_left_out: int = 0

@@ -191,6 +191,7 @@ def quote_entry(
                 "authority": by.authority,
                 "inputs": by.inputs,
                 "acceptance": by.acceptance,
+                "group_left_out": by.group_left_out,
             },
             inf_nan_mode="null",
         ).decode(),

@@ -205,9 +205,9 @@ class Recommender:
         told = pair is not None and inputs is None and "acceptance" not in asked.terms
         at_list = pair.probability if pair is not None and told else None
         tells = self.tells_group(asked.client_id, sees)
-        group = tuple(there.group(asked.client_id, catalog)) if tells else ()
+        group, left_out = there.group(asked.client_id, catalog) if tells else ((), 0)
         [plan] = self.plans_of([asked.client_id])
-        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list, plan)
+        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list, plan, left_out)
         return self.priced(asked, by), by
 
     def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
@@ -219,7 +219,7 @@ class Recommender:
         quoted = quote(
             sold, by.client, asked.bundle_id, by.as_of, by.authority, asked.concession,
             learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]),
-            by.acceptance, group=by.group,
+            by.acceptance, group=by.group, left_out=by.group_left_out,
         )  # fmt: skip
         told = plain(quoted, catalog.version, learned.version if learned else None)
         if self.plans is not None and by.plan is not None:

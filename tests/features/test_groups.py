@@ -15,7 +15,7 @@ from rich.console import Console
 
 from features import Bank
 from features.groups import members
-from features.relationship import Relationships, client_on
+from features.relationship import LARGEST_GROUP, Relationships, client_on
 from features.value import of_groups
 from pricing import Quote, quote
 from pricing.showing import shown
@@ -51,13 +51,13 @@ def test_clients_tied_by_id_or_link_or_through_others_are_one_group() -> None:
     one = found.loc["a"]
     assert one["group_eva"] == pytest.approx(4 * one["eva"])
     assert one["group_raroc"] == pytest.approx(one["raroc"])
-    assert [member.client_id for member in Relationships.of(some, CATALOG, DAY).group("d", CATALOG)] == [
+    assert [member.client_id for member in Relationships.of(some, CATALOG, DAY).group("d", CATALOG)[0]] == [
         "a",
         "b",
         "c",
         "d",
     ]
-    assert Relationships.of(some, CATALOG, DAY).group("alone", CATALOG) == []
+    assert Relationships.of(some, CATALOG, DAY).group("alone", CATALOG) == ((), 0)
 
 
 def with_ids(rows: Rows, names: list[str | None]) -> Rows:
@@ -97,13 +97,25 @@ def test_a_group_is_the_sum_over_its_distinct_members_and_nothing_later_moves_it
             assert theirs[f"group_{column}"].tolist() == pytest.approx([group[column]] * len(theirs))
 
 
+@pytest.mark.parametrize(("size", "told"), [(LARGEST_GROUP, (LARGEST_GROUP, 0)), (LARGEST_GROUP + 1, (0, 101))])
+def test_a_group_that_is_too_large_is_counted_and_not_added_up(size: int, told: tuple[int, int]) -> None:
+    clients = [client(f"c{number:03}", group_id="g") for number in range(size)]
+    holdings = [{"client_id": "c000", "product_id": "account", "opened_on": "2024-01-01"}]
+    found, left_out = Relationships.of(bank(clients=clients, holdings=holdings), CATALOG, DAY).group("c000", CATALOG)
+    assert (len(found), left_out) == told
+    whom = Relationships.of(bank(clients=clients, holdings=holdings), CATALOG, DAY).client("c000", CATALOG)
+    quoted = quote(CATALOG, whom, "home", DAY, group=found, left_out=left_out)
+    assert (quoted.group is None) == bool(left_out)
+    assert any("the client's group has 101 clients" in note for note in quoted.notes) == bool(left_out)
+
+
 def test_a_quote_tells_what_the_group_is_worth_today(tmp_path: Path) -> None:
     clients = [client("a", rating="C", group_id="g"), client("b", rating="unheard of", group_id="g"), client("c")]
     holdings = [{"client_id": c["client_id"], "product_id": "account", "opened_on": "2024-01-01"} for c in clients]
     some = written({"clients": frame("clients", clients), "holdings": frame("holdings", holdings)}, tmp_path / "bank")
 
     def quoted(name: str) -> Quote:
-        group = Relationships.of(some, CATALOG, DAY, name).group(name, CATALOG)
+        group, _ = Relationships.of(some, CATALOG, DAY, name).group(name, CATALOG)
         return quote(CATALOG, client_on(some, CATALOG, DAY, name), "home", DAY, group=group)
 
     of_group, today = quoted("a").group, quoted("a").relationship[0]

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from catalog import Contact
 from serving import Recommender
@@ -48,6 +49,16 @@ def test_a_channel_has_so_many_contacts_in_so_many_days(
     of: list[Past], channel: str, found: list[tuple[str | None, float]]
 ) -> None:
     assert rests(LIMITS, of, channel) == found
+
+
+@pytest.mark.parametrize("wrong", [{"limits": [{"days": 7, "most": 0}]}, {"limits": [{"days": 0, "most": 1}]},
+                                   {"limits": [{"days": 7, "most": -1}]}, {"limits": [{"days": 9999999, "most": 1}]},
+                                   {"limits": [{"days": 7, "most": True}]}, {"limits": [{"days": 7, "most": 1.5}]},
+                                   {"rest_after_shown": {"times": 0, "days": 7}}, {"rest_after_rejection": -1},
+                                   {"limits": [{"days": 7, "most": 10**12}]}])  # fmt: skip
+def test_a_contact_policy_that_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Contact.model_validate(wrong)
 
 
 def test_a_limit_without_a_channel_counts_them_all() -> None:
