@@ -76,8 +76,9 @@ def audit(
         console.print(escape(sentence), highlight=False)
     if out is not None:
         import pandas as pd
+        import pyarrow as pa
 
-        pd.DataFrame(found.rows()).to_csv(out, index=False)
+        write_table(out, pa.Table.from_pandas(pd.DataFrame(found.rows()), preserve_index=False))
         console.print(escape(f"Every comparison is in {out}."), highlight=False)
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+
+from catalog.texts import without_control
+
+
+class PlainConsole(Console):
+    """Shows texts of the bank's tables without the control characters in them, which a terminal would obey."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(without_control(segment.text), segment.style)
+
 
 # Without emoji: ":100:" between a file and a message is a line's number, and no picture.
-console = Console(width=None if sys.stdout.isatty() else 120, emoji=False)
-errors = Console(stderr=True, emoji=False)
+console = PlainConsole(width=None if sys.stdout.isatty() else 120, emoji=False)
+errors = PlainConsole(stderr=True, emoji=False)
 
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder with the bank's tables (Parquet, folders of it, or CSV).")

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from features.spreadsheets import for_spreadsheets
+
 _AS_OF = b"sheaf.as_of"  # in the metadata of a Parquet file: the day that its rows are of
 
 
@@ -40,8 +42,8 @@ def written_as_of(path: Path) -> dt.date | None:
 
 
 def write_csv(out: Path, parts: Iterable[pa.Table]) -> None:
-    """The same as CSV, with a line of names."""
-    _write(out, parts, csv.CSVWriter)
+    """The same as CSV, with a line of names; texts are such that no spreadsheet takes them for a formula."""
+    _write(out, map(for_spreadsheets, parts), csv.CSVWriter)
 
 
 def _write(out: Path, parts: Iterable[pa.Table], writing: Callable[[Path, pa.Schema], Any]) -> None:

@@ -106,10 +106,12 @@ def quote(
 
     `response` stands for the policy's assumption where none is given, `inputs` (1, columns) and `acceptance` at list
     price are what it takes of this client and bundle; `group` are the clients of its group, itself too, and `left_out`
-    is the size of one that is too large to be added up. Raises ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing new, has a
-    product without a price sheet, where the rating is not in the catalog's grades, acceptance is no probability, or the
-    concession is negative or above the list price; one above what floors and caps or the hurdle leave is capped, and a
-    note says so.
+    is the size of one that is too large to be added up.
+
+    Raises ValueError where the bundle or the authority is not known, is not for this kind of client, brings nothing
+    new, has a product without a price sheet, where the rating is not in the catalog's grades, acceptance is no
+    probability, or the concession is negative or above the list price; one above what floors and caps or the hurdle
+    leave is capped, and a note says so.
     """
     book = book or Book(catalog)
     bundle, new = _wanted(book, client, bundle_id)

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import discovery, profiles
-from benchmarks.measure import Figure, in_turns, median_ratio
+from benchmarks.figures import Figure
+from benchmarks.measure import in_turns, median_ratio
 from benchmarks.profile_query import query
 from benchmarks.santander import __main__ as santander
 from catalog import DEFAULT, read_catalog
