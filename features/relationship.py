@@ -132,9 +132,15 @@ class Relationships:
         return self.rows.filter(pc.equal(self.rows[_GROUP], row[_GROUP]))
 
     def book(self, client_id: str) -> tuple[str | None, str | None] | None:
-        """The client's manager and branch, each None where not known; None for who is not active on the day."""
+        """The client's manager and branch, each None where not known; None for who is not active on the day.
+
+        The same work for both, since it decides what a caller may know: the time would tell who is a client.
+        """
+        if not len(self.rows):
+            return None
         at = self._place(client_id)
-        return None if at is None else (self.rows[C.MANAGER][at].as_py(), self.rows[C.BRANCH][at].as_py())
+        found = tuple(self.rows[name][0 if at is None else at].as_py() for name in (C.MANAGER, C.BRANCH))
+        return None if at is None else (found[0], found[1])
 
     def own(self, book: Book, client_ids: Sequence[str | None], cell: np.ndarray) -> Own:
         """What clients hold as it stands, (clients, products); `cell` is each one's place in the book.
@@ -203,9 +209,13 @@ class Relationships:
         if len(client_ids) <= MANY:
             found = (None if client is None else self._place(client) for client in client_ids)
             return np.array([-1 if place is None else place for place in found], dtype=int)
-        ids = np.array(client_ids, dtype=str)
-        at = np.minimum(np.searchsorted(self._ids, ids), max(len(self._ids) - 1, 0))
-        return np.where(self._ids[at] == ids, at, -1) if len(self._ids) else np.full(len(ids), -1)
+        if not len(self._ids):
+            return np.full(len(client_ids), -1)
+        width = self._ids.dtype.itemsize // np.dtype("U1").itemsize  # NumPy would cast all ids to that of a longer one
+        sought = ["" if client is None or len(client) > width else client for client in client_ids]
+        ids = np.array(sought, dtype=self._ids.dtype)
+        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.where((self._ids[at] == ids) & (ids != ""), at, -1)
 
     @cached_property
     def _ids(self) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from features.matrix import ProfileMatrix
 
 FORMAT = 1
+_CHARACTER = np.dtype("U1").itemsize
 _ABOUT, _IDS, _VALUES = "profiles.json", "clients.npy", "values.f32"
 
 
@@ -32,6 +33,8 @@ class Snapshot:
     def row(self, client_id: str) -> int | None:
         """The client's row, or None for a client who is not there."""
         ids = np.asarray(self.profiles.client_ids)  # the class that NumPy maps files with is slow
+        if len(client_id) > ids.dtype.itemsize // _CHARACTER:  # NumPy would cast all ids to this one's width
+            return None
         at = int(np.searchsorted(ids, client_id))
         return at if at < len(ids) and ids[at] == client_id else None
 

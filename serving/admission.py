@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import logs, metrics
+from serving.paths import path_by_segments
 from serving.problems import Refusal, problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
@@ -178,12 +179,11 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             return await self.app(scope, receive, send)
+        scope["path"] = path_by_segments(scope)
         admission, headers = self.admission(), {}
         if why := admission.refuses():
             metrics.turned_away()
             status, headers = 503, {"retry-after": "1"} | ({"connection": "close"} if admission.ending else {})
-        elif set(scope["path"]) & {"\r", "\n"}:  # for which BentoML finds no route, and would not say so as a problem
-            status, why = 404, "no id and no path has a line break; give another"
         else:
             admission.taken += 1
             try:

@@ -30,7 +30,8 @@ def _written(pattern: str, example: str) -> BeforeValidator:
 
 Moment = Annotated[AwareDatetime, _written(rf"{_DAY}[Tt ]\d{{2}}:\d{{2}}.*", "2026-06-02T09:31:00+02:00")]
 Day = Annotated[dt.date, _written(_DAY, "2026-06-02")]
-Id = Annotated[str, Field(min_length=1, max_length=200)]
+LONGEST_ID = 200  # characters, of ids and of names of columns and terms
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Attribute = Number | Annotated[str, Field(max_length=200)] | None
 Channel = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)] | None
@@ -55,7 +56,7 @@ class Ask(Wanted):
     model_config = _shown({"client_id": "C0000001", "k": 5}, {"new_client": {"kind": "retail", "age": 31}})
 
     client_id: Id | None = None
-    new_client: dict[str, Attribute] | None = Field(None, max_length=500)
+    new_client: dict[Id, Attribute] | None = Field(None, max_length=500)
 
     @model_validator(mode="after")
     def _one_client(self) -> Ask:
@@ -94,7 +95,7 @@ class AskQuote(BaseModel):
     concession: float | None = Field(
         None, strict=True, ge=0, allow_inf_nan=False, description="what the client saves a year; what is best if none"
     )
-    terms: dict[str, Number | Annotated[str, Field(max_length=200)]] = Field(
+    terms: dict[Id, Number | Annotated[str, Field(max_length=200)]] = Field(
         {}, max_length=50, description="other terms than the catalog's: {product}.rate, {product}.balance, hurdle, …"
     )
     rating: Id | None = Field(None, description="as if the client had this one")

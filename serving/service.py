@@ -34,6 +34,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # before bentoml is imported: a bank's service calls nobody
 
@@ -47,7 +48,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
@@ -56,7 +57,7 @@ from serving import logs, metrics, workers
 from serving.access import Caller, Gatekeeper, Scope
 from serving.admission import Admission, Gate
 from serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
-from serving.asking import Ask, AskMany, AskQuote, Feedback
+from serving.asking import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
 from serving.auditing import (
     AUDIT,
     HAPPENED,
@@ -97,7 +98,11 @@ from training.by_value import Aim
 _log = logging.getLogger("sheaf.serving")
 AT_ONCE = 128  # clients of a batch in a step
 LOOK_EVERY = 1.0  # seconds between two looks at what is laid out
-Named = Annotated[str, PathParameter(pattern=r"^[^\r\n]*$")]  # BentoML finds no route for a path with a line break
+Named = Annotated[
+    str,
+    BeforeValidator(unquote),  # see serving.paths
+    PathParameter(min_length=1, max_length=LONGEST_ID, description="percent-encoded, a slash as %2F"),
+]
 LONGEST, SLOWEST = 500_000, 5.0  # bytes of a body, seconds for it
 T = TypeVar("T")
 BESIDE = ("recommend_batch",)  # what is worked on in threads of its own, and holds nobody up
@@ -216,11 +221,8 @@ async def recommend(ask: Ask, request: Request) -> Response:
 async def recommend_batch(ask: AskMany, request: Request) -> Response:
     """Offers for up to 1,000 clients, each a decision of its own; logged, all or none, before they are sent."""
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
-    known = [
-        client
-        for client in ask.client_ids
-        if recommender.knows(client) and (caller.everybody or caller.sees(recommender.book(client)))
-    ]
+    sees = _sees(caller)
+    known = [client for client in ask.client_ids if sees(client) & recommender.knows(client)]  # both, for everybody
     resting = await _resting(recommender, known, ask.channel)
 
     def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:

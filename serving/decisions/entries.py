@@ -23,9 +23,13 @@ _ID = re.compile("[0-9a-f-]{36}").fullmatch
 _ADD_DECISION, _ADD_QUOTE, _ADD_FEEDBACK = sa.insert(decisions), sa.insert(quotes), sa.insert(feedback)
 _DECISION = sa.select(decisions).where(decisions.c.decision_id == sa.bindparam("decision_id"))
 _QUOTE = sa.select(quotes).where(quotes.c.quote_id == sa.bindparam("quote_id"))
-_FOR_FEEDBACK = sa.select(*(decisions.c[name] for name in ("asked_at", "answer", "client_id", "caller"))).where(
+_FOR_FEEDBACK = sa.select(*(decisions.c[name] for name in ("asked_at", "answer"))).where(
     decisions.c.decision_id == sa.bindparam("decision_id")
 )
+_WHOSE_DECISION = sa.select(decisions.c.client_id, decisions.c.caller).where(
+    decisions.c.decision_id == sa.bindparam("decision_id")
+)
+_WHOSE_QUOTE = sa.select(quotes.c.client_id, quotes.c.caller).where(quotes.c.quote_id == sa.bindparam("quote_id"))
 _PAST = (
     sa.select(decisions.c.client_id, feedback.c.outcome, decisions.c.decision_id, decisions.c.channel,
               feedback.c.bundle_id, feedback.c.at)
@@ -113,6 +117,11 @@ def everything(client_id: str | None, asked_by: str | None) -> bool:
     return True
 
 
+def _is_visible(whose: tuple[Any, ...] | None, visible: Visible) -> bool:
+    """Whether the entry is there and visible; the same work where it is not there, so that the time tells nothing."""
+    return visible(*(("", None) if whose is None else whose)) and whose is not None
+
+
 def add_feedback(
     told: Told, now: dt.datetime, caller: str | None = None, visible: Visible = everything
 ) -> Work[dict[str, Any]]:
@@ -132,8 +141,9 @@ def add_feedback(
                 raise RefusedError(422, "idempotency_key", "was used before; use a new key")
             _check_same(told, same)
             return same
-        decision = connection.execute(_FOR_FEEDBACK, which).first()
-        if decision is None or not visible(decision.client_id, decision.caller):
+        seen = _is_visible(connection.execute(_WHOSE_DECISION, which).first(), visible)
+        decision = connection.execute(_FOR_FEEDBACK, which).first() if seen else None
+        if decision is None:
             raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
                                "of an answer")  # fmt: skip
         _check_bundle(told, decision.answer)
@@ -155,8 +165,9 @@ def read_decision(decision_id: str, visible: Visible = everything) -> Work[tuple
 
     def work(connection: sa.Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         which = {"decision_id": decision_id}
-        row = connection.execute(_DECISION, which).mappings().first() if _ID(decision_id) else None
-        if row is None or not visible(row["client_id"], row["caller"]):
+        whose = connection.execute(_WHOSE_DECISION, which).first() if _ID(decision_id) else None
+        row = connection.execute(_DECISION, which).mappings().first() if _is_visible(whose, visible) else None
+        if row is None:
             raise RefusedError(404, "decision_id", f"no decision {decision_id!r} is logged; give the decision_id of an "
                                "answer")  # fmt: skip
         of_it = connection.execute(_OF_DECISION, which).mappings()
@@ -169,8 +180,10 @@ def read_quote(quote_id: str, visible: Visible = everything) -> Work[dict[str, A
     """The row of a quote. Refuses an unknown one, or one that is not visible."""
 
     def work(connection: sa.Connection) -> dict[str, Any]:
-        row = connection.execute(_QUOTE, {"quote_id": quote_id}).mappings().first() if _ID(quote_id) else None
-        if row is None or not visible(row["client_id"], row["caller"]):
+        which = {"quote_id": quote_id}
+        whose = connection.execute(_WHOSE_QUOTE, which).first() if _ID(quote_id) else None
+        row = connection.execute(_QUOTE, which).mappings().first() if _is_visible(whose, visible) else None
+        if row is None:
             raise RefusedError(404, "quote_id", f"no quote {quote_id!r} is logged; give the quote_id of a quote")
         return dict(row)
 
