@@ -101,12 +101,15 @@ def add_key(
     name: Annotated[str, typer.Argument(help="Whose key it is, such as mobile-app.")],
     scope: Annotated[list[str], typer.Option(help="What it may do: recommend, quote, feedback, audit. Repeatable.")],
     rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 50/second;1000/minute.")] = None,
+    authority: Annotated[
+        str | None, typer.Option(help="Whose concessions it may grant in quotes. Default: who may grant least.")
+    ] = None,
     file: AccessFile = None,
 ) -> None:
     """Make a key for a channel and show it, once: the file keeps its hash only. A running service soon takes it."""
     from serving.access import add_key as add
 
-    secret = add(_access_file(file), name, scope, rate)
+    secret = add(_access_file(file), name, scope, rate, authority)
     console.print(f"The key of {name}, to be sent in the header X-Api-Key; it is not shown again:")
     console.print(secret, highlight=False, soft_wrap=True)
 

@@ -104,6 +104,7 @@ class Key(_Model):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: tuple[Scope, ...] = Field(min_length=1)
     rate: Rate | None = None
+    authority: Annotated[str, Field(pattern=r"^[!-~]{1,100}$")] | None = None
 
 
 class People(_Model):
@@ -116,6 +117,7 @@ class People(_Model):
     scope_claim: str = "scope"
     manager_claim: str = "manager_id"
     branch_claim: str = "branch_id"
+    authority_claim: str = "authority"
     rate: Rate | None = None
 
 
@@ -155,7 +157,8 @@ class Access(_Model):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, `key:…` or `person:…`. A client is seen whose manager and branch are named here; None names none."""
+    """Who asks, `key:…` or `person:…`. A client is seen whose manager and branch are named here; None names none.
+    `authority` is the catalog's that the caller may grant by; None: the one who may grant least."""
 
     name: str | None
     scopes: frozenset[Scope]
@@ -163,6 +166,7 @@ class Caller:
     manager: str | None = None
     branch: str | None = None
     rate: str | None = None
+    authority: str | None = None
 
     def sees(self, book: tuple[str | None, str | None] | None) -> bool:
         """Whether a client is of the caller's book, by its manager and branch; None where neither is known."""
@@ -177,7 +181,7 @@ class Caller:
 ANYBODY = Caller(None, frozenset(Scope), True)  # of this machine, where no access is configured
 
 
-def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = None) -> str:
+def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = None, authority: str | None = None) -> str:
     """Adds a channel's key to the file, which is made where it is not there, and returns the secret that the channel
     sends: it has 256 bits of chance, so its hash gives nothing away.
 
@@ -186,7 +190,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = Non
     number = secrets.token_hex(4)
     secret = f"sheaf_{number}_{secrets.token_urlsafe(32)}"
     try:
-        key = Key(name=name, id=number, sha256=_hash(secret), scopes=tuple(scopes), rate=rate)
+        key = Key(name=name, id=number, sha256=_hash(secret), scopes=tuple(scopes), rate=rate, authority=authority)
     except ValidationError as error:
         raise AccessError("; ".join(f"{one['loc'][0]}: {in_words(one)}" for one in error.errors())) from error
     with _changing(path) as content:
@@ -299,7 +303,8 @@ class Gatekeeper:
             key = access.by_hash.get(_hash(secret))
             if key is None:
                 raise _unknown("this API key is not known, or not any more")
-            return Caller(f"key:{key.name}", frozenset(key.scopes), True, rate=key.rate or access.rate)
+            rate = key.rate or access.rate
+            return Caller(f"key:{key.name}", frozenset(key.scopes), True, rate=rate, authority=key.authority)
         kind, _, token = told.partition(" ")
         if kind.lower() != "bearer" or access.people is None:
             how = ["an API key in the header X-Api-Key"] if access.keys else []
@@ -320,7 +325,11 @@ class Gatekeeper:
             manager, branch = (_claim(claims, name) for name in (people.manager_claim, people.branch_claim))
         except ValueError:  # what was meant is not known
             return Caller(name, scopes, False, rate=rate)
-        return Caller(name, scopes, Scope.ALL_CLIENTS in scopes, manager, branch, rate)
+        authority = None
+        if people.authority_claim in claims:  # what is no text is no authority of the catalog, and refused as such
+            told = claims[people.authority_claim]
+            authority = told if isinstance(told, str) and told else repr(told)[:100]
+        return Caller(name, scopes, Scope.ALL_CLIENTS in scopes, manager, branch, rate, authority)
 
     async def _claims(self, people: People, token: str) -> dict[str, Any]:
         """What the token says, after one of the issuer's keys of its name and algorithm was found to have signed it."""

@@ -158,9 +158,10 @@ class Decided:
 @dataclass(frozen=True, slots=True)
 class PricedBy:
     """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
-    who asks, what the learned price response takes of it (without one, None, and the model's probability of the whole
-    bundle is the `acceptance` at list price; None: the policy's share), its plan, and the size of a group that is too
-    large for a quote (`features.relationship.LARGEST_GROUP`; else 0)."""
+    the authority that is priced by, what the learned price response takes of it (without one, None, and the model's
+    probability of the whole bundle is the `acceptance` at list price; None: the policy's share), its plan, the size of
+    a group that is too large for a quote (`features.relationship.LARGEST_GROUP`; else 0), the caller's own authority
+    (None: logged before it was), and what that may grant at the catalog's terms (None: the quote's `limit`)."""
 
     client: Client
     group: tuple[Client, ...]
@@ -170,3 +171,5 @@ class PricedBy:
     acceptance: float | None = None
     plan: str | None = None
     group_left_out: int = 0
+    caller_authority: str | None = None
+    caller_limit: float | None = None

@@ -91,7 +91,9 @@ class AskQuote(BaseModel):
 
     client_id: Id
     bundle_id: Id
-    authority: Id | None = Field(None, description="who asks, of the catalog's authorities; who may grant least")
+    authority: Id | None = Field(
+        None, description="of the catalog's authorities; the caller's own if none, and a what-if above it"
+    )
     concession: float | None = Field(
         None, strict=True, ge=0, allow_inf_nan=False, description="what the client saves a year; what is best if none"
     )

@@ -170,9 +170,10 @@ def quote_entry(
     request_id: str | None = None,
     caller: str | None = None,
     sees: Sees = lambda client_id: True,
+    caller_authority: str | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
-    quoted, by = recommender.quote(asked, sees)
+    quoted, by = recommender.quote(asked, sees, caller_authority)
     quoted.quote_id = quote_id = new_id()
     sent = QUOTED.dump_json(quoted)
     row = {
@@ -192,6 +193,8 @@ def quote_entry(
                 "inputs": by.inputs,
                 "acceptance": by.acceptance,
                 "group_left_out": by.group_left_out,
+                "caller_authority": by.caller_authority,
+                "caller_limit": by.caller_limit,
             },
             inf_nan_mode="null",
         ).decode(),

@@ -103,7 +103,10 @@ class Quoted:
 
     `ideal` is the best concession whoever asks, `limit` what the one who asks may grant; what is `above` that `goes_to`
     another authority, None where nobody's reaches. `assumption`: acceptance goes by policy, not by the bank's offers.
-    `plan` is how the client is served and `route` how the bundle is approved; None where no plan of it is laid out.
+    `what_if` says why the quote is not the caller's to offer: it supposes another authority than `caller_authority`,
+    more than `caller_limit`, other terms than the catalog's or another rating; empty where it does not, None where it
+    was logged before this was told. `plan` is how the client is served and `route` how the bundle is approved; None
+    where no plan of it is laid out.
     """
 
     quote_id: str | None
@@ -141,6 +144,9 @@ class Quoted:
     __pydantic_config__: ClassVar = ALWAYS_SENT
     plan: Plan | None = None
     route: Approval | None = None
+    what_if: tuple[str, ...] | None = None
+    caller_authority: str | None = None
+    caller_limit: float | None = None
 
 
 QUOTED = TypeAdapter(Quoted)

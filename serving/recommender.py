@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import random
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +19,7 @@ from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
 from features.relationship import Relationships
 from features.snapshot import Snapshot
-from pricing import Clients, Pricer, quote, what_if
+from pricing import Client, Clients, Pricer, quote, what_if
 from pricing.book import need_pricing
 from pricing.terms import OF_RESPONSE
 from pricing.worth import Own
@@ -182,9 +183,17 @@ class Recommender:
         """Whether who `sees` certain clients may be told of the client's group: of sums, others could be worked out."""
         return self.relationships is None or all(map(sees, self.relationships.group_ids(client_id)))
 
-    def quote(self, asked: AskQuote, sees: Sees = lambda client_id: True) -> tuple[Quoted, PricedBy]:
+    @cached_property
+    def authorities(self) -> list[str]:
+        """The catalog's authorities, who may grant least first. Raises NoPriceSheetError where it has no prices."""
+        return [one.name for one in need_pricing(self.candidates.catalog).authorities]
+
+    def quote(
+        self, asked: AskQuote, sees: Sees = lambda client_id: True, caller_authority: str | None = None
+    ) -> tuple[Quoted, PricedBy]:
         """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like; the group
-        too where all of it is seen.
+        too where all of it is seen. Who asks may grant by `caller_authority`, or by whichever is asked for if None; a
+        quote that supposes more, or other terms than the catalog's, is a what-if.
 
         Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
         do, NoPriceSheetError where the catalog has no prices.
@@ -194,7 +203,7 @@ class Recommender:
         if there is None:
             raise ValueError("what clients hold was not laid out, so nothing can be quoted; run sheaf serve --data DIR")
         values = self.profile_of(asked.client_id)
-        whom = there.client(asked.client_id, catalog)
+        known = whom = there.client(asked.client_id, catalog)
         whom = replace(
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
         )
@@ -207,7 +216,11 @@ class Recommender:
         tells = self.tells_group(asked.client_id, sees)
         group, left_out = there.group(asked.client_id, catalog) if tells else ((), 0)
         [plan] = self.plans_of([asked.client_id])
-        by = PricedBy(whom, group, there.as_of, asked.authority or self.authority, inputs, at_list, plan, left_out)
+        wanted = asked.authority or caller_authority or self.authority or self.authorities[0]
+        own = caller_authority or wanted
+        by = PricedBy(whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own)
+        if asked.terms or asked.rating or wanted != own:
+            by = replace(by, caller_limit=_limit(catalog, known, asked.bundle_id, there.as_of, own))
         return self.priced(asked, by), by
 
     def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
@@ -222,6 +235,10 @@ class Recommender:
             by.acceptance, group=by.group, left_out=by.group_left_out,
         )  # fmt: skip
         told = plain(quoted, catalog.version, learned.version if learned else None)
+        if by.caller_authority is not None:
+            told.caller_authority = by.caller_authority
+            told.caller_limit = told.limit if by.caller_limit is None else by.caller_limit
+            told.what_if = tuple(self._supposed(asked, told, by.caller_authority, told.caller_limit))
         if self.plans is not None and by.plan is not None:
             values, _ = read_plan(by.plan)
             if C.RATING in values and asked.rating:
@@ -231,6 +248,16 @@ class Recommender:
             told.plan = in_short(self.plans.policy, values)
             [told.route] = approver.approve(values, pairs, held)
         return told
+
+    def _supposed(self, asked: AskQuote, told: Quoted, own: str, limit: float) -> Iterator[str]:
+        """Why the quote is a what-if, and not for the caller to offer."""
+        if self.authorities.index(told.authority) > self.authorities.index(own):
+            yield f"authority: {told.authority} may grant more than {own}, whose quote this is"
+        yield from (f"terms.{name}: supposed, not the catalog's" for name in asked.terms)
+        if asked.rating is not None:
+            yield "rating: supposed, not the client's"
+        if told.total.concession > limit + 0.005:
+            yield f"concession: {told.total.concession:,.2f} is above the {limit:,.2f} that {own} may grant"
 
     def plans_of(self, client_ids: Sequence[str | None]) -> list[str | None]:
         """Their plans as JSON, as they were laid out; None for who has none."""
@@ -553,6 +580,14 @@ class Recommender:
             held=held[product],
             probability=None if held[product] else probability[product],
         )
+
+
+def _limit(catalog: Catalog, client: Client, bundle_id: str, day: dt.date, authority: str) -> float:
+    """What the authority may grant on the bundle at the catalog's terms; nothing where it has no price at these."""
+    try:
+        return float(quote(catalog, client, bundle_id, day, authority).limit)
+    except ValueError:
+        return 0.0
 
 
 def _need_one_day(model: Model, snapshot: Snapshot, relationships: Relationships | None) -> None:

@@ -253,7 +253,7 @@ async def quote(ask: AskQuote, request: Request) -> Response:
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     with _refusing("quote"):
         _seen(caller, ask.client_id)
-        row, answer = quote_entry(recommender, ask, request_id, caller.name, _sees(caller))
+        row, answer = quote_entry(recommender, ask, request_id, caller.name, _sees(caller), _authority(caller))
     await _logged(add_quote(row))
     return _json(answer)
 
@@ -392,6 +392,20 @@ def _sees(caller: Caller) -> Sees:
     """Whether a client is of the caller's book."""
     recommender = _recommender()
     return lambda client_id: caller.everybody or caller.sees(recommender.book(client_id))
+
+
+def _authority(caller: Caller) -> str | None:
+    """Whose concessions the caller may grant; None for who asks from this machine where no access is configured."""
+    if caller.name is None:
+        return None
+    known = _recommender().authorities
+    if caller.authority not in (None, *known):
+        raise Refusal(
+            403,
+            f"{caller.name} has the authority {caller.authority!r}, which is none of the catalog's: "
+            f"{', '.join(known)}; correct it in the file of access, or in the token's claim",
+        )
+    return caller.authority or known[0]
 
 
 def _seen(caller: Caller, client_id: str) -> str:

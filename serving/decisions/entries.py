@@ -144,6 +144,9 @@ def add_feedback(
         seen = _is_visible(connection.execute(_WHOSE_DECISION, which).first(), visible)
         decision = connection.execute(_FOR_FEEDBACK, which).first() if seen else None
         if decision is None:
+            if _is_visible(connection.execute(_WHOSE_QUOTE, {"quote_id": which["decision_id"]}).first(), visible):
+                raise RefusedError(422, "decision_id", "is the id of a quote, which is not accepted here, a what-if "
+                                   "least of all; give the decision_id of an answer")  # fmt: skip
             raise RefusedError(404, "decision_id", f"no decision {told.decision_id!r} is logged; give the decision_id "
                                "of an answer")  # fmt: skip
         _check_bundle(told, decision.answer)
