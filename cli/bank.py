@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catalog import DEFAULT, read_catalog
-from cli.shared import CatalogPath, DataFolder, Day, bar, console, date_of, keep_apart, parquet_file, steps
+from cli.shared import CatalogPath, DataFolder, Day, bar, console, date_of, keep_apart, open_bank, parquet_file, steps
+
+if TYPE_CHECKING:
+    from features import Bank
 
 
 def simulate(
@@ -38,17 +41,32 @@ def check(
     """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
     from features.check import check as find
     from features.check import render
+    from features.recency import last_opening
 
-    findings = find(folder, read_catalog(catalog))
+    findings = find(folder, read_catalog(catalog), dt.date.today())
     if findings:
         console.print(render(findings))
         raise typer.Exit(1)
     console.print(f"{folder}: all tables are as the contract says.")
+    bank = open_bank(folder)
+    _tell_ages(bank, last_opening(bank))
     read, others = _tables(folder)
     console.print(f"Tables: {', '.join(read)}.", markup=False, highlight=False)
     if others:
         told = f"Not read, as no table has that name: {', '.join(others)}."
         console.print(told, markup=False, highlight=False)
+
+
+def _tell_ages(bank: Bank, day: dt.date | None) -> None:
+    """Up to when each table tells of clients, and how old that is on the day."""
+    from features.recency import ages
+
+    if day is not None:
+        each = [
+            f"{age.table} {age.last}" + (f" ({age.days:,} days before)" if age.days > 0 else "")
+            for age in ages(bank, day)
+        ]
+        console.print(f"Last rows, as of {day}: {', '.join(each)}.", markup=False, highlight=False)
 
 
 def _tables(folder: Path) -> tuple[list[str], list[str]]:
@@ -77,14 +95,14 @@ def profile(
     if serve:
         _refresh(data, catalog, date_of(as_of), out, snapshot)
         return
-    from features import Bank, profile_matrices, profile_tables, write_parquet
+    from features import profile_matrices, profile_tables, write_parquet
     from features.snapshot import Snapshot
     from training.sample import last_day
 
     if out is None and snapshot is None:
         raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
     keep_apart({"--out": out}, data=data)
-    bank, sold = Bank.open(data), read_catalog(catalog)
+    bank, sold = open_bank(data), read_catalog(catalog)
     day = date_of(as_of) or last_day(bank)
     with steps(f"Profiles as of {day}") as step:
         if out is not None:
@@ -98,6 +116,7 @@ def profile(
                 lambda done: step(f"{done:,} clients"),
             )
     console.print(f"Profiles as of {day} are in {' and '.join(str(place) for place in (out, snapshot) if place)}.")
+    _tell_ages(bank, day)
 
 
 def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | None) -> None:

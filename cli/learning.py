@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from catalog import DEFAULT, Line, read_catalog
-from cli.shared import CatalogPath, DataFolder, Days, console, date_of, errors, keep_apart, steps
+from cli.shared import CatalogPath, DataFolder, Days, console, date_of, errors, keep_apart, open_bank, steps
 
 
 def train(
@@ -28,11 +28,10 @@ def train(
     ] = None,
 ) -> None:
     """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
-    from features import Bank
     from training.parameters import Parameters
     from training.train import train as run
 
-    bank = Bank.open(data)
+    bank = open_bank(data)
     days = [day.date() for day in as_of or []]
     chosen = Parameters.read(parameters) if parameters else Parameters()
     with steps("Training") as step:
@@ -75,7 +74,6 @@ def tune(
     out: Annotated[Path, typer.Option(help="Where the best parameters go, for `sheaf train`.")] = Path("tuned.yaml"),
 ) -> None:
     """Search for better training parameters; stopped or killed, the same command goes on where it was."""
-    from features import Bank
     from training.parameters import Parameters
     from training.space import DEFAULT as EVERYTHING
     from training.space import Space
@@ -89,7 +87,7 @@ def tune(
     with Progress(*columns, console=errors) as bar:
         task = bar.add_task("Tuning", total=1.0)
         tuned = run(
-            Bank.open(data), read_catalog(catalog), entries, out, days, horizon_days, _cohorts(cohorts), start,
+            open_bank(data), read_catalog(catalog), entries, out, days, horizon_days, _cohorts(cohorts), start,
             trials, minutes, folds, figure, all_days, study,
             lambda step, share: bar.update(task, description=f"Tuning: {step}", completed=share),
             lambda line: bar.console.print(escape(line), highlight=False, soft_wrap=True),
@@ -214,7 +212,6 @@ def price_response(
     and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
     response that is used now.
     """
-    from features import Bank
     from training import registry
     from training.parameters import Parameters
     from training.price_response import learn, register
@@ -223,7 +220,7 @@ def price_response(
     chosen = Parameters.read(parameters) if parameters else Parameters()
     with steps("Learning") as step:
         found = learn(
-            Bank.open(data),
+            open_bank(data),
             read_catalog(catalog),
             date_of(as_of),
             chosen,
@@ -263,7 +260,6 @@ def attrition(
     Told by left_on of table clients, and by closed_on of all that a client held. The last day is for the figures of a
     model of the earlier ones. What is registered in MLflow learns from all, and answers if it is better than what did.
     """
-    from features import Bank
     from strategy.showing import attrition_lines
     from training import registry
     from training.attrition import learn, register
@@ -273,7 +269,7 @@ def attrition(
     chosen = Parameters.read(parameters) if parameters else Parameters()
     with steps("Learning") as step:
         found = learn(
-            Bank.open(data), read_catalog(catalog), [day.date() for day in as_of or []], horizon_days, chosen, step,
+            open_bank(data), read_catalog(catalog), [day.date() for day in as_of or []], horizon_days, chosen, step,
             present.model if present else None,
         )  # fmt: skip
         step("registry")

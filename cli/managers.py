@@ -19,6 +19,7 @@ from cli.shared import (
     console,
     date_of,
     keep_apart,
+    open_bank,
     policy_of,
     steps,
     table_file,
@@ -45,14 +46,14 @@ def book(
     Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
     that are due.
     """
-    from features import Bank, profile_tables, written_as_of
+    from features import profile_tables, written_as_of
     from strategy import Planner, book_of
     from strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
     from strategy.showing import book_table
     from training.sample import last_day
 
     keep_apart({"--out": out}, {"--offers": offers, "--plans": plans}, data)
-    bank, sold = Bank.open(data), read_catalog(catalog)
+    bank, sold = open_bank(data), read_catalog(catalog)
     day = date_of(as_of) or last_day(bank)
     chosen = policy_of(policy, sold, None, columns_of(bank, sold))
     asked, clients = need_day(chosen).asks, clients_of(bank, day, manager)
@@ -99,7 +100,6 @@ def scorecard(
     Deposits, share of wallet, clients won, loans that do not perform, rates against list, foreign exchange, settlement,
     fees, offers: as the policy weighs them, each month as it was known at its end.
     """
-    from features import Bank
     from strategy import judge
     from strategy.card_showing import card_table, draw_card, draw_scores, scores_table
     from strategy.scorecard import month_ends, need_card, read_plans
@@ -107,7 +107,7 @@ def scorecard(
     if manager is not None and branch is not None:
         raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
     keep_apart({"--out": out, "--picture": picture}, {"--plan": plan}, data)
-    bank, sold = Bank.open(data), read_catalog(catalog)
+    bank, sold = open_bank(data), read_catalog(catalog)
     chosen = policy_of(policy, sold, None)
     plans = read_plans(plan, need_card(chosen)) if plan else None
     ends = month_ends(_last_month(bank, month), months)

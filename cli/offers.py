@@ -21,6 +21,7 @@ from cli.shared import (
     console,
     date_of,
     keep_apart,
+    open_bank,
     parquet_file,
     steps,
     terms_of,
@@ -43,7 +44,6 @@ def rank(
     By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
     acceptance times EVA: docs/pricing.md.
     """
-    from features import Bank
     from training.by_value import Aim
     from training.registry import need_champion, price_response
     from training.scoring import rank as run
@@ -53,7 +53,7 @@ def rank(
     learned = price_response(as_of.date(), champion.model) if objective == "value" else None
     with steps(f"Ranking with version {champion.version}") as step:
         clients, rows = run(
-            champion.model, Bank.open(data), read_catalog(catalog), as_of.date(), out, top,
+            champion.model, open_bank(data), read_catalog(catalog), as_of.date(), out, top,
             lambda done: step(f"{done:,} clients"), aim=Aim(objective), authority=authority,
             learned=learned.model if learned else None,
         )  # fmt: skip
@@ -84,14 +84,13 @@ def discover(
 
     The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog: docs/discovery.md.
     """
-    from features import Bank
     from training.discovery import Settings, outside, tables, write_proposal
     from training.discovery import discover as search
 
     settings = Settings(least_support, least_lift, window_days, look_back_days, most_products)
     sold, place = read_catalog(catalog), outside(out, catalog)
     with steps("Discovering") as step:
-        found = search(Bank.open(data), sold, date_of(as_of), settings, step)
+        found = search(open_bank(data), sold, date_of(as_of), settings, step)
     shown = found.top(top)
     write_proposal(shown, sold, place)
     for table in tables(shown, sold):
@@ -197,7 +196,7 @@ def quote(
     """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
     from dataclasses import replace
 
-    from features import Bank, ProfileMatrix, profile_matrices
+    from features import ProfileMatrix, profile_matrices
     from features.relationship import Relationships
     from pricing import quote as price
     from pricing import what_if as changed
@@ -207,7 +206,7 @@ def quote(
     from training.price_response import pair_of
     from training.sample import last_day
 
-    bank, sold = Bank.open(data), read_catalog(catalog)
+    bank, sold = open_bank(data), read_catalog(catalog)
     day = date_of(as_of) or last_day(bank)
     relationships = Relationships.of(bank, sold, day, client)
     whom = relationships.client(client, sold)

@@ -21,6 +21,7 @@ from cli.shared import (
     date_of,
     keep_apart,
     of_one_day,
+    open_bank,
     parquet_file,
     policy_of,
     steps,
@@ -57,7 +58,7 @@ def plan(
     For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
     --previous of the next time.
     """
-    from features import Bank, dictionary, profile_tables, write_parquet, written_as_of
+    from features import dictionary, profile_tables, write_parquet, written_as_of
     from strategy import Linker, Planner, Router
     from training.sample import last_day
 
@@ -84,7 +85,7 @@ def plan(
     if desks is not None and offers is None:
         raise ValueError("--desks wants the offers to sell: --offers FILE.parquet")
     keep_apart({"--out": out, "--routes": routes, "--desks": desks}, {"--profiles": profiles, "--offers": offers}, data)
-    sold, bank = read_catalog(catalog), None if data is None else Bank.open(data)
+    sold, bank = read_catalog(catalog), None if data is None else open_bank(data)
     day = day or last_day(bank)  # type: ignore[arg-type]  # without a bank there is a day
     of_one_day(
         day,

@@ -21,6 +21,7 @@ from cli.shared import (
     console,
     keep_apart,
     of_one_day,
+    open_bank,
     policy_of,
     steps,
     table_file,
@@ -50,7 +51,7 @@ def audit(
     """
     from importlib.util import find_spec
 
-    from features import Bank, profile_tables
+    from features import profile_tables
     from strategy.fairness import audit as run
     from strategy.fairness import sentences
     from strategy.gathering import day_of, gathered, protected_of
@@ -61,7 +62,7 @@ def audit(
     if out is not None and out.suffix.lower() != ".csv":
         raise typer.BadParameter(f"{out} would hold CSV; end its name in .csv")
     keep_apart({"--out": out}, {"--plans": plans, "--profiles": profiles, "--offers": offers, "--routes": routes}, data)
-    sold, bank = read_catalog(catalog), Bank.open(data)
+    sold, bank = read_catalog(catalog), open_bank(data)
     attributes, day = protected_of(bank, sold, protected or []), day_of(plans)
     of_one_day(day, f"--plans {plans}", {"--profiles": profiles, "--offers": offers, "--routes": routes})
     chosen = policy_of(policy, sold, profiles, None if profiles else columns_of(bank, sold))
@@ -106,7 +107,6 @@ def clients(
 
     Each with the rule that put it there, the values it looked at, and what would change it.
     """
-    from features import Bank
     from strategy import Lister, Planner
     from strategy.showing import list_rows, list_table
     from training.registry import need_attrition
@@ -123,7 +123,7 @@ def clients(
     lister = Lister(Planner(policy_of(policy, sold, profiles), day, previous, offers), profiles)
     with steps(f"List as of {day}"):
         if data is not None:
-            found = lister.win(Bank.open(data))
+            found = lister.win(open_bank(data))
         elif attrition is not None:
             found = lister.leaving(attrition)
         else:

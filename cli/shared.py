@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -24,6 +24,9 @@ class PlainConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(without_control(segment.text), segment.style)
 
+
+if TYPE_CHECKING:
+    from features import Bank
 
 # Without emoji: ":100:" between a file and a message is a line's number, and no picture.
 console = PlainConsole(width=None if sys.stdout.isatty() else 120, emoji=False)
@@ -91,6 +94,13 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def open_bank(data: Path) -> Bank:
+    """The bank in the folder; what is dated after today moves its last day no further."""
+    from features import Bank
+
+    return Bank.open(data, today=dt.date.today())
 
 
 def date_of(day: dt.datetime | None) -> dt.date | None:

@@ -10,6 +10,7 @@ that fail, texts that cannot be read as a number or a day, duplicates counted wi
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -26,6 +27,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from catalog import Catalog
+from features.check_codes import CODES, PROBLEM, known_codes, other_spellings
+from features.check_days import ahead, months_told_twice, no_month_end, reached, stopped
 from features.contract import TABLES, C, Column, Table, Type
 from features.positions import rates_of
 from features.spelling import alike, misspelt, wrong_spelling
@@ -70,10 +73,11 @@ def isfinite(number: float) -> bool:  # type: ignore[empty-body]
     """DuckDB's own. Its isnan is of no use here: over Parquet it believes the file's bounds, which leave NaN out."""
 
 
-def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
+def check(folder: Path | str, catalog: Catalog, today: dt.date | None = None) -> list[Finding]:
     """All that is wrong with the tables in `folder`, in the contract's order; empty where they can be worked with.
 
-    Reads nothing into memory but what it reports, and never raises for bad input.
+    Days after `today`, where it is given, are findings. Reads nothing into memory but what it reports, and never raises
+    for bad input.
     """
     if not Path(folder).is_dir():
         return [Finding("", "", f"{folder} is not a folder", 0, (), "give the folder that holds the bank's tables")]
@@ -81,6 +85,7 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
     backend = ibis.duckdb.from_connection(connection)
     findings: list[Finding] = []
     clients: ir.Value | None = None  # the ids that other tables may speak of, once they are read
+    dated: dict[str, ir.Table] = {}
     for name, of_contract in TABLES.items():
         table = _with_attributes(of_contract, catalog)
         try:
@@ -99,6 +104,7 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
             filled = bool(typed.limit(1).count().execute())
             if filled:
                 findings += _broken(typed, table, catalog, clients)
+                dated[name] = typed
             else:
                 remedy = "fill it" if table.required else "fill it or leave the table out"
                 findings.append(Finding(name, "", "the table has no rows", 0, (), remedy))
@@ -110,7 +116,25 @@ def check(folder: Path | str, catalog: Catalog) -> list[Finding]:
         except (duckdb.Error, IbisError) as error:  # what is wrong further down in a file shows when its rows are read
             problem = f"table {name} cannot be read: {reason(error)}"
             findings.append(Finding(name, "", problem, 0, (), AGAIN))
-    return findings
+            dated.pop(name, None)
+    findings += _of_days(dated, today)
+    return sorted(findings, key=lambda finding: ["", *TABLES].index(finding.table))
+
+
+def _of_days(typed: dict[str, ir.Table], today: dt.date | None) -> Iterable[Finding]:
+    """Days ahead of the bank and tables that stopped, which one table alone does not show."""
+    last, alone = reached(typed, today)
+    for name, rows in typed.items():
+        rules = [Rule(*one, one[0]) for one in ahead(name, rows, last, today, alone.get("holdings"))]
+        key = _key_of(TABLES[name], rows)
+        yield from (_finding(TABLES[name], rule, bad, key, bad.count()) for rule, bad in _failing(rows, rules))
+    for name, column, problem, remedy in stopped(last, alone):
+        yield Finding(name, column, problem, 0, (), remedy)
+
+
+def _key_of(table: Table, typed: ir.Table) -> list[str]:
+    wanted = table.key or (C.CLIENT, table.dated)
+    return [column.name for column in table.columns if column.name in wanted and column.name in typed.columns]
 
 
 def render(findings: Sequence[Finding]) -> Grid:
@@ -156,8 +180,10 @@ def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value |
     rules = [rule for column in present for rule in _rules(table.name, column, typed, catalog, clients)]
     rules += [_order(table.begins, end) for end in table.ends if {table.begins, end} <= {*typed.columns}]
     rules += _of_offers(typed, catalog) if table.name == "offers" else []
-    key = [column for column in present if column.name in (table.key or (C.CLIENT, table.dated))]
-    names = [column.name for column in key]
+    rules += _of_codes(typed, table, catalog)
+    if table.name == "positions" and C.MONTH in typed.columns:
+        rules.append(Rule(*no_month_end(), C.MONTH))
+    names = _key_of(table, typed)
     findings = [_finding(table, rule, rows, names, rows.count()) for rule, rows in _failing(typed, rules)]
     needed = {column.name for column in table.columns if column.required and column.name in table.key}
     if needed and needed <= {*names}:
@@ -167,7 +193,19 @@ def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value |
             names[0], f"more than one row with the same {', '.join(names)}", "keep one of them", lambda t: t.rows > 1
         )
         findings += [_finding(table, rule, rows, names, rows.rows.sum()) for rule, rows in _failing(groups, [twice])]
+    if table.name == "positions" and (months := months_told_twice(typed)) is not None:
+        problem = "several days of one month for the same client and product"
+        rule = Rule(C.MONTH, problem, "keep the last day of the month, the one that counts", lambda t: t.rows > 0)
+        findings += [_finding(table, rule, rows, names, rows.rows.sum()) for _, rows in _failing(months, [rule])]
     return findings
+
+
+def _of_codes(typed: ir.Table, table: Table, catalog: Catalog) -> Iterable[Rule]:
+    for name in CODES.get(table.name, ()):
+        if name in typed.columns and typed[name].type().is_string():
+            broken = other_spellings(typed, name, known_codes(table.name, name, catalog))
+            if broken is not None:
+                yield Rule(name, PROBLEM, "write every code in one way", broken, name)
 
 
 def _typed(frame: ir.Table, table: Table) -> ir.Table:

@@ -70,8 +70,9 @@ def to_markdown(bank: Bank, catalog: Catalog) -> str:
         f"The {total} columns of a client's profile with the catalog *{catalog.name}*, generated from what the",
         "modules of `features/` state. `{product_id}`, `{line}` and `{kind}` stand for one column each of the",
         "catalog's products, its business lines and the policy's kinds of bookings. A flag is 1 or 0. *Without rows*",
-        "is the value of a client of whom the bank's tables have none; null is never filled in. A time in months is",
-        "in twelfths of 365.25 days.",
+        "is the value of a client of whom the bank's tables have none; null is never filled in. Where bookings end",
+        "more than a third of a window before the day (10, 30, 121 days), or offers the whole window, what is",
+        "counted over it is null for everybody: not known. A time in months is in twelfths of 365.25 days.",
     ]
     for group, features in stated.items():
         module = inspect.getdoc(inspect.getmodule(GROUPS[group].features)) or ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime as dt
+
 import narwhals as nw
+import pyarrow as pa
 
 from catalog import Catalog
 from features.contract import C
 from features.expressions import DAYS_A_MONTH, Frame, lookup, where
-from features.tables import Bank, TableError
+from features.recency import by_day, supported
+from features.tables import Bank, TableError, day_number, from_day_number
 
 LAST_MONTH = "last_month"  # among the tables of some clients: `last_month` of the positions of all
 STALE_DAYS = 62  # positions older than two months say nothing about today
@@ -32,6 +37,36 @@ def positions_back(positions: Frame, last: Frame, catalog: Catalog, day: int) ->
         .with_columns(back.alias("back"))
         .filter(nw.col("back") <= 12)
     )
+
+
+def at_month_ends(known: Bank, as_of: dt.date) -> Bank:
+    """The bank with one row of positions a client, product and month: the latest known of each month, dated by its end.
+
+    `known` is what was known on the day. Months after the last that enough rows speak of (`features.recency`) are left
+    out: a row or two of a next month would be everybody's last month-end, on which the others have nothing.
+    """
+    if "positions" not in known:
+        return known
+    day = day_number(as_of)
+    recent = known["positions"].filter(nw.col(C.MONTH) > day - STALE_DAYS - 15 * DAYS_A_MONTH)
+    days, counts = by_day(recent, C.MONTH)
+    ends = {int(one): day_number(month_end(from_day_number(one))) for one in days}
+    last = supported(days, counts)
+    if last is None or (last == days[-1] and all(one == end for one, end in ends.items())):
+        return known
+    rows = known["positions"].filter(nw.col(C.MONTH) <= ends[int(last)])
+    if any(one != end for one, end in ends.items()):
+        told = {C.MONTH: pa.array(ends, pa.float64()), "_end": pa.array(ends.values(), pa.float64())}
+        rows = rows.join(known.beside(pa.table(told)), on=C.MONTH, how="inner")
+        latest = nw.col(C.MONTH).max().over(C.CLIENT, C.PRODUCT, "_end")
+        rows = rows.with_columns(latest.alias("_latest")).filter(nw.col(C.MONTH) == nw.col("_latest"))
+        rows = rows.drop(C.MONTH, "_latest").rename({"_end": C.MONTH})
+    return known.replaced("positions", rows)
+
+
+def month_end(day: dt.date) -> dt.date:
+    """The last day of the day's month."""
+    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
 def last_month(positions: Frame, day: int) -> Frame:

@@ -22,7 +22,8 @@ from features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
 from features.expressions import Frame, Tables
 from features.feature import Feature
 from features.matrix import ProfileMatrix, assemble, tabulate
-from features.positions import LAST_MONTH, last_month, need_rates
+from features.positions import LAST_MONTH, at_month_ends, last_month, need_rates
+from features.stopped import unknown, without
 from features.tables import Bank, TableError, day_number
 
 PART = 100_000  # clients: about a gigabyte while they are computed
@@ -78,16 +79,18 @@ def _told(
     bank: Bank, catalog: Catalog, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None, clients: int | None
 ) -> Iterator[_Told]:
     """What every group tells of the clients, in parts of so many, or of all at once."""
-    stated, known, members = by_group(bank, catalog), bank.known_on(as_of), bank.cohort(as_of, cohort)
+    stated, members = by_group(bank, catalog), bank.cohort(as_of, cohort)
+    known = at_month_ends(bank.known_on(as_of), as_of)
     need_rates(known, catalog)
+    null = unknown(known, as_of, stated)
     ids = members.select(C.CLIENT).sort(C.CLIENT).collect("pyarrow")[C.CLIENT].to_arrow().cast(pa.string())
     _need_one_row_each(ids, as_of)
-    features = [feature for of_group in stated.values() for feature in of_group]
+    features = without((feature for of_group in stated.values() for feature in of_group), null)
     if not len(ids):
         yield ids, features, [], []
         return
     # a client's place among all clients takes all of them: once is enough
-    worth = GROUPS["value"].build(known, catalog, as_of, members).collect("pyarrow").to_native()
+    worth = _built("value", known, catalog, as_of, members, null)
     clients = clients or len(ids)
     named = cohort is not None or "cohorts" in bank
     whole = not named and len(ids) <= clients
@@ -106,10 +109,16 @@ def _told(
         for name in stated:
             read: Tables = known if name in WHOLE_BANK else own
             if name != "value":
-                wide.append(GROUPS[name].build(read, catalog, as_of, those).collect("pyarrow").to_native())
+                wide.append(_built(name, read, catalog, as_of, those, null))
             if name in BY_PRODUCT:
                 long.append(BY_PRODUCT[name](read, catalog, as_of, those).collect("pyarrow").to_native())
         yield part, features, wide, long
+
+
+def _built(group: str, read: Any, catalog: Catalog, as_of: dt.date, clients: Frame, null: frozenset[str]) -> pa.Table:
+    """What the group tells of the clients, without the columns that nobody's is known of."""
+    table: pa.Table = GROUPS[group].build(read, catalog, as_of, clients).collect("pyarrow").to_native()
+    return table.drop_columns([name for name in table.column_names if name in null])
 
 
 def _need_one_row_each(ids: pa.StringArray, as_of: dt.date) -> None:

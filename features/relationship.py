@@ -7,6 +7,7 @@ read a bank for one.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ from catalog import Catalog, Kind
 from features.contract import C
 from features.expressions import Frame
 from features.groups import GROUP, members, told
-from features.positions import STALE_DAYS, last_month, need_rates, positions_back
+from features.positions import STALE_DAYS, at_month_ends, last_month, need_rates, positions_back
+from features.recency import ages
 from features.snapshot import SnapshotError
 from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
@@ -37,7 +39,7 @@ OWN = (C.CLIENT, C.KIND, C.RATING, C.MANAGER, C.BRANCH)
 MANY = 1_000  # clients: beyond them, all ids are read at once
 LARGEST_GROUP = 100  # clients that a quote adds up, and logs, to say what the group is worth
 _HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
-_FORMAT, _AS_OF, _STALE = b"format", b"as_of", b"stale"
+_FORMAT, _AS_OF, _STALE, _UNTIL = b"format", b"as_of", b"stale", b"until"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Relationships:
 
         Raises TableError for positions in a currency without a rate.
         """
-        known = bank.known_on(as_of)
+        known = at_month_ends(bank.known_on(as_of), as_of)
         need_rates(known, catalog)
         groups = _groups(known, as_of)
         wanted = None
@@ -70,6 +72,7 @@ class Relationships:
         clients = clients.append_column(_HELD, _held(known, catalog, as_of, wanted, ids, bool(stale)))
         group = _texts(groups, GROUP).take(pc.index_in(ids, _texts(groups, C.CLIENT)))
         about = {_FORMAT: FORMAT, _AS_OF: str(as_of).encode(), _STALE: stale.encode()}
+        about[_UNTIL] = json.dumps({age.table: str(age.last) for age in ages(bank, as_of)}).encode()
         found = cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
         found._tell_impossible(catalog)
         if client_id is None:  # a quote refuses its own client's
@@ -97,6 +100,12 @@ class Relationships:
     @cached_property
     def as_of(self) -> dt.date:
         return dt.date.fromisoformat(self.rows.schema.metadata[_AS_OF].decode())
+
+    @cached_property
+    def until(self) -> dict[str, str]:
+        """Up to which day each of the bank's dated tables told of clients, as of the day."""
+        found: dict[str, str] = json.loads(self.rows.schema.metadata.get(_UNTIL, b"{}"))
+        return found
 
     def client(self, client_id: str, catalog: Catalog) -> Client:
         """The client to be priced. Raises ValueError for who is not active on the day, for attributes that are not what

@@ -58,7 +58,10 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     """
 
     def __init__(
-        self, tables: Mapping[str, nw.LazyFrame[Any]], connection: duckdb.DuckDBPyConnection | None = None
+        self,
+        tables: Mapping[str, nw.LazyFrame[Any]],
+        connection: duckdb.DuckDBPyConnection | None = None,
+        today: dt.date | None = None,
     ) -> None:
         unknown = set(tables) - set(TABLES)
         if unknown:
@@ -70,6 +73,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         self._given = {name: frozenset(frame.collect_schema()) for name, frame in tables.items()}
         self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
         self._connection = connection
+        self.today = today
 
     @classmethod
     def of(cls, **frames: IntoFrame) -> Bank:
@@ -77,8 +81,12 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         return cls({name: _lazy(frame, name) for name, frame in frames.items()})
 
     @classmethod
-    def open(cls, folder: Path | str, connection: duckdb.DuckDBPyConnection | None = None) -> Bank:
+    def open(
+        cls, folder: Path | str, connection: duckdb.DuckDBPyConnection | None = None, today: dt.date | None = None
+    ) -> Bank:
         """The bank whose tables lie in `folder`, a Parquet file, a folder of them, or a CSV file a table.
+
+        The bank's last day is not after `today`, where that is given.
 
         Nothing is read but the files' heads; what is asked of the tables later reads what it needs.
         `features.check.check` tells beforehand whether the values are what the contract wants.
@@ -89,7 +97,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         if missing:
             names = ", ".join(f"{name}.parquet, {name}/ or {name}.csv" for name in missing)
             raise TableError(f"{folder} lacks required tables: put {names} there")
-        return cls({name: nw.from_native(r) for name, r in found.items() if r is not None}, connection)
+        return cls({name: nw.from_native(r) for name, r in found.items() if r is not None}, connection, today)
 
     def __getitem__(self, name: str) -> nw.LazyFrame[Any]:
         return self._tables[name]
@@ -117,8 +125,15 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         """
         known = Bank.__new__(Bank)
         known._tables = {name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()}
-        known._given, known._connection = self._given, self._connection
+        known._given, known._connection, known.today = self._given, self._connection, self.today
         return known
+
+    def replaced(self, name: str, frame: nw.LazyFrame[Any]) -> Bank:
+        """The bank with another frame for one of its tables, in the shape that the bank hands them out."""
+        other = Bank.__new__(Bank)
+        other._tables = self._tables | {name: frame}
+        other._given, other._connection, other.today = self._given, self._connection, self.today
+        return other
 
     def clients_on(self, as_of: dt.date) -> nw.LazyFrame[Any]:
         """One row a client: the latest known on `as_of`, by `valid_from`; one without that day is older than any."""

@@ -17,7 +17,7 @@ from features.contract import C
 from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
 from features.feature import Feature, category, number
 from features.groups import GROUP, members, told
-from features.positions import last_month, need_rates, positions_back, year_margin
+from features.positions import at_month_ends, last_month, need_rates, positions_back, year_margin
 from features.tables import Bank, day_number
 from features.worth import cells, economics_of, of_holdings, of_positions
 
@@ -121,7 +121,7 @@ def of_groups(bank: Bank, catalog: Catalog, as_of: dt.date) -> Frame:
     Money is in the catalog's currency, RAROC the ratio of sums, null without capital. Every active client counts once;
     who is of no group is not there.
     """
-    known = bank.known_on(as_of)
+    known = at_month_ends(bank.known_on(as_of), as_of)
     need_rates(known, catalog)
     return _sums(_of_active(known, catalog, as_of), members(known, as_of), catalog)
 

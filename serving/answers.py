@@ -115,10 +115,12 @@ class Fact:
 
 @dataclass(slots=True)
 class Portrait:
-    """A client's profile as of a day: products held, and all that is known."""
+    """A client's profile as of a day: products held, and all that is known; `known_until` is the last day that each of
+    the bank's tables tells of."""
 
     client_id: str
     profile_day: str
+    known_until: dict[str, str]
     holds: tuple[str, ...]
     profile: tuple[Fact, ...]
     model_version: str

@@ -45,7 +45,7 @@ def prepare(
     answered before is kept (`serving.earlier`).
     """
     progress("champion")
-    champion, bank = need_champion(), Bank.open(data)
+    champion, bank = need_champion(), Bank.open(data, today=dt.date.today())
     day = as_of or last_day(bank)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER) as made:
@@ -77,7 +77,7 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
 
     Raises ValueError where no model is laid out.
     """
-    bank, (model, sold) = Bank.open(data), _answering()
+    bank, (model, sold) = Bank.open(data, today=dt.date.today()), _answering()
     catalog, day = model.candidates(sold).catalog, as_of or last_day(bank)
     profiles, relationships = place("profiles"), place("relationships")
     new = relationships.with_name(f".new-{relationships.name}")
@@ -110,7 +110,7 @@ def profile_one(
     """The recommender of the champion over the profile of one client of the bank in `data` as of a day (default: its
     last)."""
     progress("champion")
-    model, bank = need_champion().model, Bank.open(data)
+    model, bank = need_champion().model, Bank.open(data, today=dt.date.today())
     day = as_of or last_day(bank)
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])

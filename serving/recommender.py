@@ -320,7 +320,8 @@ class Recommender:
         ]
         sold = self.candidates.catalog.products
         holds = tuple(sold[at].product_id for at in np.flatnonzero(self.candidates.held(values)[0]))
-        return Portrait(client_id, str(self.snapshot.as_of), holds, tuple(facts), self.model.version)
+        until = self.relationships.until if self.relationships else {}
+        return Portrait(client_id, str(self.snapshot.as_of), until, holds, tuple(facts), self.model.version)
 
     def in_words(self, profile: np.ndarray) -> dict[str, float | str | None]:
         """A profile's row by column: numbers, texts of categories, None for what is not known."""

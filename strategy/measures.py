@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from catalog import Catalog
 from features import Bank, C, day_number
-from features.positions import need_rates, rates_of
+from features.positions import at_month_ends, need_rates, rates_of
 from features.tables import connect
 from pricing.book import Book
 from strategy.conditions import literal
@@ -119,7 +119,7 @@ def month_of(bank: Bank, catalog: Catalog, card: Card, end: dt.date) -> Month:
     Raises TableError for positions in a currency without a rate, ValueError where nothing can be measured.
     """
     before = end.replace(day=1) - dt.timedelta(days=1)
-    known = bank.known_on(end)
+    known = at_month_ends(bank.known_on(end), end)
     need_rates(known, catalog)
     connection = connect()
     there = _clients(connection, known, catalog, card, end, before)

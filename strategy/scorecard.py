@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import Catalog
 from catalog.checks import did_you_mean
-from features import Bank, C, from_day_number
+from features import Bank, from_day_number
+from features.recency import last_opening, reach
 from strategy.managing import Card, Measure, nearest
 from strategy.measures import MEASURES, UNITS, Month, month_of
 from strategy.peers import NORMAL, deviations, shrunk, standardised
@@ -94,13 +94,13 @@ def need_card(policy: Strategy) -> Card:
 
 
 def known_until(bank: Bank) -> dt.date:
-    """The last day of an opening or a position. Raises ValueError where the bank has neither."""
-    dated = {"holdings": C.OPENED_ON, "positions": C.MONTH}
-    days = [bank[name].select(nw.col(column).max()).collect().item() for name, column in dated.items() if name in bank]
-    told = [day for day in days if day is not None and day == day]
+    """The last day of an opening or a position, as `features.recency` finds them. Raises ValueError where the bank has
+    neither."""
+    positions, opened = reach(bank, "positions"), last_opening(bank)
+    told = [day for day in (None if positions is None else from_day_number(positions), opened) if day is not None]
     if not told:
         raise ValueError("table holdings has no opening at all, so the bank's last month is not known")
-    return from_day_number(max(told))
+    return max(told)
 
 
 def month_ends(last: dt.date, months: int) -> list[dt.date]:

@@ -15,6 +15,7 @@ from narwhals.typing import IntoFrame
 from catalog import Catalog
 from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
 from features.expressions import DAYS_A_MONTH
+from features.recency import last_opening, latest_opening
 
 HORIZON_DAYS = 31
 DAYS = 6  # as-of days that a run uses where none are named
@@ -90,8 +91,8 @@ def need_horizons(bank: Bank, days: Sequence[dt.date], horizon_days: int) -> Non
     the bank's last opening."""
     if horizon_days < 1:
         raise SampleError(f"a horizon of {horizon_days} days holds no opening; give at least 1")
-    last = last_day(bank)
-    late = [str(day) for day in days if day >= last]
+    last, latest = last_day(bank), latest_opening(bank)
+    late = [str(day) for day in days if latest is None or day >= latest]
     if late:
         raise SampleError(
             f"as-of {', '.join(late)}: the last opening in table holdings is of {last}, so there is nothing to learn "
@@ -147,13 +148,15 @@ def labels(bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, clie
 
 
 def last_day(bank: Bank) -> dt.date:
-    """The day of the bank's last opening: up to there, its openings are told."""
-    last = bank["holdings"].select(nw.col(C.OPENED_ON).max()).collect().item()
-    if last is None or np.isnan(last):
+    """The day of the bank's last opening, as `features.recency` finds it: up to there, its openings are told."""
+    last = last_opening(bank)
+    if last is None:
+        by = f" by {bank.today}" if bank.today else ""
         raise SampleError(
-            "table holdings has no opening at all, so there is nothing to learn from; fill in opened_on of what is held"
+            f"table holdings has no opening at all{by}, so there is nothing to learn from; fill in opened_on of what "
+            "is held"
         )
-    return from_day_number(int(last))
+    return last
 
 
 def default_days(

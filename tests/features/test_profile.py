@@ -58,8 +58,8 @@ def test_the_columns_are_those_of_the_dictionary_with_their_types(rows: Rows) ->
             assert column.dtype == np.float64
         if feature.type == "flag":
             assert column.dropna().isin([0.0, 1.0]).all()
-        if feature.missing is not None:
-            assert column.notna().all()
+        if feature.missing is not None:  # known of everybody, or of nobody, as where bookings have stopped
+            assert column.notna().all() or column.isna().all()
 
 
 def test_clients_and_holdings_are_enough() -> None:

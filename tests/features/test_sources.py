@@ -20,7 +20,7 @@ from tests.features.banks import CATALOG, profiles
 D = dt.date
 CLIENTS = {"client_id": ["a", "b"], "kind": ["retail"] * 2, "joined_on": [D(2020, 1, 1)] * 2}
 HOLDINGS = {"client_id": ["a"], "product_id": ["loan"], "opened_on": [D(2020, 1, 1)], "closed_on": [D(2024, 1, 1)]}
-BOOKINGS: dict[str, Any] = {"client_id": ["a"], "booked_at": [D(2024, 6, 1)], "amount": [5.0]}
+BOOKINGS: dict[str, Any] = {"client_id": ["a"], "booked_at": [D(2024, 6, 30)], "amount": [5.0]}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ibis")
 
@@ -197,7 +197,7 @@ def test_an_empty_text_is_null_in_frames_and_files(empty: str, tmp_path: Path) -
 
 def test_a_quoted_empty_text_of_a_csv_is_null(tmp_path: Path) -> None:
     (write(tmp_path) / "transactions.csv").write_text(
-        'client_id,booked_at,amount,currency,counterparty_id\na,2024-06-01,5.0,"",""\n'
+        'client_id,booked_at,amount,currency,counterparty_id\na,2024-06-30,5.0,"",""\n'
     )
     told = profiles(Bank.open(tmp_path)).loc["a"]
     assert (told["foreign_in_3m"], told["counterparties_12m"]) == (0, 0)
