@@ -10,9 +10,9 @@ import datetime as dt
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from serving.decisions import Outcome
+from serving.shared_figures import SharedCollector
 
 PATH = "/metrics"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -65,10 +65,5 @@ def refresh(taken: bool) -> None:
 def figures() -> bytes:
     """All that all workers have counted, as Prometheus reads it."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    registry.register(SharedCollector())
     return generate_latest(registry)
-
-
-def gone(process: int) -> None:
-    """A process that has ended, or never answers, has no say in what is so now; what it counted stays."""
-    mark_process_dead(process)

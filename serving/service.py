@@ -494,6 +494,7 @@ class SheafService:
             Gatekeeper.configured()
             Admission.configured()
             workers.wanted()
+            workers.supervise()
             log, seconds = configured()
             upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
@@ -509,6 +510,7 @@ class SheafService:
         app.state.admission = Admission.configured(lambda: app.state.log.took)
         self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
+        workers.ready()
 
     def __is_ready__(self) -> bool:
         return not app.state.admission.ending

@@ -29,14 +29,14 @@ SHEAF = str(Path(sys.executable).with_name("sheaf"))
 
 
 @contextmanager
-def serving(folder: Path, log: Path, workers: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(folder: Path, log: Path, workers: int, **more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`sheaf serve` as somebody starts it, ready, and its port."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(folder / "bentoml"), "SHEAF_DECISIONS": str(log),
-        "SHEAF_DECISIONS_SECONDS": "8",
+        "SHEAF_DECISIONS_SECONDS": "8", **more,
     }  # fmt: skip
     command = [SHEAF, "serve", "--port", str(port), "--workers", str(workers)]
     with log.with_suffix(".said").open("w") as said:
