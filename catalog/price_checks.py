@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from catalog.models import Bundle, Policy, Product
-from catalog.prices import Curve, Pricing, Sheet
+from catalog.prices import EURO, Curve, Pricing, Sheet
 
 Found = Iterable[tuple[tuple[str | int, ...], str]]
 
@@ -33,6 +33,12 @@ def of_prices(
             yield ("rates",), f"there is no rate for {other}, which has a curve; say what one {other} is in {currency}"
     if currency in pricing.rates:
         yield ("rates", currency), f"{currency} is the catalog's currency, which is worth 1; remove the line"
+    if pricing.firm_sizes and EURO not in (currency, *pricing.rates):
+        yield (
+            ("firm_sizes",),
+            f"are millions of euros, and there is no rate for {EURO}; say in pricing.rates what one {EURO} is in "
+            f"{currency}, or remove firm_sizes: then every firm counts as large, which takes the most capital",
+        )
     for key, sheet in pricing.products.items():
         if key not in known:
             yield ("products", key), f"there is no product {key}; {did_you_mean(key, known)}"

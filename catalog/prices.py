@@ -27,6 +27,7 @@ Fraction = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 AssetClass = Literal["corporate", "residential_mortgage", "revolving_retail", "other_retail"]
 Benefit = Literal["waive", "percent", "amount", "spread_percent", "spread_amount"]
+EURO, MILLION = "EUR", 1e6
 BENEFITS: tuple[Benefit, ...] = ("waive", "percent", "amount", "spread_amount", "spread_percent")
 
 
@@ -72,7 +73,9 @@ class Credit(Model):
     """The risk of a product that lends or stands in for the client.
 
     `lgd`: share lost in default; `ccf`: share of what is undrawn that is drawn by then; `limit`: typical limit, of
-    which the typical balance is drawn; `term_years` and `amortisation` give maturity and average balance.
+    which the typical balance is drawn; `term_years` and `amortisation` give maturity and average balance. `revolving`:
+    what is repaid is drawn again, so the balance stands all year whatever the term (left out: whether the class is
+    `revolving_retail`).
     """
 
     asset_class: AssetClass
@@ -81,6 +84,22 @@ class Credit(Model):
     limit: NotNegative = 0.0
     term_years: Term = 1.0
     amortisation: Literal["none", "linear", "annuity"] = "none"
+    revolving: Annotated[Flag | None, Field(exclude_if=lambda it: it is None)] = None  # left out, versions stay
+
+    @property
+    def revolves(self) -> bool:
+        return self.asset_class == "revolving_retail" if self.revolving is None else self.revolving
+
+    @property
+    def share_of_year(self) -> float:
+        """How much of the first year it runs."""
+        return 1.0 if self.revolves else min(self.term_years, 1.0)
+
+    @model_validator(mode="after")
+    def _repaid_or_drawn_again(self) -> Self:
+        if self.revolving and self.amortisation != "none":
+            raise ValueError(f"is revolving and repaid by amortisation {self.amortisation}; remove one of the two")
+        return self
 
 
 class Sheet(Model):
@@ -180,7 +199,8 @@ class Pricing(Model):
 
     `curves`: price of funds by currency. `rates`: reporting currency for one unit of another. `unrated`: the grade of
     who has none. `turnover`: the clients' attribute with a firm's yearly sales; `firm_sizes`: upper ends of bands of it
-    (millions, 5 to 50), within which a firm counts as of the upper end in the firm-size adjustment of capital.
+    (millions of euros, 5 to 50; another reporting currency needs a rate for the euro), within which a firm counts as of
+    the upper end in the firm-size adjustment of capital.
     `suitable_until` and `abroad`: the clients' attributes with the last day of a suitability profile, and 1 or true for
     a foreign client.
     """
@@ -207,6 +227,11 @@ class Pricing(Model):
     retention: Retention = Retention()
     jurisdiction: Literal["EU", "US", "other"] = "EU"
     products: Annotated[dict[Id, Sheet], Field(default_factory=dict)]
+
+    def sales_bounds(self, currency: str) -> tuple[float, ...]:
+        """`firm_sizes` as money in the reporting `currency`, which is the euro or has a rate for it."""
+        euro = 1.0 if currency == EURO or not self.firm_sizes else self.rates[EURO]
+        return tuple(size * MILLION * euro for size in self.firm_sizes)
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -31,8 +31,8 @@ def cells(clients: Frame, catalog: Catalog, attributes: dict[str, nw.dtypes.DTyp
     turnover = book.pricing.turnover
     if turnover in attributes and attributes[turnover].is_numeric():
         sales = nw.col(turnover).cast(nw.Float64)
-        for number, upper in reversed(list(enumerate(book.sizes[:-1]))):
-            size = nw.when(sales <= upper * 1e6).then(nw.lit(str(number))).otherwise(size)
+        for number, upper in reversed(list(enumerate(book.pricing.sales_bounds(catalog.currency)))):
+            size = nw.when(sales <= upper).then(nw.lit(str(number))).otherwise(size)
     return clients.select(C.CLIENT, grade.alias(_GRADE), size.alias(_SIZE))
 
 

@@ -23,7 +23,7 @@ SALES = (
 
 
 def correlation(asset_class: AssetClass, pd: Any, sales: Any = np.inf) -> np.ndarray:
-    """How far exposures of the class move with the economy: R; `sales` in millions a year, of firms alone."""
+    """How far exposures of the class move with the economy: R; `sales` in millions of euros a year, of firms alone."""
     pd = np.asarray(pd, dtype=float)
     if asset_class == "residential_mortgage":
         return np.full_like(pd, 0.15)

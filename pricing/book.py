@@ -89,7 +89,7 @@ class Book:
 
     @cached_property
     def sizes(self) -> list[float]:
-        """Sales in millions that a firm counts as having; the last is a large one's."""
+        """Sales in millions of euros that a firm counts as having; the last is a large one's."""
         return [*self.pricing.firm_sizes, np.inf]
 
     def cell(self, rating: str | None, sales: float | None = None) -> int:
@@ -123,12 +123,13 @@ class Book:
     def cells_at(self, places: np.ndarray, code: np.ndarray, sales: np.ndarray) -> np.ndarray:
         """`cells_of`, by what `places_of` gives for the ratings."""
         known = (code >= 0) & (code < len(places) - 1)
-        size = np.searchsorted(self._sizes, np.where(np.isnan(sales), np.inf, sales) / 1e6)
-        return np.asarray(places[np.where(known, code, -1)] * len(self._sizes) + size)
+        size = np.searchsorted(self._bounds, np.where(np.isnan(sales), np.inf, sales))
+        return np.asarray(places[np.where(known, code, -1)] * len(self._bounds) + size)
 
     @cached_property
-    def _sizes(self) -> np.ndarray:
-        return np.array(self.sizes)
+    def _bounds(self) -> np.ndarray:
+        """Upper ends of the bands of sales, money in the catalog's currency."""
+        return np.array([*self.pricing.sales_bounds(self.catalog.currency), np.inf])
 
     @cached_property
     def cells(self) -> list[tuple[Grade, float]]:
@@ -188,7 +189,7 @@ class Book:
         for at, (product, sheet, funds) in enumerate(zip(self.products, self.sheets, self.funds, strict=True)):
             credit = sheet.credit if sheet else None
             found[:, at] = np.nan if sheet is None else product.balance
-            if credit and credit.amortisation != "none":
+            if credit:
                 rates, of_cell = np.unique(funds + self.margin[:, at], return_inverse=True)
                 found[:, at] *= np.array([average_balance(credit, float(rate)) for rate in rates])[of_cell]
         return found
@@ -259,9 +260,9 @@ class Book:
 
     @cached_property
     def undrawn(self) -> np.ndarray:
-        """(products,): undrawn limit of the typical contract; NaN without a price sheet."""
-        priced = np.array([np.nan if sheet is None else 1.0 for sheet in self.sheets])
-        found: np.ndarray = np.where(self.limit > 0, np.maximum(self.limit - self.balance, 0.0), 0.0) * priced
+        """(products,): undrawn limit of the typical contract, the first year's average; NaN without a price sheet."""
+        runs = [np.nan if s is None else s.credit.share_of_year if s.credit else 1.0 for s in self.sheets]
+        found: np.ndarray = np.where(self.limit > 0, np.maximum(self.limit - self.balance, 0.0), 0.0) * runs
         return found
 
     @cached_property

@@ -50,8 +50,15 @@ def outstanding(credit: Credit, rate: float) -> np.ndarray:
 
 
 def average_balance(credit: Credit, rate: float) -> float:
-    """Average balance over the first year, as a share of what was lent; a term below a year counts for its months."""
-    return float(outstanding(credit, rate)[:MONTHS].sum() / MONTHS) if credit.amortisation != "none" else 1.0
+    """Average balance over the first year, as a share of what was lent.
+
+    Nothing is outstanding after the end of a term below a year, unless the credit revolves. What is repaid at once
+    counts for its days, what is repaid by instalments for its whole months.
+    """
+    left = outstanding(credit, rate)
+    if credit.revolves or credit.amortisation == "none" or len(left) == 1:
+        return credit.share_of_year
+    return float(left[:MONTHS].sum() / MONTHS)
 
 
 def effective_maturity(credit: Credit, rate: float) -> float:

@@ -160,7 +160,7 @@ def _clients(
     connection.register("known", there.select(*columns).collect("pyarrow").to_native())
     earlier = known.clients_on(before).select(C.CLIENT, C.RATING).collect("pyarrow").to_native()
     connection.register("earlier", earlier)
-    sizes = list(catalog.pricing.firm_sizes) if catalog.pricing else []
+    bounds = list(catalog.pricing.sales_bounds(catalog.currency)) if catalog.pricing else []
     bad, watched = (f"coalesce({{}} in ({', '.join(map(literal, of)) or 'null'}), false)"
                     for of in (card.non_performing, card.watched))  # fmt: skip
     numbers = ", ".join(f"{cleaned(name)} as {name}" for name in own)  # NaN is greater than any number
@@ -168,7 +168,7 @@ def _clients(
         create table clients as select k.* replace ({numbers}), joined_on > {day_number(before)} as won,
             if({cleaned("told_bad")} is null, {bad.format("k.rating")}, told_bad > 0) as bad,
             {watched.format("e.rating")} as watched, e.rating as rating_before,
-            len(list_filter({literal(sizes)}::double[], lambda x: coalesce(sales, 'inf'::double) > x * 1e6)) as firm
+            len(list_filter({literal(bounds)}::double[], lambda x: coalesce(sales, 'inf'::double) > x)) as firm
         from known k left join earlier e using (client_id)
     """)
     [[told]] = connection.sql("select count(satisfaction) from clients").fetchall()

@@ -205,3 +205,71 @@ def test_the_balance_of_an_annuity_goes_by_the_clients_own_rate() -> None:
     assert lent["B"] == pytest.approx(np.mean(left), abs=0.05)
     assert lent["A"] < lent["B"] - 10
     assert book.list_price[book.cell("B"), at, 0] == pytest.approx(np.mean(left) * 0.05125, abs=0.01)
+
+
+def in_forints(**prices: Any) -> Catalog:
+    """The small bank with its money in HUF, 400 to the euro; prices are as told."""
+    content = catalog().model_dump()
+    content["pricing"] |= {
+        "curves": {"HUF": content["pricing"]["curves"]["EUR"], "USD": content["pricing"]["curves"]["USD"]},
+        "rates": {"EUR": 400.0, "USD": 320.0},
+    }
+    content["pricing"] |= prices
+    return Catalog.model_validate(content | {"currency": "HUF"})
+
+
+@pytest.mark.parametrize("euros", [None, 1e6, 4.999e6, 5e6, 5.001e6, 2e7, 5e7, 5.001e7])
+def test_a_firm_is_as_large_in_forints_as_in_euros(euros: float | None) -> None:
+    """The bands of CRE31.8 are millions of euros: sales of HUF 2,000 million are EUR 5 million."""
+    forints = Book(in_forints())
+    assert forints.cell("C", None if euros is None else euros * 400) == BOOK.cell("C", euros)
+
+
+def test_capital_of_a_firm_in_forints_by_hand() -> None:
+    """CRE31.5 and CRE31.8 for a PD of 8 %, an LGD of 45 % and sales of HUF 2,000 million, EUR 5 million:
+    w = (1 - e^-4)/(1 - e^-50) = 0.98168, R = 0.12 w + 0.24 (1 - w) - 0.04 = 0.08220, G(0.08) = -1.40507,
+    N[(-1.40507 + 0.28670 · 3.09023)/0.95802] = N(-0.54184) = 0.29396, K before maturity 0.45 · 0.21396 = 0.09628."""
+    book = Book(in_forints())
+    cell, at = book.cell("C", 2e9), book.positions["loan"]
+    b = (0.11852 - 0.05478 * np.log(0.08)) ** 2
+    factor = (1 + (book.maturity[at] - 2.5) * b) / (1 - 1.5 * b)
+    assert book.coefficients.k[cell, at] == pytest.approx(0.09628 * factor, rel=2e-4)
+    assert book.economics.capital[cell, at] < book.economics.capital[book.cell("C"), at]
+
+
+def test_bands_of_sales_without_a_rate_for_the_euro_are_refused() -> None:
+    message = (
+        r"pricing\.firm_sizes: are millions of euros, and there is no rate for EUR; say in pricing\.rates what one"
+    )
+    with pytest.raises(ValidationError, match=message):
+        in_forints(rates={"USD": 320.0})
+    assert Book(in_forints(rates={"USD": 320.0}, firm_sizes=())).sizes == [np.inf]  # nothing to convert
+
+
+def test_a_loan_of_three_months_brings_a_quarter_of_its_margin_loss_and_capital() -> None:
+    """100,000 for three months: the mean of twelve is 25,000, and its effective maturity counts as a year."""
+    credit = {**SHEETS["loan"]["credit"], "term_years": 0.25}
+    book = Book(catalog(products=with_sheet("loan", credit=credit)))
+    cell, product = book.cell("B"), book.positions["loan"]
+    year = book.economics.at((cell, product))
+    assert year.balance == 25_000
+    assert year.margin == pytest.approx(25_000 * 0.032)
+    assert year.expected_loss == pytest.approx(25_000 * 0.01 * 0.45)
+    assert year.capital == pytest.approx(25_000 * float(capital_share("corporate", 0.01, 0.45, 1.0)))
+    assert year.opex == 200  # an account costs what it costs
+    assert book.room[cell, product, 0] == pytest.approx(25_000 * 0.016)  # half of the margin may be conceded
+
+
+def test_a_limit_of_three_months_is_undrawn_for_three_months_unless_it_revolves() -> None:
+    credit = {**SHEETS["line"]["credit"], "term_years": 0.25}
+    for revolving, share in ((None, 0.25), (True, 1.0)):
+        more = {} if revolving is None else {"revolving": revolving}
+        book = Book(catalog(products=with_sheet("line", credit=credit | more)))
+        at = book.positions["line"]
+        assert book.undrawn[at] == 6_000 * share
+        assert book.economics.expected_loss[book.cell("B"), at] == pytest.approx(0.01 * 0.45 * 6400 * share)
+
+
+def test_a_catalog_that_says_nothing_of_revolving_keeps_its_version() -> None:
+    assert "revolving" not in catalog().model_dump_json()
+    assert Catalog.model_validate_json(catalog().model_dump_json()).version == catalog().version

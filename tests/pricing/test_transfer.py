@@ -56,7 +56,36 @@ def test_equal_parts_of_the_principal() -> None:
     assert average_balance(credit(0.5, "linear"), 0.05) == pytest.approx(
         (1 + 5 / 6 + 4 / 6 + 3 / 6 + 2 / 6 + 1 / 6) / 12
     )
-    assert average_balance(credit(0.5, "none"), 0.05) == 1.0
+
+
+@pytest.mark.parametrize("months", [1, 3, 11, 12, 13, 30])
+def test_a_bullet_loan_is_outstanding_for_its_months_of_the_first_year(months: int) -> None:
+    assert average_balance(credit(months / 12, "none"), 0.05) == pytest.approx(min(months, 12) / 12)
+
+
+@pytest.mark.parametrize("amortisation", ["none", "linear", "annuity"])
+def test_a_credit_of_two_weeks_is_outstanding_for_two_weeks(amortisation: str) -> None:
+    assert average_balance(credit(14 / 365, amortisation), 0.05) == pytest.approx(14 / 365)
+
+
+def test_a_revolving_line_stands_all_year_whatever_its_term() -> None:
+    three_months = credit(0.25, "none")
+    assert average_balance(three_months.model_copy(update={"revolving": True}), 0.05) == 1.0
+    card = {"asset_class": "revolving_retail", "lgd": 0.65, "term_years": 0.25}
+    assert average_balance(Credit(**card), 0.05) == 1.0
+    assert average_balance(Credit(**card, revolving=False), 0.05) == 0.25
+
+
+def test_what_revolves_is_not_repaid_by_instalments() -> None:
+    with pytest.raises(ValueError, match="is revolving and repaid by amortisation linear; remove one of the two"):
+        Credit(asset_class="corporate", lgd=0.4, amortisation="linear", revolving=True)
+
+
+@given(st.floats(0.02, 3), st.floats(0, 0.4))
+def test_a_credit_that_is_repaid_earlier_stands_for_less(years: float, rate: float) -> None:
+    of = {kind: average_balance(credit(years, kind), rate) for kind in ("none", "linear")}
+    assert 0 < of["linear"] <= of["none"] + 0.5 / 12  # whole months
+    assert of["none"] == pytest.approx(min(years, 1.0))
 
 
 def test_effective_maturity_weighs_the_payments() -> None:
