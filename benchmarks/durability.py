@@ -181,8 +181,9 @@ def _decision() -> dict[str, object]:
     answer = json.dumps({"offers": [{"bundle_id": "card", "reasons": ["x" * 200] * 15}]})  # as long as a real one
     return {
         **texts, "decision_id": new_id(), "asked_at": dt.datetime.now(dt.UTC), "client_id": "C0000001",
-        "objective": "relevance", "k": 5, "lines": "[]", "candidates": "{}" * 500, "propensity": 1.0, "answer": answer,
-        "profile": b"\0" * 800, "profile_day": "2025-12-31", "model_version": "m", "catalog_version": "c",
+        "objective": "relevance", "k": 5, "lines": "[]", "candidates": "{}" * 500, "list_propensity": 1.0,
+        "answer": answer, "profile": b"\0" * 800,
+        "profile_day": "2025-12-31", "model_version": "m", "catalog_version": "c",
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from features.check_codes import CODES, PROBLEM, known_codes, other_spellings
 from features.check_days import ahead, months_told_twice, no_month_end, reached, stopped
 from features.contract import TABLES, C, Column, Table, Type
 from features.positions import rates_of
-from features.spelling import alike, misspelt, wrong_spelling
+from features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
 from features.tables import AGAIN, TableError, connect, reason, relation
 from pricing.book import Book
 from pricing.money import ROUNDED
@@ -170,6 +170,10 @@ def _missing(table: Table, columns: Sequence[str]) -> list[Finding]:
     for column, name in alike(columns, table).items():
         problem = f"column {column!r} is not read, and there is no {name}"
         findings.append(Finding(table.name, name, problem, 0, (), f"call it {name} if that is meant, or leave it out"))
+    if (propensity := propensity_of_what(columns, table)) is not None:
+        problem = f"column {propensity!r} is not read: it may be the chance of the list or that of the price"
+        wanted = f"call it {C.PRICE_PROPENSITY} if the concession was drawn with that chance, else {C.LIST_PROPENSITY}"
+        findings.append(Finding(table.name, propensity, problem, 0, (), wanted))
     named = {finding.column for finding in findings}
     missing = [c.name for c in table.columns if c.required and c.name not in columns and c.name not in named]
     return findings + [Finding(table.name, name, "the required column is missing", 0, (), remedy) for name in missing]
@@ -303,13 +307,11 @@ def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
                 "fill in the outcome, or leave the day empty",
                 lambda t: _empty(t, C.OUTCOME) & ~_empty(t, *day),
             )
-    if C.PROPENSITY in of:
-        yield Rule(
-            C.PROPENSITY,
-            "0, and what was offered had a chance",
-            "give the chance with which it was chosen, or leave it empty",
-            lambda t: t[C.PROPENSITY] == 0,
-        )
+    for name in sorted({C.LIST_PROPENSITY, C.PRICE_PROPENSITY} & of):
+        yield _equal(name, 0, "0, and what was offered had a chance", "give the chance that it had, or leave it empty")
+    if C.PRICE_PROPENSITY in of:
+        remedy = "leave it empty where the price was computed or a manager's"
+        yield _equal(C.PRICE_PROPENSITY, 1, "1, so the price was not drawn by chance", remedy)
     if {C.BUNDLE, C.CONCESSION} <= of and (highest := _highest_prices(catalog)):
         yield Rule(
             C.CONCESSION,
@@ -320,6 +322,10 @@ def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
             ),
             C.CONCESSION,
         )
+
+
+def _equal(column: str, value: float, problem: str, remedy: str) -> Rule:
+    return Rule(column, problem, remedy, lambda t: t[column] == value)
 
 
 def _highest_prices(catalog: Catalog) -> dict[str, float]:

@@ -46,7 +46,8 @@ class Columns:
     OFFER = "offer_id"
     BUNDLE = "bundle_id"
     OFFERED_AT = "offered_at"
-    PROPENSITY = "propensity"
+    LIST_PROPENSITY = "list_propensity"
+    PRICE_PROPENSITY = "price_propensity"
     CONCESSION = "concession"
     OUTCOME = "outcome"
     RESPONDED_AT = "responded_at"
@@ -203,7 +204,8 @@ TABLES: dict[str, Table] = {
                 _id(C.BUNDLE),
                 Column(C.OFFERED_AT, Type.DAY, True),
                 Column(C.CHANNEL, Type.TEXT),
-                Column(C.PROPENSITY, Type.NUMBER, between=(0, 1)),
+                Column(C.LIST_PROPENSITY, Type.NUMBER, between=(0, 1)),
+                Column(C.PRICE_PROPENSITY, Type.NUMBER, between=(0, 1)),
                 Column(C.CONCESSION, Type.NUMBER, between=(0, inf)),
                 Column(C.OUTCOME, Type.TEXT),
                 Column(C.RESPONDED_AT, Type.DAY),

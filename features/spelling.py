@@ -34,6 +34,11 @@ def misspelt(columns: Iterable[str], table: Table) -> dict[str, str]:
     return found
 
 
+def propensity_of_what(columns: Iterable[str], table: Table) -> str | None:
+    """The column `propensity` of table offers, however spelt: nobody knows whether of the list or of the price."""
+    return next((name for name in columns if table.name == "offers" and plain(name) == "propensity"), None)
+
+
 def wrong_spelling(column: str, name: str, twice: bool) -> str:
     """What is wrong with a column that spells the contract's `name` in another way, and what to do about it."""
     if twice:

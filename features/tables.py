@@ -23,7 +23,7 @@ from narwhals.typing import IntoFrame
 
 from features.contract import TABLES, C, Table, Type
 from features.moments import in_utc, zoneless
-from features.spelling import misspelt, of_table, wrong_spelling
+from features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
 
 EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
@@ -111,6 +111,11 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     def has(self, table: str, column: str) -> bool:
         """Whether the bank handed the table over with that column; one of the contract's that it left out is null."""
         return column in self._given.get(table, ())
+
+    @property
+    def undetermined_propensity(self) -> str | None:
+        """The name of a column of table offers that is the chance of the list or of the price, nobody knows which."""
+        return propensity_of_what(self._given.get("offers", ()), TABLES["offers"])
 
     @cached_property
     def attributes(self) -> dict[str, nw.dtypes.DType]:

@@ -141,7 +141,8 @@ class Decided:
     `profile` is the client's row, float32 in the columns of the candidates. Every candidate is in `bundle_ids`,
     best first, with its score and probability, whatever `k` and the lines left of them; `forbidden` are those that may
     not be sold, or in an order by value have no price. `own` is what prices went by of the client's holdings,
-    `drawn` the places of the best that an explored list shows, and `propensity` the chance with which it was shown.
+    `drawn` the places of the best that an explored list shows, and `list_propensity` the chance with which it was
+    shown.
     `plan` is the client's, as `strategy.snapshot.Plans` has it.
     """
 
@@ -153,7 +154,7 @@ class Decided:
     forbidden: list[str]
     own: Own | None
     drawn: tuple[int, ...] | None
-    propensity: float
+    list_propensity: float
     plan: str | None = None
 
 

@@ -70,8 +70,9 @@ class Replay:
 class Audit:
     """A decision with all that it rests on.
 
-    `candidates` are all, best first, whatever of them was shown; `propensity` is the probability with which just this
-    list was; `profile` is the client's, by column of the model, None where the service now has another model.
+    `candidates` are all, best first, whatever of them was shown; `list_propensity` is the probability with which just
+    this list was, 1 where it was not drawn by chance; `profile` is the client's, by column of the model, None where the
+    service now has another model.
     """
 
     decision_id: str
@@ -85,7 +86,7 @@ class Audit:
     k: int
     lines: tuple[Line, ...]
     authority: str | None
-    propensity: float
+    list_propensity: float
     profile_day: str
     model_version: str
     catalog_version: str
@@ -151,7 +152,8 @@ def entry(
         "lines": json.dumps(lines),
         "authority": recommender.valuer.authority if recommender.prices else None,
         "candidates": _candidates(decided),
-        "propensity": decided.propensity,
+        "list_propensity": decided.list_propensity,
+        "price_propensity": None,  # the service computes its prices
         "answer": sent.decode(),
         "own": _own_json(recommender, decided.own),
         "profile": decided.profile.astype(_FLOAT, copy=False).tobytes(),
@@ -256,7 +258,7 @@ def audit(
     considered = json.loads(row["candidates"])
     told = zip(*(considered[name] for name in ("bundle_id", "score", "probability")), strict=True)
     as_they_are = ("decision_id", "request_id", "caller", "asked_at", "client_id", "channel", "k", "authority",
-                   "propensity", "profile_day", "model_version", "catalog_version", "response_version",
+                   "list_propensity", "profile_day", "model_version", "catalog_version", "response_version",
                    "policy_version")  # fmt: skip
     return Audit(
         **{name: row[name] for name in as_they_are},

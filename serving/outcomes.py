@@ -23,8 +23,8 @@ _SECONDS = 60.0  # for one answer of the database: this is no request
 SCHEMA = pa.schema(
     {
         "offer_id": pa.string(), "client_id": pa.string(), "bundle_id": pa.string(), "offered_at": pa.date32(),
-        "channel": pa.string(), "propensity": pa.float64(), "concession": pa.float64(), "outcome": pa.string(),
-        "responded_at": pa.date32(),
+        "channel": pa.string(), "list_propensity": pa.float64(), "price_propensity": pa.float64(),
+        "concession": pa.float64(), "outcome": pa.string(), "responded_at": pa.date32(),
     }
 )  # fmt: skip
 
@@ -69,8 +69,8 @@ def write_outcomes(url: sa.URL, out: Path, count: Shown = Shown.ANSWERED) -> int
 def _offers(url: sa.URL, count: Shown) -> Iterator[dict[str, Any]]:
     told = (feedback.c.bundle_id, feedback.c.outcome, feedback.c.at)
     wanted = (
-        sa.select(*(decisions.c[name] for name in ("decision_id", "client_id", "asked_at", "channel", "propensity")),
-                  decisions.c.answer, *told)
+        sa.select(*(decisions.c[name] for name in ("decision_id", "client_id", "asked_at", "channel", "list_propensity",
+                                                   "price_propensity", "answer")), *told)
         .join(feedback, isouter=count is Shown.ANSWERED)
         .where(decisions.c.client_id.is_not(None))
         .order_by(decisions.c.decision_id)
@@ -89,6 +89,7 @@ def _offers(url: sa.URL, count: Shown) -> Iterator[dict[str, Any]]:
 
 def _of_decision(rows: list[Any], count: Shown) -> Iterator[dict[str, Any]]:
     decision = rows[0]
+    price_propensity = json.loads(decision.price_propensity or "{}")
     for offer in json.loads(decision.answer)["offers"]:
         of_it = sorted((row.at, row.outcome) for row in rows if row.bundle_id == offer["bundle_id"])
         if not of_it and count is Shown.REPORTED:
@@ -101,7 +102,8 @@ def _of_decision(rows: list[Any], count: Shown) -> Iterator[dict[str, Any]]:
             "bundle_id": offer["bundle_id"],
             "offered_at": _day(begun),
             "channel": decision.channel,
-            "propensity": decision.propensity,
+            "list_propensity": decision.list_propensity if decision.list_propensity < 1 else None,  # 1: not drawn
+            "price_propensity": price_propensity.get(offer["bundle_id"]),
             "concession": offer["worth"] and offer["worth"]["concession"],
             "outcome": answered and answered[1],
             "responded_at": answered and _day(max(answered[0], begun)),

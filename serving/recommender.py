@@ -536,7 +536,7 @@ class Recommender:
         resting: Sequence[Resting],
         draw: Draw | None,
     ) -> tuple[list[Pick], tuple[int, ...] | None, float]:
-        """What is shown, the places drawn if the list is explored, and the propensity of the list."""
+        """What is shown, the places drawn if the list is explored, and its propensity."""
         rests = {one.bundle_id for one in resting}
         if None in rests:
             return [], None, 1.0
@@ -547,8 +547,8 @@ class Recommender:
         pool, number = min(len(best), policy.depth), min(len(best), policy.depth, k)
         drawn = draw(pool, number) if number else None
         places = tuple(range(number)) if drawn is None else drawn
-        propensity = policy.share / math.perm(pool, number) + (1 - policy.share) * (places == tuple(range(number)))
-        return [*(best[place] for place in places), *best[policy.depth : k]], drawn, propensity
+        list_propensity = policy.share / math.perm(pool, number) + (1 - policy.share) * (places == tuple(range(number)))
+        return [*(best[place] for place in places), *best[policy.depth : k]], drawn, list_propensity
 
     def _choose(
         self,

@@ -2,9 +2,9 @@
 
 Who accepts is drawn from a true response: a logit in the concession as a share of the list price. Its utility at list
 price grows with how readily the client would open the bundle's products anyway, and its slope differs between clients.
-Half of the concessions are drawn with known chances that depend on what the bank records of a client (`propensity` is
-logged). The others are a manager's, who sees more of what the client wants than the tables tell, and gives more to who
-wants it more. Who takes those prices for chance finds clients too ready to answer to a price.
+Half of the concessions are drawn with known chances that depend on what the bank records of a client
+(`price_propensity` is logged). The others are a manager's, who sees more of what the client wants than the tables tell,
+and gives more to who wants it more. Who takes those prices for chance finds clients too ready to answer to a price.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from simulation.timing import Draws, Month, Purpose
 
 OFFERED_A_MONTH = 0.06  # share of the clients who may have any bundle
 CHOICES = 3  # bundles that come to mind for a client: the one that is wanted most is offered
-BY_CHANCE = 0.5  # share of the offers whose concession is drawn with logged propensity
+BY_CHANCE = 0.5  # share of the offers whose concession is drawn with logged price propensity
 LEVELS = np.arange(0.0, 0.31, 0.05)  # concessions, shares of the list price
 TILT = 0.35  # how far the chances of the levels lean to high ones for clients with many products, to low for others
 MANY_PRODUCTS = 4
@@ -45,12 +45,13 @@ class Response:
 
 @dataclass(frozen=True)
 class Made:
-    """Offers made in a month to clients of a block (places in it); `day` is the answer's, `propensity` NaN: unknown."""
+    """Offers made in a month to clients of a block (places in it); `day` is the answer's, `price_propensity` NaN:
+    a manager's."""
 
     client: Array
     offer: Array
     channel: Array
-    propensity: Array
+    price_propensity: Array
     concession: Array
     accepted: Array
     rejected: Array
@@ -111,14 +112,14 @@ class Offering:
         judged = np.clip(judged + MANAGER_SPREAD * rng.standard_normal(len(client)), 0.0, LEVELS[-1])
         share = np.where(by_chance, LEVELS[level], judged)
         concession = np.round(share * truth.list_price[at], 2)
-        propensity = np.where(by_chance, chances[np.arange(len(client)), level], np.nan)
+        price_propensity = np.where(by_chance, chances[np.arange(len(client)), level], np.nan)
         q = 1 / (1 + np.exp(-(truth.utility[at] + truth.slope[at] * concession)))
         accepted = rng.random(len(client)) < q
         rejected = ~accepted & (rng.random(len(client)) < REJECTS)
         answered = month.first + rng.integers(1, month.days, len(client), dtype=np.int32)
         day = np.where(accepted | rejected, answered, month.last)  # what is let pass ends with the month
         channel = rng.integers(len(CHANNELS), size=len(client))
-        return Made(client, offer, channel, propensity, concession, accepted, rejected, day)
+        return Made(client, offer, channel, price_propensity, concession, accepted, rejected, day)
 
     def open_accepted(self, segment: Segment, block: slice, made: Made, month: Month) -> Array:
         """Books what was accepted, on the day of the client's other openings of the month; returns who accepted."""

@@ -36,8 +36,8 @@ TRANSACTIONS = {
 }  # fmt: skip
 LINKS = {"client_id": TEXT, "linked_id": TEXT, "relation": TEXT, "since": DAY, "until": DAY}
 OFFERS = {
-    "offer_id": TEXT, "client_id": TEXT, "bundle_id": TEXT, "offered_at": DAY, "channel": TEXT, "propensity": NUMBER,
-    "concession": NUMBER, "outcome": TEXT, "responded_at": DAY,
+    "offer_id": TEXT, "client_id": TEXT, "bundle_id": TEXT, "offered_at": DAY, "channel": TEXT,
+    "list_propensity": NUMBER, "price_propensity": NUMBER, "concession": NUMBER, "outcome": TEXT, "responded_at": DAY,
 }  # fmt: skip
 RESPONSE = {"as_of": DAY, "client_id": TEXT, "bundle_id": TEXT, "list_price": NUMBER, "utility": NUMBER,
             "slope": NUMBER}  # fmt: skip
@@ -222,7 +222,8 @@ class Records:
             texts(made.offer, self._bundles),
             days(np.full(len(names), month.first)),
             texts(made.channel, CHANNELS),
-            numbers(made.propensity),
+            numbers(np.full(len(names), np.nan)),  # which bundles came to mind is not logged
+            numbers(made.price_propensity),
             numbers(made.concession),
             texts(made.rejected + 2 * made.accepted, OUTCOMES),
             days(made.day),

@@ -8,7 +8,7 @@ its log loss on later offers to other clients is lower by more than chance: tree
 those that were made.
 
 Prices of the past were not drawn by chance: who wants a bundle more may have been given more, and a slope learned from
-that is too steep. Offers whose price was drawn with a logged propensity are weighed by its inverse (Horvitz and
+that is too steep. Offers whose price was drawn with a logged chance are weighed by its inverse (Horvitz and
 Thompson 1952), and where there are enough of them they alone are learned from.
 
 How readily the client opens the bundle anyway is an input. It comes from a model of the days before these offers: one
@@ -52,6 +52,7 @@ COLUMNS = (*OF_PAIR, "log_list_price")
 anyway, by the model, each by itself, the mean; how many it brings, how many are held; the logarithm of P."""
 LOG_ODDS = COLUMNS.index("log_odds")
 KNOTS = 5  # what a model tells of the rare is less apart in truth than what it tells of the likely
+LEAST_PRICES = 1.9  # to draw from are two, less what a rounded propensity hides
 LEAST = 100  # offers that were accepted, and as many that were not: fewer teach no response
 FOLDS = 3
 ALIKE = 2.0  # standard deviation, before any offer is seen, of a kind's slope around the mean of all kinds
@@ -247,7 +248,7 @@ def _x(offers: Offers) -> np.ndarray:
 class Made:
     """Offers of the past, one entry each, with what was known on the last month-end before (`as_of`).
 
-    `share` is what was conceded of the list price, `propensity` the logged chance of that price (NaN: not known).
+    `share` is what was conceded of the list price, `price_propensity` the logged chance of that price (NaN: not drawn).
     """
 
     client_id: np.ndarray
@@ -255,7 +256,7 @@ class Made:
     x: np.ndarray
     list_price: np.ndarray
     share: np.ndarray
-    propensity: np.ndarray
+    price_propensity: np.ndarray
     accepted: np.ndarray
 
     def __getitem__(self, kept: np.ndarray) -> Made:
@@ -267,8 +268,8 @@ class Made:
 
     @property
     def weight(self) -> np.ndarray:
-        """(offers,): inverse propensity, of mean 1 and at most `WEIGHT`; 1 where it is not known."""
-        inverse = 1 / np.clip(self.propensity, 1e-3, 1.0)
+        """(offers,): inverse price propensity, of mean 1 and at most `WEIGHT`; 1 where it is not known."""
+        inverse = 1 / np.clip(self.price_propensity, 1e-3, 1.0)
         known = np.isfinite(inverse)
         if not known.any():
             return np.ones(len(inverse))
@@ -372,9 +373,17 @@ def choose(
     made: Made, catalog: Catalog, propensities: bool, about: Mapping[str, Any], present: Artifact | None = None
 ) -> Found:
     """The better of both responses to these offers. Raises ResponseError where they are too few."""
-    logged = made[np.isfinite(made.propensity)]
-    by_chance = propensities and logged.enough()
-    made = logged if by_chance else replace(made, propensity=np.full(len(made.share), np.nan))
+    logged = made[np.isfinite(made.price_propensity)]
+    drawn = could_be_drawn(logged.price_propensity)
+    if not drawn:
+        warnings.warn(
+            f"table offers: {C.PRICE_PROPENSITY} of {len(logged.share):,} offers is too near 1 for prices that were "
+            "drawn by chance, so it is not used. Give the chance of the concession, not of the list, and leave it "
+            "empty where the price was computed",
+            stacklevel=3,
+        )
+    by_chance = propensities and drawn and logged.enough()
+    made = logged if by_chance else replace(made, price_propensity=np.full(len(made.share), np.nan))
     if not made.enough():
         accepted = int(made.accepted.sum())
         raise ResponseError(
@@ -400,12 +409,21 @@ def choose(
         warnings.warn(
             f"table offers: the more was conceded, the fewer {unmoved} accepted, or as many: their slope is held at 0. "
             "Either a price does not move them, or those who wanted the bundle less were given more (confounding): log "
-            "the chance of every price in propensity, and draw some by chance",
+            f"the chance of every price in {C.PRICE_PROPENSITY}, and draw some by chance",
             stacklevel=3,
         )
     response = replace(response, told=told)
     slope, interval = between(made, logit, made.x[:, : len(KINDS)].mean(axis=0))
     return Found(response, logit, losses, slope, interval, made, by_chance, dict(about))
+
+
+def could_be_drawn(price_propensity: np.ndarray) -> bool:
+    """Whether prices may have been drawn with these chances: the mean of their inverses estimates how many prices there
+    were to draw from (Horvitz and Thompson 1952), which are two or more. Chances of lists are too near 1 for that."""
+    if len(price_propensity) < 2:
+        return True
+    inverse = 1 / price_propensity
+    return bool(inverse.mean() + 3 * inverse.std() / np.sqrt(len(inverse)) >= LEAST_PRICES)
 
 
 def _unmoved(made: Made, logit: ShareLogit) -> str:
@@ -428,7 +446,15 @@ def _answered(bank: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndar
             "table offers is missing, so there is no answer to any price to learn from; until there is, quotes go by "
             "the policy's assumption"
         )
-    columns = [C.OFFER, C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PROPENSITY, C.CONCESSION, C.OUTCOME, C.RESPONDED_AT]
+    unknown = bank.undetermined_propensity
+    if unknown is not None and not bank.has("offers", C.PRICE_PROPENSITY):
+        warnings.warn(
+            f"table offers: column {unknown!r} is not read, as it may be the chance of the list or that of the price. "
+            f"Call it {C.PRICE_PROPENSITY} if each concession was drawn with that chance, else {C.LIST_PROPENSITY}",
+            stacklevel=4,
+        )
+    columns = [C.OFFER, C.CLIENT, C.BUNDLE, C.OFFERED_AT, C.PRICE_PROPENSITY, C.CONCESSION, C.OUTCOME,
+               C.RESPONDED_AT]  # fmt: skip
     sold = [offer.bundle_id for offer in catalog.offers]
     known = bank.known_on(as_of)["offers"].filter(nw.col(C.BUNDLE).is_in(sold))
     rows = known.select(columns).collect().to_pandas()
@@ -451,24 +477,31 @@ def _answered(bank: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndar
         "client_id": rows[C.CLIENT].to_numpy(dtype=object),
         "item": rows[C.BUNDLE].map({name: at for at, name in enumerate(sold)}).to_numpy(int),
         "concession": rows[C.CONCESSION].to_numpy(float),
-        "propensity": rows[C.PROPENSITY].to_numpy(float),
+        C.PRICE_PROPENSITY: rows[C.PRICE_PROPENSITY].to_numpy(float),
         "accepted": (rows[C.OUTCOME] == "accepted").to_numpy(float),
         "as_of": np.array(before, dtype=object),
     }
 
 
 def _possible(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without offers whose concession or propensity cannot have been; a warning tells how many they are."""
-    concession, propensity = rows[C.CONCESSION], rows[C.PROPENSITY]
+    """Without offers whose concession or price propensity cannot have been, and without chances of 1, at which nothing
+    is drawn; warnings tell how many they are."""
+    concession, propensity = rows[C.CONCESSION], rows[C.PRICE_PROPENSITY]
     no_price = ~np.isfinite(concession) | (concession < 0)
     no_chance = propensity.notna() & ~((propensity > 0) & (propensity <= 1))
     if (no_price | no_chance).any():
         warnings.warn(
             f"table offers: {no_price.sum():,} concessions are below 0 or not finite, and {no_chance.sum():,} "
-            "propensities are not above 0 and at most 1; these offers are left out. sheaf check names them",
+            "price propensities are not above 0 and at most 1; these offers are left out. sheaf check names them",
             stacklevel=4,
         )
-    return rows[~(no_price | no_chance)]
+    if (certain := propensity == 1).any():
+        warnings.warn(
+            f"table offers: {certain.sum():,} offers have a {C.PRICE_PROPENSITY} of 1, so their price was not drawn by "
+            "chance; they count as prices that were computed. Leave it empty there",
+            stacklevel=4,
+        )
+    return rows.assign(**{C.PRICE_PROPENSITY: propensity.mask(certain)})[~(no_price | no_chance)]
 
 
 def _lapsed(rows: pd.DataFrame, bank: Bank, as_of: dt.date, delay: float) -> pd.DataFrame:
@@ -517,7 +550,7 @@ def _of_month(
         rows["client_id"][kept], np.full(len(client), as_of, dtype=object),
         np.column_stack([given, np.log(np.maximum(price, 1e-2))]), price,
         np.clip(np.divide(rows["concession"][kept], price, out=np.zeros(len(price)), where=sold), 0.0, 1.0),
-        rows["propensity"][kept], rows["accepted"][kept],
+        rows[C.PRICE_PROPENSITY][kept], rows["accepted"][kept],
     )  # fmt: skip
     return made[sold & ~above], int((sold & above).sum())
 

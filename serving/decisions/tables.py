@@ -55,7 +55,8 @@ decisions = sa.Table(
     sa.Column("lines", sa.Text, nullable=False),  # JSON list; empty: all lines
     sa.Column("authority", sa.String(100)),  # who priced, where the order is by value
     sa.Column("candidates", sa.Text, nullable=False),  # JSON: every bundle in order, its score and its probability
-    sa.Column("propensity", sa.Float, nullable=False),  # probability with which just this list was shown
+    sa.Column("list_propensity", sa.Float, nullable=False),  # chance of just this list; 1: it was not drawn
+    sa.Column("price_propensity", sa.Text),  # JSON: by bundle, the chance of its concession; null: prices were computed
     sa.Column("answer", sa.Text, nullable=False),  # JSON as it was sent: order, prices, reasons
     sa.Column("own", sa.Text),  # JSON: what prices went by of what the client held; null: typical contracts
     sa.Column("profile", sa.LargeBinary, nullable=False),  # float32, little-endian, in the columns of the candidates

@@ -74,7 +74,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "client_id": ["c1", "c2"],
         "bundle_id": ["home", "mortgage"],
         "offered_at": [dt.datetime(2024, 1, 1, 8), dt.datetime(2024, 1, 2)],
-        "propensity": [0.5, 1.0],
+        "list_propensity": [0.5, 1.0],
+        "price_propensity": [0.5, None],
         "outcome": ["accepted", None],
         "responded_at": [dt.datetime(2024, 1, 1, 7), None],  # on the day of the offer: days are compared, not hours
     },
@@ -394,10 +395,28 @@ def test_numbers_that_cannot_be(tmp_path, table, column, values, problem, remedy
     assert finding.remedy == remedy
 
 
+@pytest.mark.parametrize("column", ["propensity", "Propensity", " PROPENSITY "])
+def test_a_propensity_of_nobody_knows_what_is_named_and_not_read(tmp_path, column):
+    offers = {**GOOD["offers"], column: [1.0, 0.715]}
+    del offers["price_propensity"]
+    found = check(write(tmp_path, {**GOOD, "offers": offers}), catalog())
+    [finding] = [one for one in found if one.table == "offers"]
+    assert (finding.table, finding.column) == ("offers", column)
+    assert "may be the chance of the list or that of the price" in finding.problem
+    assert "call it price_propensity if the concession was drawn with that chance, else list_prop" in finding.remedy
+
+
+def test_a_price_that_was_certain_was_not_drawn(tmp_path):
+    [finding] = findings(tmp_path, offers__price_propensity=[1.0, None])
+    assert (finding.column, finding.problem, finding.keys) == (
+        "price_propensity", "1, so the price was not drawn by chance", ("o1",)
+    )  # fmt: skip
+
+
 def test_a_propensity_that_is_no_probability(tmp_path):
     remedy = "give it as a fraction between 0 and 1"
-    expected = Finding("offers", "propensity", "outside of 0 to 1: -0.1, 85.0", 2, ("o1", "o2"), remedy)
-    assert findings(tmp_path, offers__propensity=[85.0, -0.1]) == [expected]
+    expected = Finding("offers", "price_propensity", "outside of 0 to 1: -0.1, 85.0", 2, ("o1", "o2"), remedy)
+    assert findings(tmp_path, offers__price_propensity=[85.0, -0.1]) == [expected]
 
 
 # --- all of it ---
@@ -521,7 +540,7 @@ def test_offers_that_cannot_have_been_are_found(tmp_path):
         "offer_id": list("abcdefgh"), "client_id": ["c1"] * 8, "bundle_id": ["start"] * 8,
         "offered_at": [D(2024, 1, 1)] * 8,
         "concession": [284.0, 284.5, -1.0, 0.0, None, 0.0, 0.0, float("nan")],
-        "propensity": [0.5, 0.5, 0.5, 0.0, 1.5, None, 0.5, 0.5],
+        "price_propensity": [0.5, 0.5, 0.5, 0.0, 1.5, None, 0.5, 0.5],
         "outcome": ["accepted", "ignored", "accepted", "rejected", "accepted", "ignored", None, None],
         "responded_at": [D(2024, 1, 2)] * 5 + [None, D(2024, 1, 2), None],
     }  # fmt: skip
@@ -529,12 +548,12 @@ def test_offers_that_cannot_have_been_are_found(tmp_path):
     tables = {"clients": GOOD["clients"], "holdings": holdings, "offers": offers}
     found = check(write(tmp_path, tables), catalog())
     assert [(one.column, one.problem, one.rows, one.keys) for one in found] == [
-        ("propensity", "outside of 0 to 1: 1.5", 1, ("e",)),
+        ("price_propensity", "outside of 0 to 1: 1.5", 1, ("e",)),
         ("concession", "not a finite number", 1, ("h",)),
         ("concession", "below 0: -1.0", 1, ("c",)),
         ("outcome", "no responded_at, so it is never used: 'ignored'", 1, ("f",)),
         ("responded_at", "the day of an answer without an outcome", 1, ("g",)),
-        ("propensity", "0, and what was offered had a chance", 1, ("d",)),
+        ("price_propensity", "0, and what was offered had a chance", 1, ("d",)),
         ("concession", "above the list price of the bundle, whoever pays it: 284.5", 1, ("b",)),
     ]
     (tmp_path / "undated").mkdir()

@@ -22,7 +22,8 @@ def decision(**changes: Any) -> dict[str, Any]:
     row = {
         "decision_id": new_id(), "request_id": None, "caller": None, "asked_at": ASKED, "client_id": "c0001",
         "new_client": None, "channel": "app", "objective": "relevance", "k": 5, "lines": "[]", "authority": None,
-        "candidates": "{}", "propensity": 1.0, "answer": json.dumps({"offers": offers}), "profile": b"\0\1\2\3",
+        "candidates": "{}", "list_propensity": 1.0, "price_propensity": None,
+        "answer": json.dumps({"offers": offers}), "profile": b"\0\1\2\3",
         "own": None,
         "profile_day": "2025-05-31", "model_version": "m", "catalog_version": "c", "response_version": None,
         "plan": None, "policy_version": None,

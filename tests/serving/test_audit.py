@@ -64,7 +64,7 @@ def test_an_audit_tells_every_candidate_in_order_and_what_may_not_be_sold(line: 
     assert [one.score for one in found.candidates] == sorted((one.score for one in found.candidates), reverse=True)
     assert [offer.bundle_id for offer in found.answer.offers] == [one for one in told if one in
             {offer.bundle_id for offer in found.answer.offers}]  # fmt: skip
-    assert (found.k, found.channel, found.request_id, found.propensity) == (2, "branch", "r-7", 1.0)
+    assert (found.k, found.channel, found.request_id, found.list_propensity) == (2, "branch", "r-7", 1.0)
     assert found.authority == of.valuer.authority
     assert AUDIT.validate_json(AUDIT.dump_json(found)) == found
 

@@ -297,8 +297,9 @@ def test_a_log_of_an_older_schema_keeps_what_is_in_it(place: str) -> None:
     with connect(parsed(place), 2.0).begin() as connection:
         connection.execute(sa.text("DROP TABLE quotes"))
         connection.execute(sa.insert(decisions), row)
-        for column in ("own", "plan", "policy_version"):
+        for column in ("own", "plan", "policy_version", "price_propensity"):
             connection.execute(sa.text(f"ALTER TABLE decisions DROP COLUMN {column}"))
+        connection.execute(sa.text("ALTER TABLE decisions RENAME COLUMN list_propensity TO propensity"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     assert upgrade(parsed(place)) == newest
     with connect(parsed(place), 2.0).begin() as connection:
@@ -315,7 +316,7 @@ def test_a_newer_schema_is_refused_and_left_alone(place: str) -> None:
     upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0004\); run the Sheaf"):
+    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows (0005); run the Sheaf"):
         upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"

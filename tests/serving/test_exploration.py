@@ -38,7 +38,7 @@ def test_every_list_is_shown_as_often_as_its_propensity_says(
         [decided] = recommender.decide(profile, ["c0000"], k, draw=draw)
         shown = tuple(offer.bundle_id for offer in decided.answer.offers)
         seen[shown] += 1
-        assert told.setdefault(shown, decided.propensity) == decided.propensity
+        assert told.setdefault(shown, decided.list_propensity) == decided.list_propensity
     number = min(pool, k)
     possible = {(*those, *best[depth:k]) for those in permutations(best[:pool], number)}
     assert seen.keys() <= possible
@@ -57,7 +57,7 @@ def test_what_was_explored_is_logged_and_replayed(model: Model, snapshot: Snapsh
     for _ in range(40):
         [decided] = recommender.decide(recommender.profile_of("c0000"), ["c0000"], 3, draw=draw)
         row, _ = entry(recommender, decided, 3, ())
-        assert row["propensity"] == decided.propensity < 1
+        assert row["list_propensity"] == decided.list_propensity < 1
         assert replay(recommender, row).same is True
         explored += decided.answer.explored
         assert [offer.rank for offer in decided.answer.offers] == [1, 2, 3]
@@ -68,7 +68,7 @@ def test_without_a_policy_the_best_order_is_certain(recommender: Recommender) ->
     assert explorer(recommender.candidates.catalog.policy.exploration) is None
     assert explorer(Exploration(share=0.0)) is None
     [decided] = recommender.decide(recommender.profile_of("c0000"), ["c0000"], 3)
-    assert (decided.propensity, decided.drawn, decided.answer.explored) == (1.0, None, False)
+    assert (decided.list_propensity, decided.drawn, decided.answer.explored) == (1.0, None, False)
 
 
 def test_an_account_managers_own_look_is_never_explored(model: Model, snapshot: Snapshot) -> None:

@@ -53,7 +53,7 @@ def test_an_auditor_reads_what_was_asked_answered_and_told(
     is_as_described(service, reply, "/v1/decisions/{decision_id}")
     found = reply.json()
     assert found["answer"] == answer
-    asked = ("client_id", "k", "channel", "lines", "objective", "request_id", "new_client", "propensity")
+    asked = ("client_id", "k", "channel", "lines", "objective", "request_id", "new_client", "list_propensity")
     assert [found[name] for name in asked] == [
         client_id, 3, "app", ["retail", "intermediary"], "relevance", "req-42", None, 1.0
     ]  # fmt: skip

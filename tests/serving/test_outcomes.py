@@ -54,14 +54,24 @@ def test_every_bundle_of_an_answer_is_an_offer_with_what_became_of_it(place: str
     found = table(place, tmp_path / "offers.parquet")
     day, later = ASKED.date(), ASKED.date() + dt.timedelta(days=3)
     expected = [
-        (f"{one}/home", "c0001", "home", day, "app", 1.0, None, None, None),
-        (f"{one}/card", "c0001", "card", day, "app", 1.0, 12.5, "accepted", later),
-        (f"{one}/insurance", "c0001", "insurance", day, "app", 1.0, 0.0, None, None),
-        (f"{two}/home", "c0002", "home", day, None, 1.0, None, "ignored", day),
-        (f"{two}/card", "c0002", "card", day, None, 1.0, 12.5, None, None),
-        (f"{two}/insurance", "c0002", "insurance", day, None, 1.0, 0.0, None, None),
+        (f"{one}/home", "c0001", "home", day, "app", None, None, None, None, None),
+        (f"{one}/card", "c0001", "card", day, "app", None, None, 12.5, "accepted", later),
+        (f"{one}/insurance", "c0001", "insurance", day, "app", None, None, 0.0, None, None),
+        (f"{two}/home", "c0002", "home", day, None, None, None, None, "ignored", day),
+        (f"{two}/card", "c0002", "card", day, None, None, None, 12.5, None, None),
+        (f"{two}/insurance", "c0002", "insurance", day, None, None, None, 0.0, None, None),
     ]
     assert [tuple(None if pd.isna(value) else value for value in row) for row in found.to_numpy()] == expected
+
+
+def test_the_chance_of_a_list_is_not_the_chance_of_its_prices(place: str, tmp_path: Path) -> None:
+    """The service computes its prices: whatever the chance of the list, a price has one only where it was drawn."""
+    drawn = {"price_propensity": json.dumps({"card": 0.25})}
+    filled(place, *(({"list_propensity": chance}, []) for chance in (1.0, 0.715, 0.015)), ({**drawn}, []))
+    found = table(place, tmp_path / "offers.parquet")
+    assert found.loc[found["list_propensity"].notna(), "list_propensity"].tolist() == [0.715] * 3 + [0.015] * 3
+    chances = found[found["price_propensity"].notna()]
+    assert chances[["bundle_id", "price_propensity"]].to_numpy().tolist() == [["card", 0.25]]
 
 
 def test_only_what_was_reported_counts_from_the_first_report_on(place: str, tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ def test_what_is_accepted_is_opened_in_that_month_and_was_not_held_before(bank: 
         assert set(there[still]["product_id"]) == set(parts[offer.bundle_id])
 
 
-def test_concessions_are_drawn_with_the_propensity_that_is_logged(offers: pd.DataFrame) -> None:
-    logged = offers[offers["propensity"].notna()]
+def test_concessions_are_drawn_with_the_price_propensity_that_is_logged(offers: pd.DataFrame) -> None:
+    logged = offers[offers["price_propensity"].notna()]
     assert len(logged) / len(offers) == pytest.approx(BY_CHANCE, abs=0.03)
     # Horvitz and Thompson: weighed by one over the propensity, every level stands for all of these offers.
-    assert (1 / logged["propensity"]).sum() / len(LEVELS) == pytest.approx(len(logged), rel=0.1)
+    assert (1 / logged["price_propensity"]).sum() / len(LEVELS) == pytest.approx(len(logged), rel=0.1)
 
 
 def test_managers_give_more_to_those_who_want_it_more(bank: Path, offers: pd.DataFrame) -> None:
@@ -64,7 +64,7 @@ def test_managers_give_more_to_those_who_want_it_more(bank: Path, offers: pd.Dat
     december = offers[offers["offered_at"].astype(str) == "2025-12-01"].merge(truth, on=["client_id", "bundle_id"])
     assert len(december) == (offers["offered_at"].astype(str) == "2025-12-01").sum()
     share = december["concession"] / december["list_price"]
-    judged = december["propensity"].isna()
+    judged = december["price_propensity"].isna()
     assert np.corrcoef(share[judged], december["utility"][judged])[0, 1] > 0.4
     assert abs(np.corrcoef(share[~judged], december["utility"][~judged])[0, 1]) < 0.25
     assert share.between(0, 0.301).all()

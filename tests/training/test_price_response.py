@@ -38,6 +38,7 @@ from training.price_response import (
     ShareLogit,
     Trees,
     choose,
+    could_be_drawn,
     learn,
     offers_made,
     pair_of,
@@ -157,11 +158,11 @@ def test_the_slopes_errors_are_those_of_banks_drawn_anew() -> None:
 
 def test_weights_are_inverse_propensities_of_mean_one_and_none_is_beyond_ten() -> None:
     of = made(2_000)
-    of.propensity[:3] = [1e-9, np.nan, 0.5]
+    of.price_propensity[:3] = [1e-9, np.nan, 0.5]
     weight = of.weight
     assert weight.max() <= 10.0
     assert weight[1] == 1.0
-    assert weight[2] * 0.5 == pytest.approx(weight[10] * of.propensity[10])
+    assert weight[2] * 0.5 == pytest.approx(weight[10] * of.price_propensity[10])
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +252,8 @@ def tables(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> dict[
             outcome = "accepted" if rng.random() < expit(-1.0 + 6.0 * share) else "rejected"
             on = month + pd.Timedelta(19 if at % slow == 0 else 9, "D")
             rows.append((f"o{len(rows)}", client, bundle, month, "call", 0.5, share * prices[bundle], outcome, on))
-    columns = ["offer_id", "client_id", "bundle_id", "offered_at", "channel", "propensity", "concession", "outcome",
-               "responded_at"]  # fmt: skip
+    columns = ["offer_id", "client_id", "bundle_id", "offered_at", "channel", "price_propensity", "concession",
+               "outcome", "responded_at"]  # fmt: skip
     offers = pd.DataFrame(rows, columns=columns)
     late = offers["responded_at"] > pd.Timestamp(until)
     offers.loc[late, "outcome"] = "accepted"
@@ -344,15 +345,57 @@ def test_offers_that_cannot_have_been_are_left_out_and_told(found: Found) -> Non
     def some(offers: pd.DataFrame) -> None:
         sold = learned_from(offers, found).index
         offers.loc[sold[:3], "concession"] = [-1.0, np.inf, 1e9]
-        offers.loc[sold[3:6], "propensity"] = [1.5, -0.2, 0.0]
-        offers.loc[sold[6], "propensity"] = np.nan  # not known: that may be
+        offers.loc[sold[3:6], "price_propensity"] = [1.5, -0.2, 0.0]
+        offers.loc[sold[6], "price_propensity"] = np.nan  # not known: that may be
 
     of, told = altered(some)
     assert len(of.share) == len(found.offers.share) - 6
     assert (of.share.min(), of.share.max()) == (0.0, pytest.approx(0.3))
     [cannot, above] = told
-    assert "2 concessions are below 0 or not finite, and 3 propensities are not above 0 and at most 1" in cannot
+    assert "2 concessions are below 0 or not finite, and 3 price propensities are not above 0 and at most 1" in cannot
     assert "1 concessions are above the list price" in above
+
+
+@pytest.mark.parametrize("chance", [1.0, 0.999, 0.715])
+def test_chances_of_lists_are_not_taken_for_chances_of_prices(chance: float) -> None:
+    """A list shown with this chance by the service, whose prices a manager set by who wants the bundle."""
+    of = replace(made(20_000, judged=1.0), price_propensity=np.full(20_000, chance))
+    with pytest.warns(UserWarning, match="price_propensity of 20,000 offers is too near 1 for prices that were drawn"):
+        found = choose(of, CATALOG, True, {})
+    assert not found.by_chance
+    assert "whose prices nobody drew by chance" in found.response.told
+
+
+@pytest.mark.parametrize("prices", [2, 3, 7])
+def test_prices_drawn_evenly_are_taken_as_drawn(prices: int) -> None:
+    chance = round(1 / prices, 2)
+    assert could_be_drawn(np.full(500, chance))
+
+
+@given(st.floats(0.02, 0.5), st.integers(0, 100))
+def test_a_rare_second_price_is_a_drawn_price(rare: float, seed: int) -> None:
+    second = np.random.default_rng(seed).random(5_000) < rare
+    assert could_be_drawn(np.where(second, rare, 1 - rare))
+
+
+def test_a_certain_price_counts_as_computed(found: Found) -> None:
+    def some(offers: pd.DataFrame) -> None:
+        offers.loc[learned_from(offers, found).index[:5], "price_propensity"] = 1.0
+
+    of, told = altered(some)
+    assert len(of.share) == len(found.offers.share)
+    assert np.isnan(of.price_propensity).sum() == 5
+    assert "5 offers have a price_propensity of 1" in told[0]
+
+
+@pytest.mark.parametrize("column", ["propensity", "Propensity"])
+def test_a_propensity_that_may_be_the_lists_is_not_used(column: str) -> None:
+    def renamed(offers: pd.DataFrame) -> None:
+        offers[column] = offers.pop("price_propensity")
+
+    of, told = altered(renamed)
+    assert np.isnan(of.price_propensity).all()
+    assert f"column '{column}' is not read, as it may be the chance of the list or that of the price" in told[0]
 
 
 def test_what_tells_no_better_than_one_share_does_not_answer(found: Found) -> None:
