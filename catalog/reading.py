@@ -6,6 +6,7 @@ back onto the nodes. YAML 1.2 by ruamel.yaml, so that `no` is a text and not fal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from catalog.checks import Where, contradictions, did_you_mean, key_path
 from catalog.models import Bundle, Kind, Line, Policy, Product
-from catalog.prices import Pricing
+from catalog.prices import Pricing, Sheet
 from catalog.whole import Catalog
 from catalog.wording import in_words
 
@@ -201,8 +202,8 @@ def _build(source: _Source) -> Catalog | None:
     stated = {} if content.get("policy") is None else content["policy"]
     policy = _checked(Policy, stated, {}, ("policy",), source) or Policy()
     prices = content.get("pricing")
-    pricing = None if prices is None else _checked(Pricing, prices, {}, ("pricing",), source)
     currency = content.get("currency", Catalog.model_fields["currency"].default)
+    pricing = None if prices is None else _pricing(prices, str(currency), source)
     if not source.unread:
         for at, what in contradictions(products, bundles, policy, pricing, str(currency)):
             source.report(at, what)
@@ -235,6 +236,42 @@ def _bundle(key: str, fields: Any, known: dict[str, Product], source: _Source) -
     assumed = {"bundle_id": key, "line": held[0].line if held else Line.RETAIL, "kinds": shared or tuple(Kind)}
     bundle = _checked(Bundle, fields, assumed, ("bundles", key), source)
     return bundle if shared or "kinds" in fields else None  # kinds made up here would contradict the products'
+
+
+def _pricing(fields: Any, currency: str, source: _Source) -> Pricing | None:
+    """The prices. A sheet with something wrong is left out, and what is wrong beside the sheets has a stand-in that no
+    sheet contradicts: so every sheet is checked in the same run."""
+    before = len(source.problems)
+    whole = _checked(Pricing, fields, {}, ("pricing",), source)
+    if len(source.problems) == before or not isinstance(fields, dict):
+        return whole
+    told = fields.get("products")
+    told = told if isinstance(told, dict) else {}
+    sheets = {key: sheet for key, sheet in told.items() if not _wrong(Sheet, sheet)}
+    sold = source.content.get("products")
+    sheets |= {key: {} for key in told if key not in sheets and isinstance(sold, dict) and key not in sold}
+    currencies = {currency, *(sheet["currency"] for sheet in sheets.values() if sheet.get("currency"))}
+    line = [{"years": years, "rate": 0.0} for years in (1e-9, 1e9)]
+    stand_in = {
+        "curves": {one: line for one in currencies if re.fullmatch("[A-Z]{3}", one)},
+        "rates": dict.fromkeys(currencies - {currency}, 1.0),
+        "grades": {"-": {"pd": 0.01}},
+        "unrated": "-",
+    }
+    fits = {name: value for name, value in fields.items() if name not in _wrong(Pricing, fields)}
+    for right in (fits, stand_in | fits, stand_in):
+        if not _wrong(Pricing, candidate := right | {"products": sheets}):
+            return Pricing.model_validate(candidate)
+    return whole
+
+
+def _wrong(model: type[_M], fields: Any) -> set[str]:
+    """The fields that are wrong; empty text for the whole."""
+    try:
+        model.model_validate(fields)
+    except ValidationError as error:
+        return {str(detail["loc"][0]) if detail["loc"] else "" for detail in error.errors()}
+    return set()
 
 
 def _checked(model: type[_M], fields: Any, assumed: dict[str, Any], at: Where, source: _Source) -> _M | None:

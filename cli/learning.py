@@ -212,16 +212,19 @@ def price_response(
     and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
     response that is used now.
     """
+    from pricing.book import need_pricing
     from training import registry
     from training.parameters import Parameters
     from training.price_response import learn, register
 
-    present = registry.price_response()
+    sold = read_catalog(catalog)
     chosen = Parameters.read(parameters) if parameters else Parameters()
+    need_pricing(sold)
+    present = registry.price_response()
     with steps("Learning") as step:
         found = learn(
             open_bank(data),
-            read_catalog(catalog),
+            sold,
             date_of(as_of),
             chosen,
             True,

@@ -33,6 +33,7 @@ from scipy.special import expit
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
+from pricing.book import need_pricing
 from pricing.money import ROUNDED
 from training.candidates import Candidates
 from training.fitting import fit
@@ -326,6 +327,7 @@ def learn(
     champion to compare with. Raises ResponseError where there are too few offers, and NoPriceSheetError where the
     catalog has no prices.
     """
+    need_pricing(catalog)  # first: what follows takes a while
     day = as_of or last_day(bank)
     made = offers_made(bank, catalog, day, parameters or Parameters(), progress)
     progress("price response")

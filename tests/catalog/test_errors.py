@@ -349,6 +349,51 @@ def test_nothing_is_said_that_only_follows_from_another_mistake(changed: Any, mi
     assert len(changed("    line: corporate\n", mistake, broken)) == 1
 
 
+PRICED = """
+products:
+  account: {name: Account, line: retail, family: accounts, side: deposit, balance: 1000, margin: 0.01}
+  card: {name: Card, line: retail, family: cards, annual_fee: 30}
+  loan: {name: Loan, line: retail, family: loans, side: asset, balance: 5000, margin: 0.02}
+bundles:
+  starter: {name: Starter, products: [account, card]}
+pricing:
+  curves: {EUR: [{years: 0.1, rate: 0.02}, {years: 10, rate: 0.03}]}
+  grades: {A: {pd: 0.01}}
+  unrated: A
+  products:
+    account: {funding: [{share: 1, years: 1}]}
+    card: {fee_floor: 20}
+    loan: {funding: [{share: 1, years: 3}], credit: {asset_class: other_retail, lgd: 0.5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (("account: {funding:", "account: {fundng:"), "fundng"),
+        (("  curves:", "  curve:"), "curve"),
+        (("unrated: A", "unrated: 3"), "unrated"),
+        (("grades: {A: {pd: 0.01}}", "grades: {A: {pd: 7}}"), "grades.A.pd"),
+        (("  unrated: A\n", "  unrated: A\n  hurdle: 12\n"), "hurdle"),
+        (("lgd: 0.5", "lgd: 50"), "lgd"),
+    ],
+)
+def test_what_is_wrong_with_other_price_sheets_is_named_beside_a_mistake(
+    tmp_path: Path, first: tuple[str, str], what: str
+) -> None:
+    file = tmp_path / "bank.yaml"
+    file.write_text(PRICED)
+    read_catalog(file)
+    broken = PRICED.replace(*first).replace("    card: {fee_floor: 20}", "    crad: {fee_floor: 20}")
+    file.write_text(broken)
+    told = problems(file)
+    assert [line for line in told if what in line]
+    assert [line for line in told if "pricing.products.crad: there is no product crad" in line]
+    assert not [line for line in told if "no funding" in line or "no curve for" in line or "is not a grade" in line]
+    file.write_text(broken.replace("crad: {fee_floor", "crad: {fee_flor"))
+    assert [line for line in problems(file) if "there is no product crad" in line]
+
+
 def test_every_repeated_key_is_named_with_both_lines(changed: Any) -> None:
     assert changed("  loan:\n    name: Loan\n", "  card:\n    name: Loan\n    name: Loan\n") == [
         ":14: products.card: is already in line 8; keep one of the two",

@@ -18,7 +18,7 @@ from catalog import Kind
 from features import Bank
 from features.relationship import client_on
 from features.snapshot import Snapshot
-from pricing import Offers, quote
+from pricing import NoPriceSheetError, Offers, quote
 from pricing.response import best_concession, search
 from serving import Recommender
 from tests.made import MONTHS, QUICK, frames
@@ -76,6 +76,17 @@ def made(number: int, seed: int = 0, judged: float = 0.0, least: float = -np.inf
         months[rng.integers(0, len(months), number)], x, price, share, propensity,
         (rng.random(number) < q).astype(float),
     )  # fmt: skip
+
+
+def test_a_catalog_without_prices_is_refused_before_any_table_is_read() -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"the bank was asked for {name}")
+
+    bare: Any = CATALOG.model_copy(update={"pricing": None})
+    bank: Any = Untouched()
+    with pytest.raises(NoPriceSheetError):
+        learn(bank, bare, LAST)
 
 
 def test_the_logit_finds_the_slopes_that_answers_were_drawn_with() -> None:
