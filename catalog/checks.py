@@ -126,7 +126,7 @@ def _conditions(products: Sequence[Product], bundles: Sequence[Bundle], policy: 
     found: list[tuple[Where, str]] = []
     first: dict[str, tuple[Where, bool]] = {}
     for at, name, is_number in places:
-        if name in policy.protected:
+        if policy.protects(name):
             found.append(
                 (at, f"{name} is protected by policy and may not decide who is offered what; remove the condition")
             )

@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from catalog.spelling import spelled_as
+
 
 class Line(StrEnum):
     """Business line of a product; `intermediary` is fee business: payments, custody, guarantees, insurance."""
@@ -264,3 +266,7 @@ class Policy(Model):
     closeness: Closeness = Closeness()
     exploration: Exploration | None = None
     contact: Contact | None = None
+
+    def protects(self, name: str) -> bool:
+        """Whether the attribute is protected, in whatever spelling."""
+        return spelled_as(name, self.protected) is not None

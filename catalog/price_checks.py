@@ -22,7 +22,7 @@ def of_prices(
     known = {product.product_id: product for product in products}
     for name in ("turnover", "suitable_until", "abroad"):
         attribute = getattr(pricing, name)
-        if attribute in policy.protected:
+        if attribute is not None and policy.protects(attribute):
             yield (name,), f"{attribute} is protected by policy and may not move a price; name another"
         if attribute is not None and [pricing.turnover, pricing.suitable_until, pricing.abroad].count(attribute) > 1:
             yield (name,), f"{attribute} is named for more than one of turnover, suitable_until, abroad; name another"

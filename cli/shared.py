@@ -145,10 +145,16 @@ def write_table(out: Path, table: Any) -> None:
 
 def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:
     """The policy, checked against the catalog and the columns of the profiles, if there are any."""
+    from features.conditions import need_fitting, tell_unmet
     from strategy import DEFAULT as OURS
-    from strategy import profile_columns, read_strategy
+    from strategy import profile_columns, profile_texts, read_strategy
 
-    return read_strategy(path or OURS, sold, profile_columns(profiles) if profiles else columns)
+    columns = profile_columns(profiles) if profiles else columns
+    if columns is not None:
+        need_fitting(sold, columns)
+    if profiles:
+        tell_unmet(sold, profile_texts(profiles))
+    return read_strategy(path or OURS, sold, columns)
 
 
 def columns_of(bank: Any, sold: Any) -> dict[str, Any]:

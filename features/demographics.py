@@ -6,15 +6,16 @@ Ids never become features, nor do the attributes that the policy protects.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import narwhals as nw
 
 from catalog import Catalog
+from catalog.spelling import spelled_as
 from features.contract import TABLES, C
 from features.expressions import DAYS_A_MONTH, Frame, Tables, indicator, months_since, where
 from features.feature import Feature, category, flag, number
-from features.tables import EPOCH, MINUTES_A_DAY, Bank, day_number
+from features.tables import EPOCH, MINUTES_A_DAY, Bank, TableError, day_number
 
 _STATED = (
     category(C.KIND, "Kind of client: retail, corporate or institution."),
@@ -28,9 +29,9 @@ _TIMES = (
 
 
 def features(bank: Bank, catalog: Catalog) -> list[Feature]:
-    protected = catalog.policy.protected
+    protected, attributes = catalog.policy.protected, bank.attributes
     stated = [feature for feature in _STATED if feature.name not in protected]
-    return [*stated, *_TIMES, *_attributes(bank.attributes, protected)]
+    return [*stated, *_TIMES, *(_feature(name, attributes[name]) for name in open_attributes(attributes, catalog))]
 
 
 def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Frame:
@@ -42,14 +43,26 @@ def build(known: Tables, catalog: Catalog, as_of: dt.date, clients: Frame) -> Fr
         months_since(C.JOINED_ON, as_of).alias("tenure_months"),
         nw.lit(float(as_of.month)).alias("season_month"),
     ]
-    for name, dtype in attributes.items():
-        if name not in protected:
-            columns.append(_value(name, dtype, as_of))
+    columns += [_value(name, attributes[name], as_of) for name in open_attributes(attributes, catalog)]
     return clients.select(C.CLIENT, *columns)
 
 
-def _attributes(attributes: Mapping[str, nw.dtypes.DType], protected: tuple[str, ...]) -> list[Feature]:
-    return [_feature(name, dtype) for name, dtype in attributes.items() if name not in protected]
+def open_attributes(attributes: Iterable[str], catalog: Catalog) -> list[str]:
+    """Those that the policy does not protect. Raises TableError for a protected one in another spelling."""
+    if wrong := protected_spellings(attributes, catalog):
+        raise TableError("table clients: " + "; ".join(f"column {name!r} {what}" for name, what in wrong.items()))
+    return [name for name in attributes if name not in catalog.policy.protected]
+
+
+def protected_spellings(attributes: Iterable[str], catalog: Catalog) -> dict[str, str]:
+    """The attributes that spell a protected one in another way, or hold it once more, with what to do about each."""
+    protected = catalog.policy.protected
+    found = {name: spelled_as(name, protected) for name in attributes if name not in protected}
+    return {
+        name: f"spells {of} in another way, which the catalog's policy protects; call it {of}, or leave it out"
+        for name, of in found.items()
+        if of is not None
+    }
 
 
 def _feature(name: str, dtype: nw.dtypes.DType) -> Feature:

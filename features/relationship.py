@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from catalog import Catalog, Kind
 from features.contract import C
+from features.demographics import open_attributes
 from features.expressions import Frame
 from features.groups import GROUP, members, told
 from features.positions import STALE_DAYS, at_month_ends, last_month, need_rates, positions_back
@@ -66,7 +67,7 @@ class Relationships:
             mine = groups.filter(pc.equal(groups[C.CLIENT], client_id))[GROUP]
             wanted = [client_id, *groups.filter(pc.is_in(groups[GROUP], mine))[C.CLIENT].to_pylist()]
         joined = bank.clients_on(as_of).filter(nw.col(C.JOINED_ON) <= day_number(as_of), nw.col(C.LEFT_ON).is_null())
-        attributes = [name for name in sorted(bank.attributes) if name not in catalog.policy.protected]
+        attributes = sorted(open_attributes(bank.attributes, catalog))
         clients = _arrow(_those(joined, wanted).select(*OWN, *attributes)).sort_by(C.CLIENT)
         stale, ids = _stale(known, as_of), _texts(clients, C.CLIENT)
         clients = clients.append_column(_HELD, _held(known, catalog, as_of, wanted, ids, bool(stale)))

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Iterable
 
+from catalog.spelling import plain
 from features.contract import TABLES, Table
 
 ALIKE = 0.9  # difflib's ratio from which a name is taken for a misspelt one of the contract
-
-
-def plain(name: str) -> str:
-    """The name without what spellings differ in: case, blanks, punctuation, byte order marks, forms of one letter."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def misspelt(columns: Iterable[str], table: Table) -> dict[str, str]:

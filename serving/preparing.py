@@ -14,7 +14,8 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from catalog import Catalog
-from features import Bank, profile_matrices
+from features import Bank, dictionary, profile_matrices
+from features.conditions import Occurring, kinds_in, kinds_of, need_fitting
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from serving.earlier import keep, keep_policy
@@ -46,7 +47,8 @@ def prepare(
     """
     progress("champion")
     champion, bank = need_champion(), Bank.open(data, today=dt.date.today())
-    day = as_of or last_day(bank)
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    day, occurring = as_of or last_day(bank), Occurring(catalog)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER) as made:
         new = Path(made)
@@ -57,7 +59,7 @@ def prepare(
         progress("what clients hold")
         Relationships.of(bank, catalog, day).write(new / "relationships.arrow")
         # In the model's own columns and categories, so that no request has to bring its client's into them.
-        parts = map(champion.model.align, profile_matrices(bank, catalog, day))
+        parts = map(champion.model.align, occurring.watch(profile_matrices(bank, catalog, day)))
         Snapshot.write(
             new / "profiles", parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients")
         )
@@ -69,6 +71,7 @@ def prepare(
             if (new / name).exists():
                 (new / name).rename(FOLDER / name)
         keep(old, place("earlier"))
+    occurring.tell()
 
 
 def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], None] = lambda step: None) -> dt.date:
@@ -79,16 +82,19 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
     """
     bank, (model, sold) = Bank.open(data, today=dt.date.today()), _answering()
     catalog, day = model.candidates(sold).catalog, as_of or last_day(bank)
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    occurring = Occurring(catalog)
     profiles, relationships = place("profiles"), place("relationships")
     new = relationships.with_name(f".new-{relationships.name}")
     try:
         progress("what clients hold")
         Relationships.of(bank, catalog, day).write(new)
-        parts = map(model.align, profile_matrices(bank, catalog, day))
+        parts = map(model.align, occurring.watch(profile_matrices(bank, catalog, day)))
         Snapshot.write(profiles, parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients"))
         new.replace(relationships)
     finally:
         new.unlink(missing_ok=True)
+    occurring.tell()
     return day
 
 
@@ -112,6 +118,7 @@ def profile_one(
     progress("champion")
     model, bank = need_champion().model, Bank.open(data, today=dt.date.today())
     day = as_of or last_day(bank)
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
     learned = price_response(day, model)
@@ -132,6 +139,7 @@ def load(authority: str | None = None) -> Recommender:
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     plans, sold = None, catalog or model.catalog
+    need_fitting(sold, kinds_in(model.encoding.columns, model.encoding.categories))
     if os.environ.get("SHEAF_PLANS") or place("plans").exists():
         plans = Plans.read(place("plans"), sold)
     return Recommender(model, snapshot, catalog, learned, authority, relationships, plans)

@@ -17,6 +17,7 @@ from catalog import Catalog, Exploration, Kind, Line
 from catalog.checks import did_you_mean
 from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
+from features.conditions import kinds_in, need_comparable
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Client, Clients, Pricer, quote, what_if
@@ -80,6 +81,7 @@ class Recommender:
         self.candidates: Candidates = model.candidates(catalog)
         profiles, columns = snapshot.profiles, self.candidates.columns
         _need_one_day(model, snapshot, relationships)
+        need_comparable(self.candidates.catalog, kinds_in(columns, model.encoding.categories))
         self._align = Alignment(profiles.columns, profiles.categories, columns, model.encoding.categories)
         self._approver = None if plans is None else Approver(plans.policy, self.candidates.catalog)
         self.draw = explorer(self.candidates.catalog.policy.exploration)
@@ -161,7 +163,7 @@ class Recommender:
         categories = {name: list(texts) for name, texts in profiles.categories.items()}
         for name, value in attributes.items():
             if name not in at:
-                raise ValueError(f"{name}: no such column of a profile")
+                raise ValueError(f"{name}: no such column of a profile; {_near(name, at)}")
             if value is None:
                 continue
             if (name in categories) != isinstance(value, str):
@@ -512,7 +514,10 @@ class Recommender:
         needs = self.valuer.unsuitable.tolist() if self.prices else [False] * len(self.candidates.offers)
         told = []
         for offer, need in zip(self.candidates.offers, needs, strict=True):
-            conditions = [f"{name} {wanted(condition)}" for name, condition in offer.where.items()]
+            conditions = [
+                f"{name} {wanted(condition)}{'' if name in self.candidates.columns else ' (not known of any client)'}"
+                for name, condition in offer.where.items()
+            ]
             suitable = (
                 Gate("suitable", "open", "needs a suitability profile that has not ended; see to it before the sale")
                 if need
@@ -589,6 +594,12 @@ def _limit(catalog: Catalog, client: Client, bundle_id: str, day: dt.date, autho
         return float(quote(catalog, client, bundle_id, day, authority).limit)
     except ValueError:
         return 0.0
+
+
+def _near(name: str, columns: Iterable[str]) -> str:
+    """The remedy for a column that there is not."""
+    near = did_you_mean(name, columns)
+    return near if near.startswith("did") else "docs/features.md has those there are"
 
 
 def _need_one_day(model: Model, snapshot: Snapshot, relationships: Relationships | None) -> None:

@@ -45,7 +45,7 @@ def contradictions(
 
 
 def _industries(policy: Strategy, catalog: Catalog, occurring: Mapping[str, Sequence[str]]) -> Found:
-    if C.SECTOR in catalog.policy.protected and policy.industries.sectors:
+    if catalog.policy.protects(C.SECTOR) and policy.industries.sectors:
         what = f"{C.SECTOR} is protected by policy and may not decide how a client is served; leave the lists empty"
         yield ("industries",), what
         return
@@ -71,7 +71,7 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
     said = dict(occurring) | texts(policy, catalog)
 
     def check(column: str, condition: Condition | None, at: Where, known: Columns) -> Found:
-        if column in catalog.policy.protected:
+        if catalog.policy.protects(column):
             yield at, f"{column} is protected by policy and may not decide how a client is served; remove the condition"
         elif column not in known:
             if column in OF_PLAN or column in OF_PAIR:

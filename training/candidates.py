@@ -102,16 +102,22 @@ class Pairs:
 class Gates:
     """Who may have each of several items: conditions on encoded columns, each worked out once for all that state it.
 
-    A column that profiles lack, or a value that is not known, excludes nobody.
+    A column that profiles lack, or a value that is not known, excludes nobody. A range on texts, or texts on numbers,
+    cannot be compared, so nobody may have the item.
     """
 
     def __init__(self, items: Sequence[Product | Bundle], encoding: Encoding | ProfileMatrix):
         column_at = {name: index for index, name in enumerate(encoding.columns)}
         stated: dict[tuple[int, Range | tuple[str, ...]], list[int]] = {}  # (column, condition) -> items
+        self._comparable = np.ones(len(items), dtype=bool)
         for number, item in enumerate(items):
             conditions: dict[str, Any] = {KIND: tuple(map(str, item.kinds)), **item.where}
             for name, condition in conditions.items():
-                if name in column_at:
+                if name not in column_at:
+                    continue
+                if isinstance(condition, Range) == (name in encoding.categories):
+                    self._comparable[number] = False
+                else:
                     stated.setdefault((column_at[name], condition), []).append(number)
         ranges = [(column, of) for column, of in stated if isinstance(of, Range)]
         texts = [(column, of) for column, of in stated if not isinstance(of, Range)]
@@ -137,7 +143,7 @@ class Gates:
         outside = (number < self._least) | (number > self._most)  # neither is so of what is not known
         refused = self._refused[np.arange(len(self._codes)), code]
         fits: np.ndarray = np.concatenate([outside, refused], axis=1).astype(np.float32) @ self._stated == 0
-        return fits
+        return fits & self._comparable
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from narwhals.typing import IntoFrame
 
 from catalog import Catalog
 from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
+from features.conditions import Occurring, kinds_of, need_fitting
 from features.expressions import DAYS_A_MONTH
 from features.recency import last_opening, latest_opening
 
@@ -62,7 +63,8 @@ def read_sample(
     that nobody opened and attributes that nobody has, of which nothing can be learned.
     """
     need_horizons(bank, days, horizon_days)
-    read = []
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    read, occurring = [], Occurring(catalog)
     for day in sorted(set(days)):
         progress(f"profiles as of {day}")
         profiles = ProfileMatrix.join(list(profile_matrices(bank, catalog, day, cohorts)))
@@ -71,6 +73,8 @@ def read_sample(
         if cohorts is not None:
             _warn_of_who_is_not_there(bank, cohorts, day, profiles.client_ids)
         read.append(Day(day, profiles, labels(bank, catalog, day, horizon_days, profiles.client_ids)))
+        occurring.add(profiles)
+    occurring.tell()
     _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
     return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from catalog import Catalog, Line
 from features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
+from features.conditions import Occurring, kinds_in, kinds_of, need_comparable, need_fitting
 from features.relationship import Relationships
 from training.by_value import Aim, Valuer
 from training.model import Model
@@ -54,21 +55,23 @@ def rank(
     `authority`; warns where the model was trained with columns that the bank's profiles lack, and where it learned from
     what came after the day.
     """
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
     _warn_of_lacking_columns(model, bank, catalog)
     _warn_of_what_came_after(model, as_of)
     candidates = model.candidates(catalog)
+    need_comparable(catalog, kinds_in(model.encoding.columns, model.encoding.categories))
     valuer = Valuer(candidates, authority, learned) if aim is Aim.VALUE else None
     relationships = Relationships.of(bank, catalog, as_of) if valuer else None
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
-    clients = rows = 0
+    clients, rows, occurring = 0, 0, Occurring(catalog)
 
     def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
         return (model.align(part[block], candidates) for block in slices(len(part.client_ids), CLIENTS))
 
     def ranked() -> Iterator[pa.Table]:
         nonlocal clients, rows
-        for profiles in chain.from_iterable(map(aligned, profile_matrices(bank, catalog, as_of))):
+        for profiles in chain.from_iterable(map(aligned, occurring.watch(profile_matrices(bank, catalog, as_of)))):
             ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
             values: list[np.ndarray] = []
             if valuer and relationships:
@@ -95,6 +98,7 @@ def rank(
             raise ValueError(f"no client is active on {as_of}, so there is nobody to rank; give another day")
 
     write_parquet(out, ranked(), as_of)
+    occurring.tell()
     return clients, rows
 
 

@@ -130,8 +130,8 @@ def test_who_holds_what_came_after_training_is_not_offered_it(model: Model, tmp_
 
 def test_columns_that_the_profiles_lack_are_told(model: Model, tmp_path: Path) -> None:
     tables = frames(120, seed=9)
-    people = tables["clients"].drop(columns="region").assign(age="forty")
-    with pytest.warns(UserWarning, match=r"lack 2 of the \d+ columns .*\(age, region\): they count as not known"):
+    people = tables["clients"].drop(columns="region").assign(need=1.0)
+    with pytest.warns(UserWarning, match=r"lack 2 of the \d+ columns .*\(region, need\): they count as not known"):
         rank(model, Bank.of(**{**tables, "clients": people}), CATALOG, LAST_DAY, tmp_path / "ranks.parquet")
 
 

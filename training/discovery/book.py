@@ -11,7 +11,8 @@ import pandas as pd
 
 from catalog import Catalog, Kind
 from features import Bank, C, ProfileMatrix, day_number, profile_matrices
-from features.dictionary import by_group
+from features.conditions import Occurring, kinds_of, need_fitting
+from features.dictionary import by_group, dictionary
 from training.candidates import Gates
 
 LEAST_SEGMENT, MOST_SEGMENTS = 200, 256  # clients a segment at least; segments at most
@@ -95,11 +96,13 @@ class Book:
 def _known_of(bank: Bank, catalog: Catalog, as_of: dt.date, ids: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Of the clients in the order of `ids`: which products they may have, and their attributes, unknown ones as NaN."""
     names = [feature.name for feature in by_group(bank, catalog)["demographics"] if feature.name != _SEASON]
-    may, parts = [], []
-    for profiles in profile_matrices(bank, catalog, as_of):
+    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    may, parts, occurring = [], [], Occurring(catalog)
+    for profiles in occurring.watch(profile_matrices(bank, catalog, as_of)):
         may.append(Gates(catalog.products, profiles).open(profiles.values))
         categories = {name: texts for name, texts in profiles.categories.items() if name in names}
         parts.append(profiles.align([name for name in names if name in profiles.columns], categories))
+    occurring.tell()
     known = ProfileMatrix.join(parts)
     order = pd.Index(known.client_ids).get_indexer(ids)
     return np.ascontiguousarray(np.concatenate(may)[order].T), known.values[order]
