@@ -380,7 +380,8 @@ def _finding(table: Table, rule: Rule, failing: ir.Table, key: Sequence[str], co
     problem = rule.problem
     if rule.shown:
         values = failing.select(rule.shown).distinct().order_by(rule.shown).limit(SHOWN + 1).to_pyarrow()
-        texts = [repr(value) for value in values[rule.shown].to_pylist()]
+        listed = values[rule.shown].to_pylist()
+        texts = [str(value) if isinstance(value, dt.date) else repr(value) for value in listed]
         problem += ": " + ", ".join(texts[:SHOWN]) + (", …" if len(texts) > SHOWN else "")
     first = failing.select(key).distinct().order_by(key).limit(SHOWN).to_pyarrow().to_pylist()
     keys = tuple(_key(row, table) for row in first)
