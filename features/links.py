@@ -21,6 +21,8 @@ _OTHER, _WAY = "_other", "_way"
 _TIES = {f"links_{relation}": f"Clients that are this client's {relation}." for relation in Relation} | {
     f"links_{relation}_of": f"Clients whose {relation} this client is." for relation in Relation
 }
+OF_LINKED = ("linked_held__", "linked_opened__", "employer_held__", "staff_held__")
+"""How columns begin that tell what linked clients hold or opened."""
 _GROUPS = {"linked": None, "employer": "links_employer", "staff": "links_employer_of"}
 
 

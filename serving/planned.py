@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,11 @@ class WholePlan:
     outcomes: tuple[Reasoned, ...]
     approval: Approved | None
 
-    def hide(self, beginning: str) -> None:
-        """Leaves out what the columns of such names hold now: it tells of others, who are not to be told of."""
+    def hide(self, hidden: Callable[[str], bool]) -> None:
+        """Leaves out what hidden columns hold now: it tells of others, who are not to be told of."""
         for reasoned in (*self.outcomes, *([self.approval.why] if self.approval else [])):
             for one in (*reasoned.because, *(need for other in reasoned.would_change for need in other.needs)):
-                if one.column.startswith(beginning):
+                if hidden(one.column):
                     one.now = "not told"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from catalog.checks import did_you_mean
 from catalog.wording import wanted
 from features import Alignment, C, ProfileMatrix
 from features.conditions import kinds_in, need_comparable
+from features.links import OF_LINKED
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Client, Clients, Pricer, quote, what_if
@@ -29,7 +31,7 @@ from serving.asking import AskQuote
 from serving.contact import Resting
 from serving.planned import Approved, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import Quoted, plain
-from serving.reasons import Grounds, Reasons
+from serving.reasons import VALUE, Grounds, Reasons
 from strategy import explained_route
 from strategy.deciding import Approval, Approver
 from strategy.snapshot import Plans, read_plan
@@ -45,6 +47,8 @@ class UnknownClientError(LookupError):
 OF_GROUP = "group_"  # what columns of a profile begin with that add up the client's group
 Sees = Callable[[str], bool]
 """Whether a client, by id, may be told of to who asks."""
+Hidden = Callable[[str], bool]
+"""Whether a column of a profile, by name, is not told to who asks, since it tells of other clients."""
 Draw = Callable[[int, int], tuple[int, ...] | None]
 """Of how many of the best, how many to show: their places, or None where this list is not explored."""
 
@@ -185,6 +189,29 @@ class Recommender:
         """Whether who `sees` certain clients may be told of the client's group: of sums, others could be worked out."""
         return self.relationships is None or all(map(sees, self.relationships.group_ids(client_id)))
 
+    def hidden(self, client_id: str | None, sees: Sees, everybody: bool) -> Hidden:
+        """The columns of a client that a caller is not told: sums of the client's group where not all of it is seen,
+        and what linked clients hold, which only a caller who sees every client is told."""
+        if everybody:
+            return lambda column: False
+        whole_group = client_id is None or self.tells_group(client_id, sees)
+        begins = OF_LINKED if whole_group else (OF_GROUP, *OF_LINKED)
+        return lambda column: column.startswith(begins)
+
+    def without_linked(self, answer: Answer) -> Answer:
+        """The answer without reasons that tell what linked clients hold."""
+        offers = tuple(
+            replace(offer, reasons=tuple(one for one in offer.reasons if not self._of_linked.fullmatch(one)))
+            for offer in answer.offers
+        )
+        return replace(answer, offers=offers)
+
+    @cached_property
+    def _of_linked(self) -> re.Pattern[str]:
+        """What the sentences about linked clients look like."""
+        stated = [one.reason for one in self.model.features if one.reason and one.name.startswith(OF_LINKED)]
+        return re.compile("|".join(".*".join(map(re.escape, one.split(VALUE))) for one in stated) or "(?!)", re.DOTALL)
+
     @cached_property
     def authorities(self) -> list[str]:
         """The catalog's authorities, who may grant least first. Raises NoPriceSheetError where it has no prices."""
@@ -308,17 +335,14 @@ class Recommender:
             )
         return found
 
-    def portrait(self, client_id: str, sees: Sees = lambda client_id: True) -> Portrait:
-        """The client's profile as a person reads it, without its group where not all of it is seen. Raises
-        UnknownClientError."""
+    def portrait(self, client_id: str, hidden: Hidden = lambda column: False) -> Portrait:
+        """The client's profile as a person reads it, without hidden columns. Raises UnknownClientError."""
         values = self.profile_of(client_id)
-        texts, known, whole_group = self._reasons, self.in_words(values), self.tells_group(client_id, sees)
+        texts, known = self._reasons, self.in_words(values)
         facts = [
             Fact(name, feature.meaning, feature.unit, known[name], texts.of_feature(feature, value))
             for name, value in zip(self.candidates.columns, values[0].tolist(), strict=True)
-            if (feature := self._features.get(name)) is not None
-            and known[name] is not None
-            and (whole_group or not name.startswith(OF_GROUP))
+            if (feature := self._features.get(name)) is not None and known[name] is not None and not hidden(name)
         ]
         sold = self.candidates.catalog.products
         holds = tuple(sold[at].product_id for at in np.flatnonzero(self.candidates.held(values)[0]))

@@ -32,7 +32,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
@@ -63,6 +63,7 @@ from serving.auditing import (
     HAPPENED,
     QUOTE_AUDIT,
     Audit,
+    Difference,
     Happened,
     QuoteAudit,
     audit,
@@ -91,7 +92,7 @@ from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
 from serving.problems import Refusal, answered_with_problems, refusals, status_of
 from serving.quoting import Quoted
-from serving.recommender import OF_GROUP, Recommender, Sees, UnknownClientError
+from serving.recommender import Hidden, Recommender, Sees, UnknownClientError
 from serving.together import Together
 from training.by_value import Aim
 
@@ -214,7 +215,7 @@ async def recommend(ask: Ask, request: Request) -> Response:
     row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
     await _logged(add_decisions([row]))
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
-    return _json(answer)
+    return _json(_told(caller, recommender, decided.answer, answer))
 
 
 @app.post("/v1/recommend_batch", response_model=Answers, tags=["recommend"], responses=refusals(408, 413, 415, 422))
@@ -228,10 +229,11 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
     def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
         decided = recommender.answers(profiles, clients, ask.k, ask.lines, ask.objective, resting)
-        return [
+        made = [
             (one, *entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name))
             for one in decided
         ]
+        return [(one, row, _told(caller, recommender, one.answer, sent)) for one, row, sent in made]
 
     loop = asyncio.get_running_loop()
     steps = [known[start : start + AT_ONCE] for start in range(0, len(known), AT_ONCE)]
@@ -276,7 +278,8 @@ async def client(client_id: Named, request: Request) -> Response:
     """What is known of a client as of the day of the profiles: each fact with its meaning, some in words."""
     with _refusing("client_id"):
         caller = _caller(request)
-        return _json(PORTRAIT.dump_json(_recommender().portrait(_seen(caller, client_id), _sees(caller))))
+        seen = _seen(caller, client_id)
+        return _json(PORTRAIT.dump_json(_recommender().portrait(seen, _hidden(caller, seen))))
 
 
 @app.get("/v1/clients/{client_id}/plan", response_model=WholePlan, tags=["recommend"], responses=refusals(404, 422))
@@ -298,20 +301,26 @@ async def client_plan(
             told.approval = recommender.approval(seen, bundle_id, concession)
     elif concession:
         raise Refusal(422, "concession: of which bundle? name it in bundle_id", "concession")
-    if not recommender.tells_group(seen, _sees(caller)):
-        told.hide(OF_GROUP)
+    told.hide(_hidden(caller, seen))
     return _json(WHOLE_PLAN.dump_json(told))
 
 
 @app.get("/v1/decisions/{decision_id}", response_model=Audit, tags=["audit"], responses=refusals(404, 422))
 async def decision(decision_id: Named, request: Request) -> Response:
     """All that an answer rests on, what became of it, and whether the logged inputs give the same answer again."""
-    row, told = await _logged(read_decision(decision_id, _mine(_caller(request))))
+    caller = _caller(request)
+    row, told = await _logged(read_decision(decision_id, _mine(caller)))
     recommender = _recommender()
     by = await asyncio.to_thread(who_decided, recommender, row, place("earlier"))
     found = audit(by[0], row, told, by[1])
-    if found.profile and found.client_id and not recommender.tells_group(found.client_id, _sees(_caller(request))):
-        found.profile = {name: value for name, value in found.profile.items() if not name.startswith(OF_GROUP)}
+    if not caller.everybody:
+        hidden = _hidden(caller, found.client_id)
+        if found.profile:
+            found.profile = {name: value for name, value in found.profile.items() if not hidden(name)}
+        found.answer = by[0].without_linked(found.answer)
+        if by[1]:  # the model that gave the reasons is gone, and with it which of them tell of others
+            found.answer = replace(found.answer, offers=tuple(replace(one, reasons=()) for one in found.answer.offers))
+        found.replay.differences = _untold(found.replay.differences)
     return _json(AUDIT.dump_json(found))
 
 
@@ -325,6 +334,7 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
     found = quote_audit(by[0], row, by[1])
     if not recommender.tells_group(found.client_id, _sees(_caller(request))):
         found.answer.group = None
+        found.replay.differences = _untold(found.replay.differences)
     return _json(QUOTE_AUDIT.dump_json(found))
 
 
@@ -392,6 +402,21 @@ def _sees(caller: Caller) -> Sees:
     """Whether a client is of the caller's book."""
     recommender = _recommender()
     return lambda client_id: caller.everybody or caller.sees(recommender.book(client_id))
+
+
+def _hidden(caller: Caller, client_id: str | None) -> Hidden:
+    """Which columns of the client tell of others whom the caller may not see."""
+    return _recommender().hidden(client_id, _sees(caller), caller.everybody)
+
+
+def _told(caller: Caller, recommender: Recommender, answer: Answer, sent: bytes) -> bytes:
+    """The answer as JSON for the caller; the log keeps all of it."""
+    return sent if caller.everybody else ANSWER.dump_json(recommender.without_linked(answer))
+
+
+def _untold(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Where a replay differs, and not in what."""
+    return tuple(replace(one, logged="not told", replayed="not told") for one in differences)
 
 
 def _authority(caller: Caller) -> str | None:

@@ -25,6 +25,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from features.links import OF_LINKED
 from serving.access import Access, AccessError, Caller, Scope, add_key, remove_key
 from serving.demonstration import running
 from tests.conftest import ROOT, WholeLine
@@ -699,3 +700,40 @@ def test_who_does_not_see_all_of_a_group_is_told_nothing_of_it(guarded: Guarded,
     audited = httpx.get(f"{guarded.url}/v1/quotes/{of_channel}", headers=branch).json()
     assert audited["answer"]["group"] is None
     assert audited["replay"]["same"] is True
+
+
+def test_what_linked_clients_hold_is_told_only_to_who_sees_every_client(guarded: Guarded, line: WholeLine) -> None:
+    of = line.recommender
+    assert of.relationships is not None
+    every, told = {"x-api-key": guarded.secrets["all"]}, 0
+    for client in map(str, of.snapshot.profiles.client_ids[:400]):
+        branch = (of.relationships.book(client) or (None, None))[1]
+        values = of.in_words(of.profile_of(client))
+        if not branch or not any(values.get(name) for name in values if name.startswith(OF_LINKED)):
+            continue
+        hers = bearer(branch_id=branch)
+        for headers, whole in ((every, True), (hers, False)):
+            facts = httpx.get(f"{guarded.url}/v1/clients/{client}", headers=headers).json()["profile"]
+            assert any(fact["name"].startswith(OF_LINKED) for fact in facts) == whole
+        body = {"client_id": client, "k": 20}
+        full, part = (
+            httpx.post(f"{guarded.url}/v1/recommend", json=body, headers=headers).json() for headers in (every, hers)
+        )
+        batch = httpx.post(
+            f"{guarded.url}/v1/recommend_batch", json={"client_ids": [client], "k": 20}, headers=hers
+        ).json()["answers"][0]
+        audited = httpx.get(f"{guarded.url}/v1/decisions/{full['decision_id']}", headers=hers).json()
+        assert not any(name.startswith(OF_LINKED) for name in audited["profile"])
+        assert audited["replay"]["same"] is True
+        ranked = [offer["bundle_id"] for offer in full["offers"]]
+        for answer in (part, batch, audited["answer"]):
+            assert [offer["bundle_id"] for offer in answer["offers"]] == ranked
+            assert not [one for offer in answer["offers"] for one in offer["reasons"] if _of_linked(one)]
+        told += 1
+        if told == 15:
+            return
+    assert told
+
+
+def _of_linked(sentence: str) -> bool:
+    return sentence.startswith(("The employer holds", "Of the staff", "Of those close")) or "close to this" in sentence
