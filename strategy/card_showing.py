@@ -28,7 +28,7 @@ def card_table(found: Scorecard, rows: pa.Table, catalog: Catalog) -> Group:
     title = f"{unit} {measured[0]['id']}, {month:%Y-%m}: {clients:,} clients"
     table = Table(title=escape(title[0].upper() + title[1:]), title_justify="left", caption_justify="left")
     table.add_column("", overflow="fold")
-    for name in ("actual", "plan", "same clients", "by chance", "points", "weight"):
+    for name in ("actual", "plan", "same clients", "by chance", "peers / plan", "points", "weight"):
         # Where a terminal is narrow, what is of words breaks, and no figure loses its end.
         table.add_column(name, justify="right", no_wrap=" " not in name)
     for row in measured:
@@ -44,12 +44,15 @@ def card_table(found: Scorecard, rows: pa.Table, catalog: Catalog) -> Group:
             plan,
             expected,
             " to ".join(chance),
+            _both(row),
             _points(row["points"]),
             f"{row['weight']:.2f}",
         )
     table.add_section()
-    table.add_row("score", "", "", "", "", f"[bold]{_points(scores[0]['points'] if scores else None)}[/]", "")
-    table.caption = escape(f"{catalog.currency}; points: 100 is as the same clients bring anybody, and as planned")
+    points = _points(scores[0]["points"] if scores else None)
+    table.add_row("score", "", "", "", "", _both(scores[0]) if scores else "", f"[bold]{points}[/]", "")
+    says = "points: 100 is as the same clients bring anybody, and as planned; none where nothing can be judged"
+    table.caption = escape(f"{catalog.currency}; {says}")
     told = [f"{row['month']:%Y-%m} {row['points']:.0f}" for row in every if row["measure"] == SCORE]
     lines = [f"Score by month: {', '.join(told)}."] if len(told) > 1 else []
     return Group(table, *map(escape, [*lines, *_left_out(found)]))
@@ -84,8 +87,9 @@ def draw_card(rows: pa.Table, path: Path) -> None:
     figure, axes = _figure(2 if len(by_month) > 1 else 1, len(measured) + 1)
     head = f"{measured[0]['unit']} {measured[0]['id']}, {measured[0]['month']:%Y-%m}"
     names = [*(MEASURES[row["measure"]].label for row in measured), "score"]
-    score = scores[0]["points"] if scores else AS_EXPECTED
-    _bars(axes[0], names, [*(row["points"] for row in measured), score], head)
+    points = [row["points"] for row in (*measured, *scores[:1])]
+    points += [None] * (not scores)
+    _bars(axes[0], names, [AS_EXPECTED if one is None else one for one in points], head)
     if len(by_month) > 1:
         axes[1].plot([f"{row['month']:%Y-%m}" for row in by_month], [row["points"] for row in by_month], marker="o")
         axes[1].axhline(AS_EXPECTED, color="gray", linestyle=":")
@@ -150,6 +154,11 @@ def _told(unit: str, value: float | None) -> str:
 
 def _points(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
+
+
+def _both(row: dict[str, Any]) -> str:
+    """The points of peers and of plan; a dash for the one that says nothing."""
+    return " / ".join(_points(row[name]) or "-" for name in ("points_peers", "points_plan"))
 
 
 def _number(row: Any, name: str) -> float:

@@ -32,7 +32,7 @@ SATISFACTION, NON_PERFORMING = "satisfaction", "non_performing"
 @dataclass(frozen=True)
 class Definition:
     """A measure in words, and its part and whole as SQL over the columns of `_CLIENTS`. `by_kind`: clients who are new
-    have no size before, so that they are compared by kind alone."""
+    have no size before, so that they are compared by kind alone. `counted`: the whole is a number of cases."""
 
     label: str
     unit: str  # money, share, rate (a fraction a year), count, mean
@@ -40,6 +40,7 @@ class Definition:
     part: str
     whole: str = "1"
     by_kind: bool = False
+    counted: bool = False
 
     @property
     def summed(self) -> bool:
@@ -63,7 +64,8 @@ MEASURES: Mapping[str, Definition] = {
     "settlement": Definition("Settlement: turnover", "money", "transactions", "turnover_local"),
     "fees": Definition("Fees", "money", "positions", "fees"),
     "offers_made": Definition("Offers made", "count", "offers", "made"),
-    "offers_accepted": Definition("Offers accepted, of answered", "share", "offers", "accepted", "answered"),
+    "offers_accepted": Definition("Offers accepted, of answered", "share", "offers", "accepted", "answered",
+                                  counted=True),
 }  # fmt: skip
 
 _POSITIONS = """

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from scipy.special import ndtri
 
 NORMAL = 1.959964  # two-sided 95 percent
 
@@ -22,17 +23,24 @@ _STANDARDISED = """
     with cells as (
         select measure, cell, coalesce(sum(part) / nullif(sum(whole), 0), 0) as rate from rows group by all
     ), spread as (
-        select measure, cell, any_value(rate) as rate, avg((part - rate * whole) ** 2) as variance
+        select measure, cell, any_value(rate) as rate, sum(whole) as of_cell,
+            avg((part - rate * whole) ** 2) as variance
         from rows join cells using (measure, cell) group by all
     ), standing as (select * from rows join spread using (measure, cell)),
     units as (
         select 'bank' as unit, 'bank' as id, * from standing
         union all select 'branch', branch, * from standing where branch is not null
         union all select 'manager', manager, * from standing where manager is not null
+    ), own as (
+        select unit, id, measure, cell, any_value(of_cell) - sum(whole) > 1e-9 * any_value(of_cell) as others
+        from units group by all
+    ), compared as (select unit, id, measure, bool_or(others) as compared from own group by all),
+    summed as (
+        select unit, id, measure, count(distinct client_id) as clients, sum(part) as part, sum(whole) as whole,
+            sum(rate * whole) as expected, sqrt(sum(variance)) as deviation
+        from units group by all
     )
-    select unit, id, measure, count(distinct client_id) as clients, sum(part) as part, sum(whole) as whole,
-        sum(rate * whole) as expected, sqrt(sum(variance)) as deviation
-    from units group by all order by unit, id, measure
+    select * from summed join compared using (unit, id, measure) order by unit, id, measure
 """
 
 
@@ -40,7 +48,7 @@ def standardised(rows: pa.Table) -> pa.Table:
     """A row for the bank, each branch and each manager (`unit`, `id`) and `measure`.
 
     `rows` are those of `Month`. `clients`, Σ `part`, Σ `whole`, the `expected` part, and the standard `deviation` that
-    chance gives the part.
+    chance gives the part. `compared`: whether others have clients alike; without, a unit is its own expectation.
     """
     connection = duckdb.connect()
     connection.execute("set threads = 1")  # sums of floats in one order: the same figures every time
@@ -71,6 +79,29 @@ def shrunk(deviation: np.ndarray, error: np.ndarray) -> np.ndarray:
         return np.zeros(len(deviation))
     found: np.ndarray = np.where(error > 0, deviation * np.sqrt(variance) / (variance + error**2), 0.0)
     return found
+
+
+def standing(found: pa.Table) -> np.ndarray:
+    """Where each row of `standardised` stands, in deviations between units; NaN where nothing can be told.
+
+    Nothing can be told of who has no whole or no peer with clients alike, where nothing was expected and nothing came,
+    and where all units together differ no more than by chance. Then only who is beyond chance alone stands out, among
+    so many (Bonferroni), by the variance that this leaves: d² - s².
+    """
+    off, error = deviations(found)
+    part, expected = (_array(found, name) for name in ("part", "expected"))
+    known = ~np.isnan(off)
+    told = np.full(len(off), np.nan)
+    if between(off[known], error[known]) > 0:
+        told[known] = shrunk(off[known], error[known])
+    else:
+        z = np.divide(off, error, out=np.zeros(len(off)), where=known & (error > 0))
+        beyond = np.abs(z) > -ndtri(0.025 / max(1, int((error[known] > 0).sum())))
+        told[beyond] = np.sign(z[beyond]) * np.sqrt(1 - z[beyond] ** -2)
+        told[known & (error == 0)] = 0.0
+    nothing = (part == 0) & (expected == 0)
+    told[nothing | ~np.asarray(found["compared"].to_numpy(zero_copy_only=False), dtype=bool)] = np.nan
+    return told
 
 
 def deviations(found: pa.Table) -> tuple[np.ndarray, np.ndarray]:

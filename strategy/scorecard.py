@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,10 +20,13 @@ from features import Bank, from_day_number
 from features.recency import last_opening, reach
 from strategy.managing import Card, Measure, nearest
 from strategy.measures import MEASURES, UNITS, Month, month_of
-from strategy.peers import NORMAL, deviations, shrunk, standardised
+from strategy.peers import NORMAL, standardised, standing
 from strategy.policy import Strategy
 
 AS_EXPECTED = 100.0
+RULE_OF_THREE = 3.0
+"""Where a plan expects fewer, none at all may be chance: (1 - p)^n > 5 percent (Hanley and Lippman-Hand, If nothing
+goes wrong, is everything all right?, JAMA 249, 1983)."""
 SCORE = "score"
 ROW = pa.schema(
     [("month", pa.date32()), ("unit", pa.string()), ("id", pa.string()), ("measure", pa.string()),
@@ -40,7 +42,9 @@ class Scorecard:
 
     `expected` is what the same clients bring on the bank's average, and from `low` to `high` (95 percent) is chance, of
     shares within 0 to 1.
-    `points`: 100 is as expected or planned, more is better; the score is their weighted mean over what was measured.
+    `points_peers` and `points_plan`: 100 is as expected, and as planned, more is better; null where one says nothing.
+    `points` is the weighted mean of the two, and `weight` that of the measure less the part that says nothing; the
+    score is the weighted mean over measures.
     `left_out`: of each month the measures that are not, and why.
     """
 
@@ -76,6 +80,9 @@ def judge(
         raise ValueError(f"table clients has neither {' nor '.join(missing)}, so there is nobody to judge; add one")
     if missing:
         warnings.warn(f"table clients has no {missing[0]}: no scorecards by that", stacklevel=2)
+    for key, plan in (plans or {}).items():
+        if not math.isfinite(plan):
+            raise ValueError(f"the plan of {' '.join(key).strip()} is {plan} and no number; correct it or leave it out")
     months = [month_of(bank, catalog, card, end) for end in ends]
     tables = [_month(month, card, plans or {}) for month in months]
     rows = pa.concat_tables(tables)
@@ -157,31 +164,30 @@ def _of_measure(
     found: pa.Table, name: str, measure: Measure, card: Card, plans: Plans, end: dt.date
 ) -> list[dict[str, Any]]:
     """The rows of one measure of all managers, all branches or the bank."""
-    off, error = deviations(found)
-    known = ~np.isnan(off)
     sign, summed = (1 if measure.better == "higher" else -1), MEASURES[name].summed
-    standing = np.zeros(len(off))
-    standing[known] = shrunk(off[known], error[known])
+    stands = standing(found)
     rows = []
     for at, row in enumerate(found.to_pylist()):
-        if not known[at]:
+        if not row["whole"] > 0:
             continue
         size = 1.0 if summed else row["whole"]
         actual, expected, chance = row["part"] / size, row["expected"] / size, NORMAL * row["deviation"] / size
         of_policy = None if measure.plan is None else measure.plan * (row["whole"] if summed else 1.0)
         stated = plans.get((row["id"], name, f"{end:%Y-%m}"), plans.get((row["id"], name, "")))
         plan = of_policy if stated is None else stated
-        peers = _bounded(sign * card.points * standing[at])
-        planned = None if plan is None else _against(actual, plan, sign)
+        few = MEASURES[name].counted and plan is not None and row["whole"] * plan < RULE_OF_THREE
+        peers = None if math.isnan(stands[at]) else _bounded(sign * card.points * stands[at])
+        planned = None if plan is None or few else _against(actual, plan, sign)
         low, high = expected - chance, expected + chance
         if MEASURES[name].unit == "share":
             low, high = max(low, 0.0), min(high, 1.0)
-        both = card.against
-        points = peers if planned is None else both.peers * peers + both.plan * planned
+        asked = [(peers, card.against.peers if plan is not None else 1.0)]
+        asked += [] if plan is None else [(planned, card.against.plan)]
+        points, said = _mean(asked)
         rows.append(
             {"month": end, "unit": row["unit"], "id": row["id"], "measure": name, "clients": row["clients"],
              "actual": actual, "plan": plan, "expected": expected, "low": low, "high": high,
-             "points_peers": peers, "points_plan": planned, "points": points, "weight": measure.weight}
+             "points_peers": peers, "points_plan": planned, "points": points, "weight": measure.weight * said}
         )  # fmt: skip
     return rows
 
@@ -192,6 +198,13 @@ def _against(actual: float, plan: float, sign: int) -> float:
     if plan == 0:
         return _bounded(0.0 if sign * actual >= 0 else -AS_EXPECTED)
     return _bounded(AS_EXPECTED * sign * (actual - plan) / abs(plan))
+
+
+def _mean(parts: Sequence[tuple[float | None, float]]) -> tuple[float | None, float]:
+    """The weighted mean of the values that there are, and their weight; None and 0 where there is none."""
+    known = [(value, weight) for value, weight in parts if value is not None and weight > 0]
+    total = sum(weight for _, weight in known)
+    return (sum(value * weight for value, weight in known) / total if known else None), total
 
 
 def _bounded(beyond: float) -> float:
@@ -205,13 +218,11 @@ def _scores(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         by.setdefault((row["month"], row["unit"], row["id"]), []).append(row)
     found = []
     for (month, unit, name), measured in by.items():
-        weights = np.array([row["weight"] for row in measured], dtype=float)
-        if weights.sum() <= 0:
+        points, weight = _mean([(row["points"], row["weight"]) for row in measured])
+        if points is None:
             continue
+        each = {of: _mean([(row[of], row["weight"]) for row in measured])[0] for of in ("points_peers", "points_plan")}
         clients = max(row["clients"] for row in measured)
-        points = {
-            of: float(np.average([row[of] for row in measured], weights=weights)) for of in ("points", "points_peers")
-        }
         found.append({"month": month, "unit": unit, "id": name, "measure": SCORE, "clients": clients,
-                      "weight": float(weights.sum())} | points)  # fmt: skip
+                      "weight": weight, "points": points} | each)  # fmt: skip
     return found

@@ -18,8 +18,8 @@ from rich.console import Console
 from features import Bank
 from pricing.book import Book
 from strategy import Scorecard, Strategy, StrategyError, judge, read_strategy
-from strategy.card_showing import card_table, scores_table
-from strategy.peers import between, shrunk
+from strategy.card_showing import card_table, draw_card, draw_scores, scores_table
+from strategy.peers import between, shrunk, standing
 from strategy.scorecard import month_ends, read_plans
 from tests.strategy.banks import CATALOG, POLICY, changed
 
@@ -244,7 +244,7 @@ def test_a_plan_counts_beside_the_peers() -> None:
     assert {name: row["plan"] for name, row in rows.items()} == {"M1": 4.0, "M2": 160.0, "M3": 202.0}
     assert {name: row["points_plan"] for name, row in rows.items()} == {"M1": 50.0, "M2": 125.0, "M3": 50.0}
     assert rows["M1"]["points"] == pytest.approx(0.7 * 100 + 0.3 * 50)
-    assert figures(found, "manager", "M1", "score")["points"] == pytest.approx((85 + 100) / 2)
+    assert figures(found, "manager", "M1", "score")["points"] == pytest.approx(85)  # nobody paid a fee
     with pytest.warns(UserWarning, match="plans are of M9, who had no clients"):
         judge(policy(measures), CATALOG, three_managers(), [DECEMBER], {("M9", "fees", ""): 1.0})
 
@@ -394,3 +394,96 @@ def test_a_narrow_terminal_cuts_no_figure_short() -> None:
     narrow = Console(record=True, width=80)
     narrow.print(card_table(found, found.of("manager", "M1"), CATALOG), scores_table(found))
     assert "…" not in narrow.export_text()
+
+
+def answered(*rows: tuple[str, int, int]) -> Bank:
+    """Managers with a client for every offer answered: (manager, accepted, answered)."""
+    of = [(f"{name}-{at}", name, at < taken) for name, taken, many in rows for at in range(many)]
+    offers = pd.DataFrame(
+        [{"offer_id": f"o{one}", "client_id": one, "bundle_id": "term_deposit", "offered_at": "2025-12-03",
+          "outcome": "accepted" if took else "rejected", "responded_at": "2025-12-09"} for one, _, took in of]
+    )  # fmt: skip
+    return bank(clients(*({"client_id": one, "manager_id": name} for one, name, _ in of)), offers=offers)
+
+
+def accepted(plan: float | None, *rows: tuple[str, int, int]) -> Scorecard:
+    measures = {"offers_accepted": {"weight": 0.5, "plan": plan}, "offers_made": {"weight": 0.5}}
+    return judge(policy(measures), CATALOG, answered(*rows), [DECEMBER])
+
+
+@pytest.mark.parametrize("plan", [None, 0.05, 0.0])
+def test_none_of_two_offers_accepted_where_nobody_accepts_is_nothing_to_judge(plan: float | None) -> None:
+    found = accepted(plan, ("M1", 0, 2), ("M2", 0, 4))
+    row = figures(found, "manager", "M1", "offers_accepted")
+    assert (row["actual"], row["expected"], row["low"], row["high"]) == (0, 0, 0, 0)
+    assert (row["points_peers"], row["points_plan"], row["points"], row["weight"]) == (None, None, None, 0.0)
+    score = figures(found, "manager", "M1", "score")  # of offers made alone
+    assert (score["points"], score["weight"]) == (100.0, 0.5)
+
+
+def test_none_of_a_hundred_offers_accepted_misses_the_plan() -> None:
+    row = figures(accepted(0.05, ("M1", 0, 100), ("M2", 0, 4)), "manager", "M1", "offers_accepted")
+    assert (row["points_peers"], row["points_plan"], row["points"]) == (None, 0.0, 0.0)
+    assert row["weight"] == pytest.approx(0.5 * 0.3)  # the plan's part
+
+
+def test_one_of_two_offers_accepted_is_no_tenfold_plan() -> None:
+    row = figures(accepted(0.05, ("M1", 1, 2), ("M2", 2, 60)), "manager", "M1", "offers_accepted")
+    assert row["points_plan"] is None
+
+
+def test_a_manager_without_peers_is_not_as_expected_but_not_compared() -> None:
+    stood = positions(("a", "savings_account", NOVEMBER, 1.0), ("a", "savings_account", DECEMBER, 9.0))
+    alone = bank(clients({"client_id": "a"}), positions=stood)
+    found = judge(policy({"deposits_local": {"weight": 1.0}}), CATALOG, alone, [DECEMBER])
+    for unit, name in (("manager", "M1"), ("branch", "B1"), ("bank", "bank")):
+        row = figures(found, unit, name, "deposits_local")
+        assert (row["actual"], row["points"], row["weight"]) == (8.0, None, 0.0)
+        assert "score" not in found.of(unit, name)["measure"].to_pylist()
+
+
+def table_of(off: list[float], error: list[float]) -> pa.Table:
+    whole = np.ones(len(off))
+    return pa.table({"part": 1 + np.array(off), "expected": whole, "whole": whole, "deviation": error,
+                     "compared": np.ones(len(off), bool)})  # fmt: skip
+
+
+def test_what_chance_explains_has_no_points_and_what_it_does_not_has() -> None:
+    """Deposits three times the expected within chance are not *as expected*; beyond chance they stand out."""
+    assert np.isnan(standing(table_of([2.0, -1.0, -1.0], [2.0, 2.0, 2.0]))).all()
+    calm = [0.0] * 40
+    out = standing(table_of([4.0, *calm], [1.0] * 41))  # Q = 15.6 of 40 units: no variance between them
+    assert out[0] == pytest.approx(math.sqrt(1 - 1 / 16))
+    assert np.isnan(out[1:]).all()
+    assert standing(table_of([-4.0, *calm], [1.0] * 41))[0] == pytest.approx(-math.sqrt(1 - 1 / 16))
+    assert np.isnan(standing(table_of([2.5, *calm], [1.0] * 41))[0])  # one of forty is so far off by chance
+
+
+def test_fees_within_chance_leave_the_points_to_the_plan_and_its_weight() -> None:
+    """Fees of 4 where the same clients bring 5 anybody, and a plan of 2: double the plan, and peers say nothing."""
+    of = clients(*({"client_id": f"c{at}", "manager_id": "M1" if at < 2 else "M2"} for at in range(4)))
+    stood = positions(*((f"c{at}", "savings_account", DECEMBER, 10.0) for at in range(4)), fees=[0.0, 4.0, 0.0, 16.0])
+    found = judge(policy({"fees": {"weight": 1.0, "plan": 1.0}}), CATALOG, bank(of, positions=stood), [DECEMBER])
+    row = figures(found, "manager", "M1", "fees")
+    assert (row["actual"], row["expected"], row["plan"]) == (4.0, 10.0, 2.0)
+    assert (row["points_peers"], row["points_plan"], row["weight"]) == (None, 200.0, pytest.approx(0.3))
+    assert figures(found, "manager", "M1", "score")["points_plan"] == 200.0
+
+
+def test_a_plan_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="the plan of M1 fees is nan and no number; correct it or leave it out"):
+        judge(policy(), CATALOG, three_managers(), [DECEMBER], {("M1", "fees", ""): math.nan})
+
+
+@pytest.mark.parametrize(("plan", "points"), [(-100.0, 200.0), (0.0, 100.0)])
+def test_a_plan_of_nothing_or_of_a_loss_is_reached_by_more(plan: float, points: float) -> None:
+    plans = {("M1", "deposits_local", ""): plan}
+    found = judge(policy({"deposits_local": {"weight": 1.0}}), CATALOG, three_managers(), [DECEMBER], plans)
+    assert figures(found, "manager", "M1", "deposits_local")["points_plan"] == points
+
+
+def test_measures_without_points_are_shown_and_drawn(tmp_path: Path) -> None:
+    found = accepted(0.05, ("M1", 0, 2), ("M2", 0, 4))
+    draw_card(found.of("manager", "M1"), tmp_path / "card.png")
+    draw_scores(found, tmp_path / "scores.png")
+    assert (tmp_path / "card.png").stat().st_size > 0
