@@ -49,7 +49,10 @@ def train(
             f"difference between {trained.better_by[0]:+.4f} and {trained.better_by[1]:+.4f}.",
             highlight=False,
         )
-    console.print(f"Registered as version {trained.version}, alias [bold]{trained.alias}[/].", highlight=False)
+    console.print(
+        f"Registered as version {trained.version}, alias [bold]{trained.alias}[/]. {escape(trained.why)}".rstrip(),
+        highlight=False,
+    )
 
 
 def tune(
@@ -246,7 +249,10 @@ def price_response(
         "the log-odds of acceptance.",
         highlight=False,
     )
-    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
+    console.print(
+        f"Registered as version {version}, alias [bold]{alias}[/]. {escape(found.verdict.why)}".rstrip(),
+        highlight=False,
+    )
 
 
 def attrition(
@@ -279,4 +285,7 @@ def attrition(
         version, alias = register(found)
     for line in attrition_lines(found):
         console.print(line, highlight=False)
-    console.print(f"Registered as version {version}, alias [bold]{alias}[/].", highlight=False)
+    console.print(
+        f"Registered as version {version}, alias [bold]{alias}[/]. {escape(found.verdict.why)}".rstrip(),
+        highlight=False,
+    )

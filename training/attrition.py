@@ -29,6 +29,7 @@ from training.candidates import split_product
 from training.metrics import bootstrap_interval, calibration_error, reliability
 from training.one_file import OneFile
 from training.parameters import Parameters
+from training.promotion import Verdict, contest
 from training.sample import HORIZON_DAYS, default_days, fold, need_horizons
 
 BY_PRODUCT = ("held", "balance", "in_1m", "in_3m", "out_1m", "out_3m")
@@ -135,11 +136,16 @@ class Found:
     intervals: dict[str, tuple[float, float]]
     reliability: np.ndarray
     losses: dict[str, float]
+    present: dict[str, Any] | None = None  # what the present champion is about
 
     @property
-    def answers(self) -> bool:
-        """Whether it tells who leaves better than one share for all, and than the present champion."""
-        return all(self.losses["attrition"] < loss for name, loss in self.losses.items() if name != "attrition")
+    def verdict(self) -> Verdict:
+        """Champion where it tells who leaves better than one share for all, and than the present champion."""
+        mine = self.losses["attrition"]
+        losing_to = " and ".join(name for name, loss in self.losses.items() if name != "attrition" and mine >= loss)
+        left = int(self.figures["left"])
+        deciding = min(left, int(self.figures["clients"]) - left) if "present champion" in self.losses else 0
+        return contest(self.model.about, self.present, losing_to, deciding, "clients who left")
 
 
 def learn(
@@ -189,11 +195,13 @@ def learn(
     told = {"attrition": past.probabilities(matrices[-1], parameters.threads)}
     share = np.concatenate([part.left for part in earlier]).mean()
     told["one share"] = np.full(len(rows[last].left), share)
-    if present is not None and present.about["known_by"] <= str(last):
+    overlap = dt.timedelta(days=(1 - LEAST_KNOWN) * horizon_days)  # month-ends a short month apart
+    if present is not None and present.about["known_by"] <= str(last + overlap):
         told["present champion"] = present.probabilities(matrices[-1], parameters.threads)
     losses = {name: float(_log_loss(q, rows[last].left).mean()) for name, q in told.items()}
     figures, intervals = measured(told["attrition"], rows[last].left)
-    return Found(model, figures, intervals, reliability(told["attrition"], rows[last].left), losses)
+    return Found(model, figures, intervals, reliability(told["attrition"], rows[last].left), losses,
+                 None if present is None else present.about)  # fmt: skip
 
 
 def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[lgb.Booster, Calibration]:
@@ -273,7 +281,7 @@ def auc_interval(probability: np.ndarray, left: np.ndarray) -> tuple[float, floa
 
 
 def register(found: Found) -> tuple[str, str]:
-    """Logs and registers it; returns version and alias: champion where it `answers`, else challenger."""
+    """Logs and registers it; returns version and alias, by its `verdict`."""
     from training import plots, registry
 
     parameters = {name: json.dumps(value) if isinstance(value, list) else value for name, value in
@@ -281,8 +289,8 @@ def register(found: Found) -> tuple[str, str]:
     figures = {**found.figures, **{f"log_loss.{name.replace(' ', '_')}": loss for name, loss in found.losses.items()}}
     drawn = {"reliability": plots.reliability(found.reliability, "left within the horizon")}
     registered = registry.record(found.model, parameters, figures, drawn, {}, registry.ATTRITION)
-    alias = registry.CHAMPION if found.answers else registry.CHALLENGER
-    registry.crown(registered, alias, registry.ATTRITION)
+    alias = registry.CHAMPION if found.verdict.promoted else registry.CHALLENGER
+    registry.crown(registered, alias, registry.ATTRITION, found.verdict.why)
     return registered.version, alias
 
 

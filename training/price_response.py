@@ -42,6 +42,7 @@ from training.model import ArtifactError, Model
 from training.one_file import OneFile
 from training.parameters import Parameters
 from training.population import KIND
+from training.promotion import Verdict, contest, differing
 from training.sample import HORIZON_DAYS, fold, last_day, read_sample
 
 KINDS, LINES = tuple(map(str, Kind)), tuple(map(str, Line))
@@ -302,6 +303,16 @@ class Found:
     offers: Made
     by_chance: bool
     about: dict[str, Any]
+    present: dict[str, Any] | None = None  # what the present champion is about
+    deciding: int = 0  # offers that the contest rests on: the fewer of those accepted and those not
+
+    @property
+    def verdict(self) -> Verdict:
+        """Champion where it `answers`, on enough offers that the present champion has not learned from."""
+        mine = self.losses["trees" if isinstance(self.response, Trees) else "logit"]
+        others = (name for name in self.losses if name not in ("trees", "logit"))
+        losing_to = " and ".join(name for name in others if mine >= self.losses[name])
+        return contest(self.about, self.present, losing_to, self.deciding, "offers accepted, or not accepted,")
 
     @property
     def answers(self) -> bool:
@@ -393,7 +404,7 @@ def choose(
             f"accepted, at {len(np.unique(made.share.round(4))):,} prices; a response takes {LEAST} accepted and "
             f"{LEAST} not, at different concessions. Until then quotes go by the policy's assumption"
         )
-    losses, better = _losses(made, catalog, present)
+    losses, better, deciding = _losses(made, catalog, present)
     part = fold(made.client_id, FOLDS, "price response")
     logit = ShareLogit.fit(made.x, made.share, made.accepted, made.weight)
     response: ShareLogit | Trees = Trees.fit(made.x, made.share, made.accepted, made.weight, part) if better else logit
@@ -416,7 +427,8 @@ def choose(
         )
     response = replace(response, told=told)
     slope, interval = between(made, logit, made.x[:, : len(KINDS)].mean(axis=0))
-    return Found(response, logit, losses, slope, interval, made, by_chance, dict(about))
+    known = None if present is None else present.about
+    return Found(response, logit, losses, slope, interval, made, by_chance, dict(about), known, deciding)
 
 
 def could_be_drawn(price_propensity: np.ndarray) -> bool:
@@ -590,10 +602,11 @@ def list_prices(
     return np.nan_to_num(price)
 
 
-def _losses(made: Made, catalog: Catalog, present: Artifact | None) -> tuple[dict[str, float], bool]:
+def _losses(made: Made, catalog: Catalog, present: Artifact | None) -> tuple[dict[str, float], bool, int]:
     """Weighted log losses on the last quarter of the months, of responses to earlier offers to other clients, and of
     the `present` champion; of these months those that it did not learn from, if there are any. And
-    whether the 95 % interval of trees less logit, by bootstrap over offers, lies below 0."""
+    whether the 95 % interval of trees less logit, by bootstrap over offers, lies below 0. And of how many offers the
+    present champion is compared on, the fewer of those accepted and those not."""
     months = sorted(set(made.as_of))
     late = made.as_of >= months[-max(len(months) // 4, 1)]
     part = fold(made.client_id, FOLDS, "price response")
@@ -627,7 +640,8 @@ def _losses(made: Made, catalog: Catalog, present: Artifact | None) -> tuple[dic
         for name, q in told.items()
     }
     better = bootstrap_interval(each["trees"] - each["logit"])[1] < 0
-    return {name: float(of.mean()) for name, of in each.items()}, better
+    deciding = min(int(accepted.sum()), int((~accepted).sum())) if "present champion" in told else 0
+    return {name: float(of.mean()) for name, of in each.items()}, better, deciding
 
 
 def slope_errors(made: Made, logit: ShareLogit) -> np.ndarray:
@@ -669,13 +683,7 @@ class Artifact(OneFile):
     def differs(self, model: Model) -> str:
         """How the model that now tells what clients open differs from the one that this was learned with, in words;
         empty where it does not."""
-        names = {"horizon_days": "a horizon of {} days", "catalog": "the catalog {}"}
-        both = [(words, self.about.get(key), model.about.get(key)) for key, words in names.items()]
-        return " and ".join(
-            f"{words.format(mine)}, the champion with {words.format(theirs)}"
-            for words, mine, theirs in both
-            if mine is not None and theirs is not None and mine != theirs
-        )
+        return differing(self.about, model.about)
 
     def to_json(self) -> dict[str, Any]:
         which = "trees" if isinstance(self.response, Trees) else "logit"
@@ -712,13 +720,13 @@ def described(found: Found) -> dict[str, float]:
 
 
 def register(found: Found) -> tuple[str, str]:
-    """Logs and registers it; returns version and alias: champion where it `answers`, else challenger."""
+    """Logs and registers it; returns version and alias, by its `verdict`."""
     from training import plots, registry
 
     artifact = Artifact(found.response, found.about)
     parameters = {**found.about, "prices_by_chance": found.by_chance}
     drawn = {"price_response": plots.price_response(found)}
     registered = registry.record(artifact, parameters, described(found), drawn, {}, registry.RESPONSE)
-    alias = registry.CHAMPION if found.answers else registry.CHALLENGER
-    registry.crown(registered, alias, registry.RESPONSE)
+    alias = registry.CHAMPION if found.verdict.promoted else registry.CHALLENGER
+    registry.crown(registered, alias, registry.RESPONSE, found.verdict.why)
     return registered.version, alias

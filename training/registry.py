@@ -33,6 +33,7 @@ ABOUT = {
     ATTRITION: "Who is about to leave",
 }
 CHAMPION, CHALLENGER = "champion", "challenger"
+NOT_PROMOTED = "not_promoted"  # tag of a version: why it is no champion
 FOLDER = Path("mlruns")
 
 
@@ -176,10 +177,24 @@ def record(
     return Registered(model, str(version.version), run_id)
 
 
-def crown(registered: Registered[Any], alias: str, name: str = NAME) -> None:
-    """Gives the version the alias; whoever had it before loses it."""
+def crown(registered: Registered[Any], alias: str, name: str = NAME, why: str = "") -> None:
+    """Gives the version the alias; whoever had it before loses it. `why` says why it is no champion."""
     with _reached():
+        if why:
+            client().set_model_version_tag(name, registered.version, NOT_PROMOTED, why)
         client().set_registered_model_alias(name, alias, registered.version)
+
+
+def _not_promoted(name: str) -> str:
+    """What is known of the challenger of that name, as a sentence; empty where there is none."""
+    found: dict[str, str] = {}
+    with _reached(), _unless("RESOURCE_DOES_NOT_EXIST"):
+        found = client().get_registered_model(name).aliases
+    if (number := found.get(CHALLENGER)) is None:
+        return ""
+    with _reached():
+        why = client().get_model_version(name, str(number)).tags.get(NOT_PROMOTED, "")
+    return f"version {number} is a challenger only. {why}".strip()
 
 
 def crowned(name: str = NAME) -> str | None:
@@ -236,6 +251,8 @@ def need_attrition(day: dt.date) -> Registered[Attrition]:
     """The same for clients as of a day. Raises RegistryError where there is none, or what it learned from was not known
     on the day."""
     found = attrition()
+    if found is None and (known := _not_promoted(ATTRITION)):
+        raise RegistryError(f"no attrition model in {tracking_uri()} answers: {known}")
     if found is None:
         raise RegistryError(
             f"there is no attrition model in {tracking_uri()}; run `sheaf attrition --data DIR` first, in this folder"
@@ -243,7 +260,7 @@ def need_attrition(day: dt.date) -> Registered[Attrition]:
     if (until := found.model.about["known_by"]) > str(day):
         raise RegistryError(
             f"the attrition model was learned from who left up to {until}, which nobody knew on {day}; ask for a later "
-            "day, or learn it from earlier ones"
+            "day, or learn one from earlier days in another folder"
         )
     return found
 
@@ -251,6 +268,8 @@ def need_attrition(day: dt.date) -> Registered[Attrition]:
 def need_champion() -> Registered[Model]:
     """The champion. Raises RegistryError where there is none."""
     found = champion()
+    if found is None and (known := _not_promoted(NAME)):
+        raise RegistryError(f"no model in {tracking_uri()} is champion: {known}")
     if found is None:
         raise RegistryError(f"there is no champion in {tracking_uri()}; run `sheaf train` first, in this folder")
     return found

@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from narwhals.typing import IntoFrame
@@ -24,8 +25,11 @@ from training.fitting import fit
 from training.metrics import bootstrap_interval
 from training.model import ArtifactError, Model
 from training.parameters import Parameters
+from training.population import KIND
+from training.promotion import Verdict, contest, differing
 from training.sample import HORIZON_DAYS, Day, SampleError, TrainingSample, default_days, held_out, labels, read_sample
 
+OPENERS = "clients who opened something"
 LEAST_KNOWN = 0.8  # of a horizon: month-ends a short month apart overlap by days
 
 
@@ -41,6 +45,7 @@ class Trained:
     release_deciding: float | None  # None where no validation client opened anything
     champion_deciding: float | None
     better_by: tuple[float, float] | None  # 95 % interval of release minus champion, paired by client
+    why: str = ""  # it was not promoted, and what to do
 
 
 def train(
@@ -65,6 +70,7 @@ def train(
         "horizon_days": horizon_days,
         "catalog": catalog.name,
         "catalog_version": catalog.version,
+        "cohort": "all clients" if cohorts is None else _cohort(sample),
         "data_fingerprint": fingerprint(sample),
         "trained_clients": int(sum(len(day.opened) for day in inside.days)),
     }
@@ -80,7 +86,7 @@ def train(
         backtest = ours
     _warn_of_lacking_figures(backtest, validation)
     progress("registry")
-    crowned, theirs = registry.crowned(), _of_champion(validation, catalog, parameters)
+    crowned, (terms, theirs) = registry.crowned(), _of_champion(validation, catalog, parameters, about)
     figures = {
         **{f"backtest.{name}": value for name, value in backtest.figures.items()},
         **{f"release.{name}": value for name, value in ours.figures.items()},
@@ -100,9 +106,10 @@ def train(
         {"validation_clients": str(backtest.clients), "in_order_of_time": str(earlier is not None)},
     )
     while (now := registry.crowned()) != crowned:  # another training ended meanwhile: it is the one to beat
-        crowned, theirs = now, _of_champion(validation, catalog, parameters)
-    alias, better_by = _contest(ours, theirs)
-    registry.crown(registered, alias)
+        crowned, (terms, theirs) = now, _of_champion(validation, catalog, parameters, about)
+    verdict, better_by = _contest(ours, theirs, about, terms)
+    alias = registry.CHAMPION if verdict.promoted else registry.CHALLENGER
+    registry.crown(registered, alias, why=verdict.why)
     return Trained(
         release,
         registered.version,
@@ -112,6 +119,7 @@ def train(
         _deciding(ours),
         None if theirs is None else _deciding(theirs),
         better_by,
+        verdict.why,
     )
 
 
@@ -197,15 +205,27 @@ def earlier_days(bank: Bank, catalog: Catalog, sample: TrainingSample, as_of: dt
     return TrainingSample(tuple(complete), sample.features, sample.horizon_days)
 
 
-def _of_champion(validation: Day, catalog: Catalog, parameters: Parameters) -> Evaluation | None:
-    """Of the present champion, if there is one, on those of the validation clients whom it was not trained on."""
+def _cohort(sample: TrainingSample) -> str:
+    """The kinds of the clients of a cohort that was handed over, in words."""
+    kinds: set[str] = set()
+    for day in sample.days:
+        codes = day.profiles.values[:, day.profiles.columns.index(KIND)]
+        kinds |= {day.profiles.categories[KIND][int(code)] for code in np.unique(codes[np.isfinite(codes)])}
+    return f"chosen {' and '.join(sorted(kinds))} clients"
+
+
+def _of_champion(
+    validation: Day, catalog: Catalog, parameters: Parameters, about: Mapping[str, Any]
+) -> tuple[Mapping[str, Any] | None, Evaluation | None]:
+    """What the present champion is about, if there is one, and where it was learned on the terms of `about`, its
+    figures on those of the validation clients whom it was not trained on."""
     try:
         found = registry.champion()
     except ArtifactError as error:
         warnings.warn(f"the present champion is refused and gives way: {error}", stacklevel=3)
-        return None
-    if found is None:
-        return None
+        return None, None
+    if found is None or differing(about, found.model.about):
+        return (None if found is None else found.model.about), None
     share = registry.holdout_share(found)
     if share is not None and share < parameters.holdout_share:
         unseen = held_out(validation.profiles.client_ids, share)
@@ -216,20 +236,21 @@ def _of_champion(validation: Day, catalog: Catalog, parameters: Parameters) -> E
             stacklevel=3,
         )
         validation = validation.where(unseen)
-    return evaluate(found.model, validation, catalog, parameters.threads)
+    return found.model.about, evaluate(found.model, validation, catalog, parameters.threads)
 
 
-def _contest(ours: Evaluation, theirs: Evaluation | None) -> tuple[str, tuple[float, float] | None]:
-    """The alias won, and the interval of the difference. On a tie, or with nothing to compare, the champion stays."""
+def _contest(
+    ours: Evaluation, theirs: Evaluation | None, about: Mapping[str, Any], terms: Mapping[str, Any] | None
+) -> tuple[Verdict, tuple[float, float] | None]:
+    """The verdict, and the interval of the difference; `terms` are the champion's, None where there is none."""
     if theirs is None:
-        return registry.CHAMPION, None
+        return contest(about, terms, "", 0, OPENERS), None
     # What may be offered hangs on the columns that a model knows, so each may count clients whom the other does not.
     _, mine, others = np.intersect1d(ours.openers, theirs.openers, assume_unique=True, return_indices=True)
     difference = ours.deciding[mine] - theirs.deciding[others]
-    if not len(difference):
-        return registry.CHALLENGER, None
-    wins = float(difference.mean()) > 0
-    return (registry.CHAMPION if wins else registry.CHALLENGER), bootstrap_interval(difference)
+    losing_to = "" if len(difference) and float(difference.mean()) > 0 else "the present champion"
+    interval = bootstrap_interval(difference) if len(difference) else None
+    return contest(about, terms, losing_to, len(difference), OPENERS), interval
 
 
 def _flat(parameters: Parameters) -> dict[str, str]:

@@ -107,7 +107,7 @@ def test_it_tells_who_leaves_and_how_likely(bank: Bank, found: Found, profiles: 
     assert found.figures["auc"] > 0.75
     assert found.figures["calibration_error"] < 0.03
     assert found.losses["attrition"] < found.losses["one share"]
-    assert found.answers
+    assert found.verdict.promoted
     told = found.model.probabilities(profiles)
     off = profiles.values[:, profiles.columns.index("mood")] == profiles.categories["mood"].index("off")
     assert told[off].mean() == pytest.approx(0.2, abs=0.06)
