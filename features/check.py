@@ -11,14 +11,16 @@ that fail, texts that cannot be read as a number or a day, duplicates counted wi
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
 import ibis.expr.types as ir
+import narwhals as nw
 import pandera.ibis as pa
 from ibis.common.exceptions import IbisError
 from pandera.config import ValidationDepth, config_context, set_config
@@ -27,9 +29,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from catalog import Catalog
+from features.check_attributes import of_attributes
 from features.check_codes import CODES, PROBLEM, known_codes, other_spellings
 from features.check_days import ahead, months_told_twice, no_month_end, reached, stopped
 from features.contract import TABLES, C, Column, Table, Type
+from features.moments import in_utc
 from features.positions import rates_of
 from features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
 from features.tables import AGAIN, TableError, connect, reason, relation
@@ -81,15 +85,40 @@ def check(folder: Path | str, catalog: Catalog, today: dt.date | None = None) ->
     """
     if not Path(folder).is_dir():
         return [Finding("", "", f"{folder} is not a folder", 0, (), "give the folder that holds the bank's tables")]
+    return _check(lambda name, connection: relation(Path(folder), name, connection), catalog, today)
+
+
+def check_frames(frames: Mapping[str, Any], catalog: Catalog, today: dt.date | None = None) -> list[Finding]:
+    """The same of the caller's own frames, of any library, by the names of their tables."""
+
+    def read(name: str, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+        if name not in frames:
+            return None
+        try:
+            table = in_utc(nw.from_native(frames[name]).lazy()).collect("pyarrow").to_native()
+        except (ValueError, TypeError) as error:
+            problem = f"table {name} cannot be read: {' '.join(str(error).split())[:200]}"
+            raise TableError(f"{problem}; keep values of one type in a column") from error
+        return connection.from_arrow(table)
+
+    return _check(read, catalog, today)
+
+
+def _check(
+    read: Callable[[str, duckdb.DuckDBPyConnection], duckdb.DuckDBPyRelation | None],
+    catalog: Catalog,
+    today: dt.date | None,
+) -> list[Finding]:
     connection = connect()
     backend = ibis.duckdb.from_connection(connection)
     findings: list[Finding] = []
     clients: ir.Value | None = None  # the ids that other tables may speak of, once they are read
     dated: dict[str, ir.Table] = {}
+    relations: dict[str, duckdb.DuckDBPyRelation] = {}
     for name, of_contract in TABLES.items():
         table = _with_attributes(of_contract, catalog)
         try:
-            found = relation(Path(folder), name, connection)
+            found = read(name, connection)
             if found is None:
                 if table.required:
                     wanted = f"put {name}.parquet, {name}/ with Parquet files or {name}.csv there"
@@ -99,6 +128,7 @@ def check(folder: Path | str, catalog: Catalog, today: dt.date | None = None) ->
             present = [duckdb.ColumnExpression(c.name) for c in table.columns if c.name in found.columns]
             if not present:
                 continue
+            relations[name] = found
             found.select(*present).create_view(name)
             typed = backend.create_view(f"typed {name}", _typed(backend.table(name), table))
             filled = bool(typed.limit(1).count().execute())
@@ -118,7 +148,21 @@ def check(folder: Path | str, catalog: Catalog, today: dt.date | None = None) ->
             findings.append(Finding(name, "", problem, 0, (), AGAIN))
             dated.pop(name, None)
     findings += _of_days(dated, today)
+    if "clients" in dated:
+        findings += _of_attributes(relations, connection, catalog)
     return sorted(findings, key=lambda finding: ["", *TABLES].index(finding.table))
+
+
+def _of_attributes(
+    relations: Mapping[str, duckdb.DuckDBPyRelation], connection: duckdb.DuckDBPyConnection, catalog: Catalog
+) -> Iterable[Finding]:
+    try:
+        for column, problem, rows, remedy in of_attributes(relations, connection, catalog):
+            yield Finding("clients", column, problem, rows, (), remedy)
+    except TableError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        if problem.startswith("table clients: column "):  # of other tables' columns their own findings tell
+            yield Finding("clients", "", problem.removeprefix("table clients: "), 0, (), remedy)
 
 
 def _of_days(typed: dict[str, ir.Table], today: dt.date | None) -> Iterable[Finding]:

@@ -102,7 +102,7 @@ def _missing(name: str, at: str, kinds: Kinds) -> Unfit:
     if same is None and f"{name}_months" in kinds:
         remedy = f"a day counts as months since: ask for {name}_months in the catalog, or keep numbers in the column"
         return Unfit(name, f"{at} ask for it, and profiles have no such column", remedy, True)
-    near = same or next(iter(get_close_matches(name, list(kinds), 1, 0.75)), None)
+    near = same or next(iter(get_close_matches(name, list(kinds), 1, 0.8)), None)
     remedy = f"did you mean {near}? Names count as written" if near else "hand it over with clients, or take it out"
     return Unfit(name, f"{at} ask for it, and profiles have no such column: it excludes nobody", remedy, bool(same))
 

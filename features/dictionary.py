@@ -42,14 +42,27 @@ def by_group(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
 
     Raises ValueError where an attribute of the bank's clients has the name of another feature.
     """
-    stated = {name: group.features(bank, catalog) for name, group in GROUPS.items()}
-    names = Counter(feature.name for features in stated.values() for feature in features)
-    twice = sorted(name for name, times in names.items() if times > 1)
-    if twice:
+    stated = stated_by(bank, catalog)
+    if twice := _twice(stated):
         raise ValueError(
             f"table clients: columns {twice} have the names of profile columns; rename them in the bank's clients"
         )
     return {name: features for name, features in stated.items() if features}
+
+
+def named_twice(bank: Bank, catalog: Catalog) -> list[str]:
+    """The clients' attributes that have the names of profile columns."""
+    return _twice(stated_by(bank, catalog))
+
+
+def stated_by(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
+    """The features of every group, whatever their names are."""
+    return {name: group.features(bank, catalog) for name, group in GROUPS.items()}
+
+
+def _twice(stated: Mapping[str, list[Feature]]) -> list[str]:
+    names = Counter(feature.name for features in stated.values() for feature in features)
+    return sorted(name for name, times in names.items() if times > 1)
 
 
 def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:

@@ -15,15 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import narwhals as nw
 from narwhals.typing import IntoFrame
 
+from catalog import Catalog
 from features.contract import TABLES, C, Table, Type
 from features.moments import in_utc, zoneless
 from features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
+
+if TYPE_CHECKING:
+    from features.check import Finding
 
 EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
@@ -74,6 +78,13 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
         self._connection = connection
         self.today = today
+        self._handed_over = tables
+
+    def check(self, catalog: Catalog) -> list[Finding]:
+        """What `sheaf check` finds in a folder, found in the frames that this bank was made of."""
+        from features.check import check_frames  # it takes libraries that nothing else needs
+
+        return check_frames({name: nw.to_native(frame) for name, frame in self._handed_over.items()}, catalog)
 
     @classmethod
     def of(cls, **frames: IntoFrame) -> Bank:
@@ -130,6 +141,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         """
         known = Bank.__new__(Bank)
         known._tables = {name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()}
+        known._handed_over = self._handed_over
         known._given, known._connection, known.today = self._given, self._connection, self.today
         return known
 
@@ -137,6 +149,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         """The bank with another frame for one of its tables, in the shape that the bank hands them out."""
         other = Bank.__new__(Bank)
         other._tables = self._tables | {name: frame}
+        other._handed_over = self._handed_over
         other._given, other._connection, other.today = self._given, self._connection, self.today
         return other
 
@@ -263,13 +276,15 @@ def _csv_reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
     dialect = "header = true, skip = 0, quote = '\"', escape = '\"'"
     guess = f"{dialect}, sample_size = -1, ignore_errors = true"  # what is wrong with a row is told when it is read
     _readable(path)
-    sniffed = f"select Delimiter, Columns from sniff_csv({_quoted(path)}, {guess})"
-    [(delimiter, columns)] = connection.execute(sniffed).fetchall()
+    sniffed = f"select Delimiter, Columns, coalesce(DateFormat, '') from sniff_csv({_quoted(path)}, {guess})"
+    [(delimiter, columns, days)] = connection.execute(sniffed).fetchall()
     if len(columns) == 1 and re.search(r"[,;|\t]", header := columns[0]["name"]):
         problem = f"table {path.stem} cannot be read: no separator tells the columns of {header!r} apart in every row"
         raise TableError(f"{problem}; look for a quote that is not closed, and {AGAIN}")
     named = {column.name for column in TABLES[path.stem].columns}
-    types = {c["name"]: "VARCHAR" if c["name"] in named else c["type"] for c in columns}
+    other = days not in ("", ISO_DAY)  # 31/12/2020 is read as a day by a guess, which may be of another country
+    as_text = {c["name"] for c in columns if c["name"] in named or (other and c["type"] == "DATE")}
+    types = {c["name"]: "VARCHAR" if c["name"] in as_text else c["type"] for c in columns}
     spelled = ", ".join(f"{_literal(name)}: {_literal(kind)}" for name, kind in types.items())
     how = f"auto_detect = false, {dialect}, delim = {_literal(delimiter)}, columns = {{{spelled}}}"
     return f"read_csv({_quoted(path)}, {how})"
@@ -328,6 +343,7 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
         if column.name in present:
             value = nw.col(column.name)
             if column.type is Type.DAY:
+                _need_day_numbers(frame, column.name, present[column.name], table.name)
                 value = _day(value, present[column.name], frame.implementation)
         if column.type in (Type.DAY, Type.NUMBER):
             value = value.cast(nw.Float64())
@@ -342,6 +358,9 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
     further: list[str | nw.Expr] = []
     for name, dtype in present.items() if table.open_ended else ():
         if name not in named:
+            if isinstance(dtype, _NO_ATTRIBUTES):
+                problem = f"table {table.name}: column {name!r} holds {dtype}, which no column of a profile can be"
+                raise TableError(f"{problem}; keep it as numbers, dates or texts, or leave it out")
             further.append(_filled(nw.col(name)) if isinstance(dtype, nw.String) else name)
     try:
         return frame.select(*columns, *further)
@@ -350,6 +369,21 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
             f"table {table.name}: {str(error).splitlines()[0]}; days are dates or ISO texts (2024-12-31), "
             "numbers have a decimal point"
         ) from error
+
+
+_NO_ATTRIBUTES = (nw.Time, nw.Duration, nw.List, nw.Array, nw.Struct, nw.Binary)
+
+
+def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DType, table: str) -> None:
+    """TableError for numbers such as 970101 or 20240131 in place of days: what a `Bank` hands out are doubles, and of
+    years from 1870 to 2170."""
+    wrong = dtype.is_integer()
+    if dtype.is_float() and frame.implementation is not nw.Implementation.DUCKDB:
+        low, high = frame.select(low=nw.col(name).min(), high=nw.col(name).max()).collect("pyarrow").row(0)
+        wrong = (low is not None and low < -36_525) or (high is not None and high > 73_050)
+    if wrong:
+        problem = f"table {table}: column {name!r} has numbers in place of days"
+        raise TableError(f"{problem}; keep dates, or ISO texts such as 2024-12-31")
 
 
 def _filled(text: nw.Expr) -> nw.Expr:
