@@ -28,17 +28,20 @@ from features.expressions import Frame
 from features.groups import GROUP, members, told
 from features.positions import STALE_DAYS, at_month_ends, last_month, need_rates, positions_back
 from features.recency import ages
+from features.replacing import staging
+from features.sealing import SEAL, is_sealed, seal
 from features.snapshot import SnapshotError
 from features.tables import Bank, day_number, from_day_number
 from pricing import Client, Position
 from pricing.book import Book, need_pricing
 from pricing.worth import BOUNDS, Held, Own, worths
 
-FORMAT = b"1"
+FORMAT = b"2"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
 OWN = (C.CLIENT, C.KIND, C.RATING, C.MANAGER, C.BRANCH)
 MANY = 1_000  # clients: beyond them, all ids are read at once
 LARGEST_GROUP = 100  # clients that a quote adds up, and logs, to say what the group is worth
+SEALED = b"sealed"  # where Arrow's metadata have the checksum
 _HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
 _FORMAT, _AS_OF, _STALE, _UNTIL = b"format", b"as_of", b"stale", b"until"
 
@@ -82,15 +85,24 @@ class Relationships:
 
     def write(self, path: Path) -> None:
         """As an Arrow file, uncompressed so that it can be mapped; replaces one that is there at once."""
-        made = path.with_name(f".{path.name}")
-        with pa.OSFile(str(made), "wb") as file, pa.ipc.new_file(file, self.rows.schema) as writer:
-            writer.write_table(self.rows.combine_chunks())
-        made.replace(path)
+        rows = self.rows.combine_chunks()
+        about = {**(rows.schema.metadata or {}), SEALED: SEAL.encode()}
+        with staging(path.parent) as new:
+            made = new / path.name
+            with pa.OSFile(str(made), "wb") as file, pa.ipc.new_file(file, rows.schema.with_metadata(about)) as writer:
+                writer.write_table(rows)
+            seal(made)
+            made.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Relationships:
-        """Raises SnapshotError for what is not there, or not whole."""
+        """Raises SnapshotError for what is not there, not whole, or not what was written."""
         try:
+            if not is_sealed(path):  # first: what is damaged may end a process that opens it
+                raise SnapshotError(
+                    f"{path} holds no relationships as they were laid out: it was damaged or altered, or is of an "
+                    "earlier version; lay them out anew: sheaf serve --data DIR"
+                )
             rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (OSError, pa.ArrowInvalid) as error:
             raise SnapshotError(f"{path} holds no relationships ({error}); lay them out anew: sheaf serve") from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import socket
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from catalog import Catalog
 from features import Bank, dictionary, profile_matrices
 from features.conditions import Occurring, kinds_in, kinds_of, need_fitting
 from features.relationship import Relationships
+from features.replacing import NEXT, part, replace, staging
 from features.snapshot import Snapshot
 from serving.earlier import keep, keep_policy
 from serving.recommender import Recommender
@@ -31,6 +33,8 @@ _CODE = Path(__file__).resolve().parents[1]
 # A built bento holds what it serves beside its code; else it is the current folder that has it.
 FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
 _NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow", "plans": "plans.arrow"}
+_OF_MODEL = ("model", "catalog")  # what profiles are laid out for
+_AGAIN = 5  # times that what is being replaced is read
 PLACES = ("model", "profiles", "relationships", "catalog", "price_response", "plans")  # what `load` reads
 HOST = "127.0.0.1"  # this machine only: nobody has to show who they are
 KEPT = 75  # seconds that an idle connection stays open: longer than callers keep it, who may ask as it is closed
@@ -49,9 +53,7 @@ def prepare(
     champion, bank = need_champion(), Bank.open(data, today=dt.date.today())
     need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
     day, occurring = as_of or last_day(bank), Occurring(catalog)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER) as made:
-        new = Path(made)
+    with staging(FOLDER) as new:
         champion.model.save(new / "model")
         if (learned := price_response(day, champion.model)) is not None:
             learned.model.save(new / "price_response")
@@ -63,14 +65,8 @@ def prepare(
         Snapshot.write(
             new / "profiles", parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients")
         )
-        old = new / "old"
-        old.mkdir()
-        for name in ("model", "profiles", "price_response", "catalog.json", "relationships.arrow"):
-            if (FOLDER / name).exists():
-                (FOLDER / name).rename(old / name)
-            if (new / name).exists():
-                (new / name).rename(FOLDER / name)
-        keep(old, place("earlier"))
+        gone = [] if learned else ["price_response"]
+        replace(FOLDER, new, gone, lambda: keep(FOLDER, place("earlier")))
     occurring.tell()
 
 
@@ -78,22 +74,29 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
     """Lays out the bank's profiles and relationships as of a day (default: its last) for the model and the catalog that
     the service has already, and returns the day. A service that runs takes them up by itself, both or none.
 
-    Raises ValueError where no model is laid out.
+    Raises ValueError where no model is laid out, or another was meanwhile.
     """
-    bank, (model, sold) = Bank.open(data, today=dt.date.today()), _answering()
+    bank, answering, (model, sold) = Bank.open(data, today=dt.date.today()), stamp(_OF_MODEL), _answering()
     catalog, day = model.candidates(sold).catalog, as_of or last_day(bank)
     need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
     occurring = Occurring(catalog)
-    profiles, relationships = place("profiles"), place("relationships")
-    new = relationships.with_name(f".new-{relationships.name}")
-    try:
+
+    def unchanged() -> None:
+        if stamp(_OF_MODEL) != answering:
+            raise ValueError("another model or catalog was laid out meanwhile; run this again for that one")
+
+    with staging(FOLDER) as new:
         progress("what clients hold")
-        Relationships.of(bank, catalog, day).write(new)
+        Relationships.of(bank, catalog, day).write(new / "relationships.arrow")
         parts = map(model.align, occurring.watch(profile_matrices(bank, catalog, day)))
+        named = {what: place(what) for what in ("profiles", "relationships") if os.environ.get(f"SHEAF_{what.upper()}")}
+        profiles = named.get("profiles", new / "profiles")
         Snapshot.write(profiles, parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients"))
-        new.replace(relationships)
-    finally:
-        new.unlink(missing_ok=True)
+        if "relationships" in named:  # places of the bank's own are replaced each by itself
+            with staging(named["relationships"].parent) as beside:
+                shutil.move(new / "relationships.arrow", beside / "relationships.arrow")
+                (beside / "relationships.arrow").replace(named["relationships"])
+        replace(FOLDER, new, before=unchanged)
     occurring.tell()
     return day
 
@@ -133,8 +136,24 @@ def load(authority: str | None = None) -> Recommender:
     SHEAF_PRICE_RESPONSE names and the plans in the file that SHEAF_PLANS names, if there are any.
 
     By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
-    Raises ValueError, which says what is wrong with which of them.
+    Raises ValueError, which says what is wrong with which of them. What `prepare` lays out is read as a whole: again,
+    where it was replaced meanwhile.
     """
+    for left in reversed(range(_AGAIN)):
+        before, moving = stamp(), (FOLDER / NEXT).exists()
+        try:
+            found = _load(authority)
+        except (ValueError, OSError):
+            if not left or (stamp() == before and not moving and not (FOLDER / NEXT).exists()):
+                raise
+            time.sleep(0.1)  # while its parts go to their places
+        else:
+            if stamp() == before or not left:
+                return found
+    raise AssertionError
+
+
+def _load(authority: str | None) -> Recommender:
     (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
@@ -162,10 +181,10 @@ def _answering() -> tuple[Model, Catalog | None]:
         raise ValueError(f"{sold} is no catalog as `sheaf serve --data DIR` lays it out: {why}") from error
 
 
-def stamp() -> tuple[tuple[int, int] | None, ...]:
+def stamp(places: Iterable[str] = PLACES) -> tuple[tuple[int, int] | None, ...]:
     """Changes when anything that `load` reads is laid out anew."""
     found: list[tuple[int, int] | None] = []
-    for what in PLACES:
+    for what in places:
         try:
             told = place(what).stat()
             found.append((told.st_ino, told.st_mtime_ns))
@@ -178,7 +197,7 @@ def place(what: str) -> Path:
     """Where the service's `model`, `profiles`, `relationships`, `price_response`, `catalog` or `plans` lies, and those
     that are `earlier`."""
     named = os.environ.get(f"SHEAF_{what.upper()}")
-    return Path(named) if named else FOLDER / _NAMES.get(what, what)
+    return Path(named) if named else part(FOLDER, _NAMES.get(what, what))
 
 
 def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:

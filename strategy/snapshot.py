@@ -16,13 +16,16 @@ from pydantic import ValidationError
 
 from catalog import Catalog
 from features import C
+from features.relationship import SEALED
+from features.replacing import staging
+from features.sealing import SEAL, is_sealed, seal
 from strategy.checks import contradictions
 from strategy.columns import CATEGORY, NUMBER, OF_PAIR, of_catalog
 from strategy.conditions import Rule
 from strategy.planning import LAST, Planner
 from strategy.policy import Strategy
 
-FORMAT = b"1"
+FORMAT = b"2"
 PLAN = "plan"
 _FORMAT, _AS_OF, _POLICY = b"format", b"as_of", b"policy"
 _SCHEMA = pa.schema([(C.CLIENT, pa.string()), (PLAN, pa.string())])
@@ -54,10 +57,10 @@ class Plans:
         asked = (policy.asks_of_clients | policy.asks_of_pairs) - policy.of_plans - OF_PAIR.keys()
         keep = [*sorted(asked), *LAST.values()]
         left_out = ", ".join(sorted(name for name in policy.of_plans if name.endswith("_rule")))  # follow from the rest
-        about = {_FORMAT: FORMAT, _AS_OF: str(planner.as_of), _POLICY: policy.model_dump_json()}
-        cursor, made = planner.connection.cursor(), path.with_name(f".new-{path.name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        about = {_FORMAT: FORMAT, _AS_OF: str(planner.as_of), _POLICY: policy.model_dump_json(), SEALED: SEAL}
+        cursor = planner.connection.cursor()
+        with staging(path.parent) as new:
+            made = new / path.name
             with pa.OSFile(str(made), "wb") as file, pa.ipc.new_file(file, _SCHEMA.with_metadata(about)) as writer:
                 for part in planner.plans(profiles, keep):
                     cursor.register("planned", part)
@@ -66,9 +69,8 @@ class Plans:
                     writer.write_table(cursor.sql(told).to_arrow_table().cast(_SCHEMA))
                     cursor.unregister("planned")
                     clients += len(part)
+            seal(made)
             made.replace(path)
-        finally:
-            made.unlink(missing_ok=True)
         return clients
 
     @classmethod
@@ -76,6 +78,9 @@ class Plans:
         """Raises PlansError for what is not there or not whole, and for plans by a policy that the catalog contradicts:
         an authority or a bundle that it has not, an attribute that it protects."""
         try:
+            if not is_sealed(path):  # first: what is damaged may end a process that opens it
+                raise PlansError(f"{path} holds no plans as they were laid out: it was damaged or altered, or is of an "
+                                 "earlier version; make them anew: sheaf plan --serve")  # fmt: skip
             rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (OSError, pa.ArrowInvalid) as error:
             raise PlansError(f"{path} holds no plans ({error}); make them anew: sheaf plan --serve") from error
