@@ -24,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 from catalog import Catalog
 from features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
 from training.adoption import Calibration, keep_share
+from training.booster_text import read_booster
 from training.boosting import cross_fit
 from training.candidates import split_product
 from training.metrics import bootstrap_interval, calibration_error, reliability
@@ -105,7 +106,7 @@ class Attrition(OneFile):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Attrition:
         return cls(
-            lgb.Booster(model_str=content["booster"]),
+            read_booster(content["booster"]),
             Calibration(**content["calibration"]),
             tuple(content["columns"]),
             {name: tuple(texts) for name, texts in content["categories"].items()},

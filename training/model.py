@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 
 from catalog import Catalog
 from features import Feature, FeatureType, ProfileMatrix
 from training.adoption import Adoption, Calibration
+from training.booster_text import read_booster
 from training.candidates import Candidates, Encoding
 from training.choice import Choice
 from training.co_openings import CoOpenings
@@ -163,12 +163,12 @@ class Model:
             population=Population.from_json(content["population"]),
             co_openings=CoOpenings.from_json(content["co_openings"]),
             adoption=Adoption(
-                _booster(files[ADOPTION]),
+                read_booster(files[ADOPTION]),
                 Calibration(**content["calibration"]),
-                Choice(_booster(files[CHOICE])) if CHOICE in files else None,
+                Choice(read_booster(files[CHOICE])) if CHOICE in files else None,
                 Calibration(**content["together"]),
             ),
-            order=Order(_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),
+            order=Order(read_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),
             completion=Completion(**{name: told and tuple(told) for name, told in content["completion"].items()}),
             features=tuple(
                 Feature(**{**feature, "type": FeatureType(feature["type"])}) for feature in content["features"]
@@ -191,10 +191,6 @@ class Model:
             ORDER: self.order.booster,
         }
         return {name: booster.model_to_string() for name, booster in boosters.items() if booster is not None}
-
-
-def _booster(text: str) -> lgb.Booster:
-    return lgb.Booster(model_str=text)
 
 
 def ordered(

@@ -35,6 +35,7 @@ from features import Bank, C, ProfileMatrix, day_number, from_day_number, profil
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
 from pricing.book import need_pricing
 from pricing.money import ROUNDED
+from training.booster_text import read_booster
 from training.candidates import Candidates
 from training.fitting import fit
 from training.metrics import bootstrap_interval
@@ -699,7 +700,7 @@ class Artifact(OneFile):
 def _read(content: Mapping[str, Any]) -> ShareLogit | Trees:
     if "trees" in content:
         of = content["trees"]
-        return Trees(lgb.Booster(model_str=of["booster"]), np.array(of["levels"], dtype=float))
+        return Trees(read_booster(of["booster"]), np.array(of["levels"], dtype=float))
     of = content["logit"]
     coefficients, slopes = (
         np.array([of[key][name] for name in names]) for key, names in (("coefficients", COLUMNS), ("slopes", KINDS))
