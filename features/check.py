@@ -265,7 +265,8 @@ def _typed(frame: ir.Table, table: Table) -> ir.Table:
         value, kind = frame[column.name], frame[column.name].type()
         written = value.cast("string")
         if column.type in (Type.ID, Type.TEXT):
-            columns[column.name] = written.re_replace(r"\.0$", "") if kind.is_floating() else written
+            text = written.re_replace(r"\.0$", "") if kind.is_floating() else written
+            columns[column.name] = text.strip().lower() if column.values else text
         elif column.type is Type.NUMBER and (kind.is_numeric() or kind.is_boolean()):
             columns[column.name] = value.cast("float64")
         elif column.type is Type.DAY and (kind.is_date() or kind.is_timestamp()):

@@ -16,7 +16,7 @@ CODES = {
     "clients": (C.MANAGER, C.BRANCH, C.GROUP, C.SECTOR, C.RATING),
     "positions": (C.CURRENCY,),
     "transactions": (C.CURRENCY, C.KIND, C.CHANNEL, C.COUNTERPARTY),
-    "offers": (C.CHANNEL, C.OUTCOME),
+    "offers": (C.CHANNEL,),
 }
 PROBLEM = "differs from another code in case or blanks alone, and counts as one of its own"
 

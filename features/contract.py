@@ -68,6 +68,14 @@ class Relation(StrEnum):
     SUPPLIER = "supplier"
 
 
+class Answered(StrEnum):
+    """What became of an offer that was answered, or that nobody will answer any more."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    IGNORED = "ignored"
+
+
 class Type(StrEnum):
     """What a column holds. Days may be dates, timestamps or ISO texts; ids and texts may be stored as integers."""
 
@@ -79,7 +87,8 @@ class Type(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; `values` are the only texts allowed (empty: any), `between` bounds its numbers."""
+    """One column of a table; `values` are the only texts allowed, in any case and with blanks around them (empty: any
+    text), `between` bounds its numbers."""
 
     name: str
     type: Type
@@ -207,7 +216,7 @@ TABLES: dict[str, Table] = {
                 Column(C.LIST_PROPENSITY, Type.NUMBER, between=(0, 1)),
                 Column(C.PRICE_PROPENSITY, Type.NUMBER, between=(0, 1)),
                 Column(C.CONCESSION, Type.NUMBER, between=(0, inf)),
-                Column(C.OUTCOME, Type.TEXT),
+                Column(C.OUTCOME, Type.TEXT, values=tuple(Answered)),
                 Column(C.RESPONDED_AT, Type.DAY),
             ),
             key=(C.OFFER,),

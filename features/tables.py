@@ -351,6 +351,8 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
             value = value.cast(nw.String())
             if column.name in present and present[column.name].is_float():  # integers with nulls, as pandas has them
                 value = value.str.replace_all(r"\.0$", "")
+            if column.name in present and column.values:
+                value = value.str.strip_chars().str.to_lowercase()
             if column.name in present and not column.required:
                 value = _filled(value)
         columns.append(value.alias(column.name))

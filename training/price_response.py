@@ -32,6 +32,7 @@ from scipy.special import expit
 
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
+from features.contract import Answered
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
 from pricing.book import need_pricing
 from pricing.money import ROUNDED
@@ -475,6 +476,11 @@ def _answered(bank: Bank, catalog: Catalog, as_of: dt.date) -> dict[str, np.ndar
     rows = known.select(columns).collect().to_pandas()
     rows = _possible(rows[rows[C.CONCESSION].notna() & rows[C.OFFERED_AT].notna()])
     told = rows[C.OUTCOME].notna() & (rows[C.OUTCOME] != "")
+    if words := sorted(set(rows[C.OUTCOME][told]) - set(Answered)):
+        raise ResponseError(
+            f"table offers: {C.OUTCOME} has {', '.join(map(repr, words[:5]))}, no words of the contract; use "
+            f"{', '.join(Answered)}, and leave empty what nobody answered yet"
+        )
     delay = (rows[C.RESPONDED_AT] - rows[C.OFFERED_AT])[told].quantile(ANSWERED)
     if delay >= 0:  # of later offers only the quick answers are there yet, and those who accept may be quicker
         rows = rows[rows[C.OFFERED_AT] + delay <= day_number(as_of)]

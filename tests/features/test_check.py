@@ -332,8 +332,8 @@ def test_a_bundle_that_the_catalog_does_not_offer(tmp_path):
 
 def test_an_unknown_kind(tmp_path):
     remedy = "use one of retail, corporate, institution"
-    expected = Finding("clients", "kind", "unknown kind: 'Retail', 'firm'", 2, ("c1", "c2"), remedy)
-    assert findings(tmp_path, clients__kind=["Retail", "firm", "institution"]) == [expected]
+    expected = Finding("clients", "kind", "unknown kind: 'firm'", 1, ("c2",), remedy)
+    assert findings(tmp_path, clients__kind=["Retail ", "firm", "institution"]) == [expected]
 
 
 def test_an_unknown_relation(tmp_path):

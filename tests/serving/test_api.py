@@ -119,7 +119,7 @@ def test_a_quote_is_logged_with_what_it_rests_on(service: str, offered: tuple[st
         ({"terms": {"mortgage.colour": 1}}, 422, "is not known; write PRODUCT.NAME=VALUE"),
         ({"terms": {"hurdle": "high"}}, 422, "is not a number"),
         ({"terms": {"hurdle": [1]}}, 422, ""),
-        ({"suitable_until": "soon"}, 422, "valid date"),
+        ({"suitable_until": "soon"}, 422, "write it like 2026-06-02"),
         ({"more": 1}, 422, "not permitted"),
     ],
 )
