@@ -44,6 +44,7 @@ def of_attributes(
     bank = Bank({name: nw.from_native(found) for name, found in tables.items()}, connection)
     texts: dict[str, set[str]] = {}
     extents: dict[str, tuple[float, float]] = {}
+    known: dict[str, int] = {}
     asked = conditions(catalog)
     for name, kind in zip(clients.columns, map(str, clients.types), strict=True):
         if name in named and name not in asked:
@@ -54,6 +55,8 @@ def of_attributes(
                 yield from _of_texts(clients, name, column)
             else:  # bytes that cannot be read show when they are
                 clients.aggregate(f"max({column}::varchar)").fetchall()
+            if name in asked:
+                [(known[name],)] = clients.aggregate(f"count({column})").fetchall()
             if name in asked and (kind == "VARCHAR" or kind.startswith("ENUM")):
                 rows = clients.aggregate(f"{column}::varchar", column).fetchall()
                 texts[name] = {text for (text,) in rows if text is not None and text.strip()}
@@ -67,7 +70,7 @@ def of_attributes(
         yield name, "has the name of a profile column", 0, "give the attribute another name"
     stated = (feature for features in stated_by(bank, catalog).values() for feature in features)
     kinds = kinds_of(stated)
-    for one in [*unfit(catalog, kinds), *unmet(catalog, texts, extents)]:
+    for one in [*unfit(catalog, kinds), *unmet(catalog, texts, extents, known)]:
         yield one.column, f"catalog: {one.problem}", 0, one.remedy
 
 

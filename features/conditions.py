@@ -16,6 +16,7 @@ from catalog.wording import wanted
 from features.feature import Feature, FeatureType
 from features.matrix import UNSEEN, ProfileMatrix
 
+MANY = 100  # clients whose value is known: of fewer, that nobody meets a condition may be chance
 Kinds = Mapping[str, FeatureType]
 
 
@@ -43,11 +44,13 @@ class Occurring:
     catalog: Catalog
     texts: dict[str, set[str]] = field(default_factory=dict)
     extents: dict[str, tuple[float, float]] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
 
     def add(self, profiles: ProfileMatrix) -> None:
         for name in conditions(self.catalog).keys() & {*profiles.columns}:
             values = profiles.values[:, profiles.columns.index(name)]
             values = values[~np.isnan(values)]
+            self.known[name] = self.known.get(name, 0) + len(values)
             if name in profiles.categories:
                 known = profiles.categories[name]
                 self.texts.setdefault(name, set()).update(known[int(code)] for code in np.unique(values))
@@ -63,7 +66,7 @@ class Occurring:
 
     def tell(self) -> None:
         """Warns of conditions that nobody meets."""
-        tell_unmet(self.catalog, self.texts, self.extents)
+        tell_unmet(self.catalog, self.texts, self.extents, self.known)
 
 
 def conditions(catalog: Catalog) -> dict[str, list[tuple[str, Range | tuple[str, ...]]]]:
@@ -108,28 +111,33 @@ def _missing(name: str, at: str, kinds: Kinds) -> Unfit:
 
 
 def unmet(
-    catalog: Catalog, texts: Mapping[str, Iterable[str]], extents: Mapping[str, tuple[float, float]]
+    catalog: Catalog,
+    texts: Mapping[str, Iterable[str]],
+    extents: Mapping[str, tuple[float, float]],
+    known: Mapping[str, int] | None = None,
 ) -> Iterator[Unfit]:
     """Conditions that no client meets: by texts that no client has, by numbers of another scale than the bank's.
 
     A text is named where none of its condition occurs, or where a client has nearly the same; ranges of a column where
-    every one of them leaves out all clients. `texts` and `extents` (least, greatest) are those that occur.
+    every one of them leaves out all clients. `texts` and `extents` (least, greatest) are those that occur;
+    where `known` says that few clients have a value, only texts with a near one are named.
     """
     for name, stated in conditions(catalog).items():
         occurring = set(texts.get(name, ())) - {UNSEEN}
+        few = known is not None and known.get(name, 0) < MANY
         for place, condition in stated:
             if not occurring or isinstance(condition, Range):
                 continue
             absent = [text for text in condition if text not in occurring]
             near = {text: of for text in absent if (of := _nearest(text, occurring))}
-            if len(absent) < len(condition):
+            if few or len(absent) < len(condition):
                 absent = [text for text in absent if text in near]
             if absent:
                 told = [f"did you mean {near[text]}?" if text in near else "" for text in absent]
                 remedy = next(filter(None, told), did_you_mean(absent[0], sorted(occurring)))
                 yield Unfit(name, f"{place} wants {', '.join(absent)}, which no client has", remedy)
         ranges = [condition for _, condition in stated if isinstance(condition, Range)]
-        if ranges and name in extents:
+        if ranges and name in extents and not few:
             low, high = extents[name]
             if all((of.min is not None and high < of.min) or (of.max is not None and low > of.max) for of in ranges):
                 at = _places([place for place, _ in stated])
@@ -138,10 +146,13 @@ def unmet(
 
 
 def tell_unmet(
-    catalog: Catalog, texts: Mapping[str, Iterable[str]], extents: Mapping[str, tuple[float, float]] | None = None
+    catalog: Catalog,
+    texts: Mapping[str, Iterable[str]],
+    extents: Mapping[str, tuple[float, float]] | None = None,
+    known: Mapping[str, int] | None = None,
 ) -> None:
     """Warns of conditions that nobody meets."""
-    for one in unmet(catalog, texts, extents or {}):
+    for one in unmet(catalog, texts, extents or {}, known):
         warnings.warn(f"catalog, condition on {one}", stacklevel=3)
 
 

@@ -83,8 +83,8 @@ def test_default_bundles_hold_two_to_five_products(default: Catalog) -> None:
 
 
 def test_the_default_conditions_are_on_what_the_simulated_bank_knows(default: Catalog) -> None:
-    sectors = {"agriculture", "construction", "education", "health", "hospitality", "manufacturing"}
-    sectors |= {"public", "services", "technology", "trade", "transport"}
+    sectors = {"agriculture", "construction", "education", "health", "manufacturing", "tourism"}
+    sectors |= {"public", "services", "technology", "retail_trade", "transport"}
     for offer in default.offers:
         assert set(offer.where) <= {"age", "income", "employees", "turnover", "export_share", "sector"}
         assert set(offer.where.get("sector", ())) <= sectors

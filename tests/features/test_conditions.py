@@ -79,6 +79,11 @@ def test_texts_that_no_client_has_are_named_with_the_nearest() -> None:
     assert str(found) == "sector: products.fund wants trade, which no client has; did you mean retail_trade?"
 
 
+def test_few_clients_say_nothing_of_what_nobody_meets() -> None:
+    assert not list(unmet(catalog(SEGMENT), {"segment": {"alpha"}}, {}, {"segment": 99}))
+    assert list(unmet(catalog(SEGMENT), {"segment": {"alpha"}}, {}, {"segment": 100}))
+
+
 def test_numbers_of_another_scale_are_named() -> None:
     [found] = unmet(catalog(AGE), {}, {"age": (0.16, 0.8)})
     assert found.problem.startswith("nobody meets products.card")
