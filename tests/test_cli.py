@@ -395,8 +395,13 @@ def test_a_price_response_is_learned_and_quotes_go_by_it(sheaf: Sheaf, made_fold
     assert "learned from answers up to 2025-12-31, which nobody knew on 2025-12-01" in early.err
 
 
-def test_without_offers_no_price_response_is_learned(sheaf: Sheaf, bank: list[str | Path]) -> None:
+def test_without_offers_or_prices_no_price_response_is_learned(
+    sheaf: Sheaf, bank: list[str | Path], made_folder: Path, tmp_path: Path
+) -> None:
     ended = sheaf("price-response", *bank)
+    assert (ended.code, "has no price sheet" in ended.err) == (1, True)
+    catalog = write_catalog(tmp_path / "priced.yaml", priced())
+    ended = sheaf("price-response", "--data", made_folder / "bank", "--catalog", catalog)
     assert (ended.code, "table offers is missing, so there is no answer to any price" in ended.err) == (1, True)
 
 

@@ -33,7 +33,14 @@ def cross_fit(
         )  # fmt: skip
     taken = float(np.mean([booster.best_iteration or rounds for booster in boosters.values()]))
     whole = lgb.train(settings, data, max(1, round(taken * MORE_ROUNDS)))
-    return boosters | {None: mean([whole, *boosters.values()]) if parameters.averaged else whole}, taken
+    answers = mean([whole, *boosters.values()]) if parameters.averaged else whole
+    return boosters | {None: on_any_machine(answers)}, taken
+
+
+def on_any_machine(booster: lgb.Booster) -> lgb.Booster:
+    """The same trees; their text, of which a model's version is made, does not say how many threads grew them."""
+    text = re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", booster.model_to_string(), flags=re.MULTILINE)
+    return lgb.Booster(model_str=text)
 
 
 def mean(boosters: Sequence[lgb.Booster]) -> lgb.Booster:

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from training.adoption import TINY, logit, sigmoid
+from training.boosting import on_any_machine
 from training.candidates import Candidates, Pairs, Slate
 from training.co_openings import CoOpenings, sets_of
 from training.metrics import Ranked, ndcg
@@ -281,7 +282,7 @@ def fit_order(sample: Sample, parameters: Parameters) -> tuple[Order, dict[str, 
     # The rounds were chosen on these very clients, so a gain within one standard error is taken for luck.
     if better.mean() <= better.std() / np.sqrt(len(better)):
         return Order(None, share), told
-    return Order(lgb.train(settings, _dataset(sample, wanted, share), rounds), share), told
+    return Order(on_any_machine(lgb.train(settings, _dataset(sample, wanted, share), rounds)), share), told
 
 
 def _share(sample: Sample, rows: np.ndarray) -> float:

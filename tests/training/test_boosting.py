@@ -8,7 +8,8 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training import Parameters
+from tests import made
+from training import Parameters, TrainingSample, fit
 from training.boosting import cross_fit, mean
 
 
@@ -50,6 +51,14 @@ def test_only_where_it_is_asked_for_do_the_folds_answer_too() -> None:
     alone, together = ({k: b.predict(x, raw_score=True) for k, b in of.items()} for of in fitted.values())
     assert np.array_equal(alone[0], together[0])
     assert together[None] == pytest.approx(np.mean([alone[None], alone[0], alone[1]], axis=0))
+
+
+def test_a_models_version_does_not_hang_on_the_threads(sample: TrainingSample) -> None:
+    about = {"horizon_days": sample.horizon_days}
+    models = [
+        fit(sample, made.CATALOG, made.QUICK.model_copy(update={"threads": threads}), about)[0] for threads in (1, 2, 3)
+    ]
+    assert len({model.version for model in models}) == 1
 
 
 @pytest.mark.parametrize(("given", "taken"), [(None, "1000"), ("77", "77")])
