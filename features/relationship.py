@@ -43,7 +43,7 @@ MANY = 1_000  # clients: beyond them, all ids are read at once
 LARGEST_GROUP = 100  # clients that a quote adds up, and logs, to say what the group is worth
 SEALED = b"sealed"  # where Arrow's metadata have the checksum
 _HELD, _GROUP = "\0held", "\0group"  # no column of a bank's is named so
-_FORMAT, _AS_OF, _STALE, _UNTIL = b"format", b"as_of", b"stale", b"until"
+_FORMAT, _AS_OF, _STALE, _UNTIL, _CATALOG = b"format", b"as_of", b"stale", b"until", b"catalog"
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Relationships:
         clients = clients.append_column(_HELD, _held(known, catalog, as_of, wanted, ids, bool(stale)))
         group = _texts(groups, GROUP).take(pc.index_in(ids, _texts(groups, C.CLIENT)))
         about = {_FORMAT: FORMAT, _AS_OF: str(as_of).encode(), _STALE: stale.encode()}
+        about[_CATALOG] = catalog.version.encode()
         about[_UNTIL] = json.dumps({age.table: str(age.last) for age in ages(bank, as_of)}).encode()
         found = cls(clients.append_column(_GROUP, group).replace_schema_metadata(about))
         found._tell_impossible(catalog)
@@ -119,6 +120,11 @@ class Relationships:
         """Up to which day each of the bank's dated tables told of clients, as of the day."""
         found: dict[str, str] = json.loads(self.rows.schema.metadata.get(_UNTIL, b"{}"))
         return found
+
+    @cached_property
+    def catalog_version(self) -> str:
+        """Of the catalog that they were laid out for."""
+        return str(self.rows.schema.metadata[_CATALOG].decode())
 
     def client(self, client_id: str, catalog: Catalog) -> Client:
         """The client to be priced. Raises ValueError for who is not active on the day, for attributes that are not what

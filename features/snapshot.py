@@ -13,7 +13,7 @@ import numpy as np
 from features.matrix import ProfileMatrix
 from features.replacing import part as part_of
 from features.replacing import replace, staging
-from features.sealing import SEAL, checksum, is_sealed, seal
+from features.sealing import SEAL, checksum, is_sealed, note_checked, seal, were_checked
 
 FORMAT = 2
 _CHARACTER = np.dtype("U1").itemsize
@@ -87,9 +87,11 @@ class Snapshot:
             columns, clients = about["columns"], about["clients"]
             if values_file.stat().st_size != 4 * clients * len(columns):
                 raise SnapshotError(f"{folder / _VALUES} is not whole; run `sheaf profile` anew")
-            for file in (ids_file, values_file):
+            files = [part_of(folder, _ABOUT), ids_file, values_file]
+            for file in () if were_checked(files) else files[1:]:
                 if checksum(file) != about["crc32"][file.name]:
                     raise SnapshotError(f"{folder / file.name} {_DAMAGED}")
+            note_checked(files)
             ids = np.load(ids_file, mmap_mode="r", allow_pickle=False)
             shape = (clients, len(columns))
             values = np.memmap(values_file, np.float32, "r", shape=shape) if clients else np.empty(shape, np.float32)

@@ -156,6 +156,12 @@ def load(authority: str | None = None) -> Recommender:
 def _load(authority: str | None) -> Recommender:
     (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
+    laid_out_together = not os.environ.keys() & {"SHEAF_CATALOG", "SHEAF_RELATIONSHIPS"}
+    if laid_out_together and catalog and relationships and relationships.catalog_version != catalog.version:
+        raise ValueError(
+            f"{place('catalog')} is not the catalog that the rest was laid out for: it was damaged or altered. Lay all "
+            "out anew: sheaf serve --data DIR --prepare-only"
+        )
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     plans, sold = None, catalog or model.catalog
     need_fitting(sold, kinds_in(model.encoding.columns, model.encoding.categories))

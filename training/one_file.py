@@ -42,7 +42,7 @@ class OneFile(ABC):
     def save(self, folder: Path) -> str:
         """Writes it and returns its fingerprint (SHA-256 of the file)."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = self._text()
+        text = json.dumps({"sha256": _digest(json.loads(self._text())), **json.loads(self._text())}, indent=1)
         (folder / self.FILE).write_text(text, encoding="utf-8")
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -55,6 +55,9 @@ class OneFile(ABC):
             content = json.loads(text)
             if fingerprint is not None and hashlib.sha256(text.encode()).hexdigest() != fingerprint:
                 raise ArtifactError(f"{place} was damaged or altered since it was registered; learn it anew")
+            digest = content.pop("sha256", None)  # files of earlier versions have none
+            if digest is not None and digest != _digest(content):
+                raise ArtifactError(f"{place} was damaged or altered since it was saved; learn it anew: {cls.AGAIN}")
             if content["format"] != cls.FORMAT:
                 raise ArtifactError(f"{place} is of another version of Sheaf; learn it anew: {cls.AGAIN}")
             return cls.from_json(content)
@@ -62,3 +65,7 @@ class OneFile(ABC):
             if isinstance(error, ArtifactError):
                 raise
             raise ArtifactError(f"{place} cannot be read ({error}); learn it anew: {cls.AGAIN}") from error
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -224,6 +224,22 @@ def _unknown_product(path: Path) -> None:
     path.write_text(json.dumps(sold))
 
 
+def _another_price(path: Path) -> None:
+    sold = json.loads(path.read_text())
+    sold["products"][0]["name"] += "!"
+    path.write_text(json.dumps(sold))
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def _flip_a_bit_of_the_values(folder: Path) -> None:
+    _flip_a_bit(folder / "values.f32")
+
+
 def _no_catalog(path: Path) -> None:
     path.write_text("{")
 
@@ -246,6 +262,10 @@ WRONG: dict[str, tuple[str, Callable[[Path], None]]] = {
     "half of the profiles": ("profiles", _half_of_the_profiles),
     "profiles of another day than what is held": ("profiles", _another_day),
     "a catalog with an unknown product": ("catalog.json", _unknown_product),
+    "a catalog that was altered": ("catalog.json", _another_price),
+    "a flipped bit in the profiles": ("profiles", _flip_a_bit_of_the_values),
+    "a flipped bit in what is held": ("relationships.arrow", _flip_a_bit),
+    "a flipped bit in the plans": ("plans.arrow", _flip_a_bit),
     "no catalog": ("catalog.json", _no_catalog),
     "half of what is held": ("relationships.arrow", _half_of_the_relationships),
     "nothing of what is held": ("relationships.arrow", Path.unlink),

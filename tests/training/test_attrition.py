@@ -177,6 +177,8 @@ def test_it_is_saved_and_loaded_and_an_altered_file_is_refused(
     file.write_text(file.read_text().replace("2025-12-30", "2025-12-29"))
     with pytest.raises(ArtifactError, match="damaged or altered"):
         Attrition.load(tmp_path, fingerprint)
+    with pytest.raises(ArtifactError, match="damaged or altered since it was saved"):
+        Attrition.load(tmp_path)  # as the service does, which has no registry
     file.write_text("{}")
     with pytest.raises(ArtifactError, match=r"cannot be read.*sheaf attrition"):
         Attrition.load(tmp_path)

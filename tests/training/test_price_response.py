@@ -466,6 +466,9 @@ def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
     file.write_text(json.dumps({**content, "told": "better"}))
     with pytest.raises(ArtifactError, match="altered"):
         Artifact.load(tmp_path, fingerprint)
+    with pytest.raises(ArtifactError, match="altered since it was saved"):
+        Artifact.load(tmp_path)  # as the service does, which has no registry
+    del content["sha256"]  # which earlier versions did not write
     file.write_text(json.dumps({**content, "columns": ["age"]}))
     with pytest.raises(ArtifactError, match="another version"):
         Artifact.load(tmp_path)
