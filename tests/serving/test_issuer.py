@@ -105,8 +105,9 @@ def test_a_key_set_and_a_token_without_kid_fit() -> None:
         "no key",
         None,
     ],
-    ids=str,
-)
+    ids=["encrypts", "key_ops of one that encrypts", "another alg", "symmetric", "broken RSA", "broken EC", "empty",
+         "a text", "null"],
+)  # fmt: skip
 def test_a_key_that_cannot_verify_is_left_out_and_takes_no_other_with_it(key: Any) -> None:
     assert keys_of(key, jwk(CURVED, "two")) == {("two", "ES256")}
     with pytest.raises(ValueError, match="it has no key for RS256"):
