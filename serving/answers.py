@@ -80,7 +80,8 @@ class Offer:
 class Answer:
     """The offers for a client, best first, and what they rest on; `decision_id` is None until it is logged.
 
-    `resting` is what the contact policy leaves out; `explored`: the order was drawn from the best, as policy has it.
+    `resting` is what is left out by the contact policy, or accepted and not in the tables yet; `explored`: the order
+    was drawn from the best, as policy has it.
     `plan` is how the client is served, None where no plan of it is laid out.
     """
 
@@ -164,7 +165,8 @@ class PricedBy:
     the authority that is priced by, what the learned price response takes of it (without one, None, and the model's
     probability of the whole bundle is the `acceptance` at list price; None: the policy's share), its plan, the size of
     a group that is too large for a quote (`features.relationship.LARGEST_GROUP`; else 0), the caller's own authority
-    (None: logged before it was), and what that may grant at the catalog's terms (None: the quote's `limit`)."""
+    (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), and what the
+    quote's notes tell beside its prices."""
 
     client: Client
     group: tuple[Client, ...]
@@ -176,3 +178,4 @@ class PricedBy:
     group_left_out: int = 0
     caller_authority: str | None = None
     caller_limit: float | None = None
+    notes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from catalog import Line
 from pricing.worth import Own
 from serving.answers import ANSWER, Answer, Decided, PricedBy
 from serving.asking import AskQuote
-from serving.decisions import Outcome, new_id
+from serving.decisions import Accepted, Outcome, new_id
 from serving.planned import worked_out_again
 from serving.quoting import QUOTED, Quoted
 from serving.recommender import Recommender, Sees
@@ -173,9 +173,10 @@ def quote_entry(
     caller: str | None = None,
     sees: Sees = lambda client_id: True,
     caller_authority: str | None = None,
+    accepted: Sequence[Accepted] = (),
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
-    quoted, by = recommender.quote(asked, sees, caller_authority)
+    quoted, by = recommender.quote(asked, sees, caller_authority, accepted)
     quoted.quote_id = quote_id = new_id()
     sent = QUOTED.dump_json(quoted)
     row = {
@@ -197,6 +198,7 @@ def quote_entry(
                 "group_left_out": by.group_left_out,
                 "caller_authority": by.caller_authority,
                 "caller_limit": by.caller_limit,
+                "notes": by.notes,
             },
             inf_nan_mode="null",
         ).decode(),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog import Contact
-from serving.decisions import Outcome, Past
+from serving.decisions import Accepted, Outcome, Past
 
 
 @dataclass(slots=True)
 class Resting:
-    """What is not offered until a moment, and why: a bundle, or anything at all where `bundle_id` is None."""
+    """What is not offered until a moment, and why: a bundle, or anything at all where `bundle_id` is None. `until` is
+    None for what was accepted, which rests until the tables are younger than that."""
 
     bundle_id: str | None
-    until: dt.datetime
+    until: dt.datetime | None
     why: str
 
 
@@ -71,3 +72,19 @@ def _shown(policy: Contact, past: Sequence[Past], now: dt.datetime) -> Iterable[
         if len(times) >= rest.times:
             why = f"shown {len(times)} times in {rest.days} days; the policy allows {rest.times}"
             yield Resting(bundle_id, max(times.values()) + span, why)
+
+
+def awaited(brings: Mapping[str, frozenset[str]], accepted: Sequence[Accepted], day: dt.date) -> tuple[Resting, ...]:
+    """Bundles that bring a product which the client has accepted and which the tables of the day do not show yet.
+
+    `brings` are the products of each bundle that the client does not hold by these tables; `accepted`, oldest first, is
+    what was accepted on that day and later.
+    """
+    last = {product: one.at for one in accepted for product in one.products}
+    found = []
+    for bundle_id, products in brings.items():
+        if known := sorted(products & last.keys()):
+            at = max(last[product] for product in known)
+            why = f"{', '.join(known)} accepted on {at:%Y-%m-%d}; the tables of {day} do not show it yet"
+            found.append(Resting(bundle_id, None, why))
+    return tuple(found)

@@ -28,7 +28,8 @@ from pricing.terms import OF_RESPONSE
 from pricing.worth import Own
 from serving.answers import Answer, Decided, Fact, Gate, Offer, Part, Pick, Portrait, Priced, PricedBy
 from serving.asking import AskQuote
-from serving.contact import Resting
+from serving.contact import Resting, awaited
+from serving.decisions import Accepted
 from serving.planned import Approved, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import Quoted, plain
 from serving.reasons import VALUE, Grounds, Reasons
@@ -189,6 +190,20 @@ class Recommender:
         """Whether who `sees` certain clients may be told of the client's group: of sums, others could be worked out."""
         return self.relationships is None or all(map(sees, self.relationships.group_ids(client_id)))
 
+    @cached_property
+    def since(self) -> dt.datetime:
+        """The beginning, in UTC, of the day of the profiles: what was accepted from then on, they may not show."""
+        return dt.datetime.combine(self.snapshot.as_of, dt.time(), dt.UTC)
+
+    def awaited(self, client_id: str, accepted: Sequence[Accepted]) -> tuple[Resting, ...]:
+        """What is not offered as the client `accepted` it since then. Raises UnknownClientError."""
+        if not accepted:
+            return ()
+        held, sold = self.candidates.held(self.profile_of(client_id))[0], self.candidates.catalog.products
+        has = {product.product_id for product, holds in zip(sold, held.tolist(), strict=True) if holds}
+        brings = {offer.bundle_id: frozenset(offer.products) - has for offer in self.candidates.offers}
+        return awaited(brings, accepted, self.snapshot.as_of)
+
     def hidden(self, client_id: str | None, sees: Sees, everybody: bool) -> Hidden:
         """The columns of a client that a caller is not told: sums of the client's group where not all of it is seen,
         and what linked clients hold, which only a caller who sees every client is told."""
@@ -218,11 +233,16 @@ class Recommender:
         return [one.name for one in need_pricing(self.candidates.catalog).authorities]
 
     def quote(
-        self, asked: AskQuote, sees: Sees = lambda client_id: True, caller_authority: str | None = None
+        self,
+        asked: AskQuote,
+        sees: Sees = lambda client_id: True,
+        caller_authority: str | None = None,
+        accepted: Sequence[Accepted] = (),
     ) -> tuple[Quoted, PricedBy]:
         """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like; the group
         too where all of it is seen. Who asks may grant by `caller_authority`, or by whichever is asked for if None; a
-        quote that supposes more, or other terms than the catalog's, is a what-if.
+        quote that supposes more, or other terms than the catalog's, is a what-if. Its notes tell where the client has
+        `accepted` what the tables do not show yet.
 
         Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
         do, NoPriceSheetError where the catalog has no prices.
@@ -247,7 +267,9 @@ class Recommender:
         [plan] = self.plans_of([asked.client_id])
         wanted = asked.authority or caller_authority or self.authority or self.authorities[0]
         own = caller_authority or wanted
-        by = PricedBy(whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own)
+        rests = self.awaited(asked.client_id, accepted)
+        notes = tuple(one.why for one in rests if one.bundle_id == asked.bundle_id)
+        by = PricedBy(whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own, notes=notes)
         if asked.terms or asked.rating or wanted != own:
             by = replace(by, caller_limit=_limit(catalog, known, asked.bundle_id, there.as_of, own))
         return self.priced(asked, by), by
@@ -264,6 +286,7 @@ class Recommender:
             by.acceptance, group=by.group, left_out=by.group_left_out,
         )  # fmt: skip
         told = plain(quoted, catalog.version, learned.version if learned else None)
+        told.notes += by.notes
         if by.caller_authority is not None:
             told.caller_authority = by.caller_authority
             told.caller_limit = told.limit if by.caller_limit is None else by.caller_limit

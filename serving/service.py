@@ -75,6 +75,7 @@ from serving.auditing import (
 from serving.connections import limit_connections
 from serving.contact import Resting, look_back, resting
 from serving.decisions import (
+    Accepted,
     Told,
     Visible,
     Writer,
@@ -82,11 +83,14 @@ from serving.decisions import (
     add_feedback,
     add_quote,
     configured,
+    read_accepted,
     read_decision,
     read_past,
     read_quote,
+    unless_accepted,
     upgrade,
 )
+from serving.decisions.writer import Work
 from serving.earlier import who_decided
 from serving.planned import WHOLE_PLAN, WholePlan
 from serving.preparing import load, place, stamp
@@ -209,11 +213,20 @@ async def recommend(ask: Ask, request: Request) -> Response:
             profile = recommender.profile_of_new(ask.new_client or {})
         with app.state.admission.of_log():
             resting = await _resting(recommender, [ask.client_id], ask.channel)
-        decided = await app.state.together.decide(
-            recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, resting
-        )
-    row, answer = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
-    await _logged(add_decisions([row]))
+
+    async def made(accepted: Sequence[Accepted]) -> tuple[Work[None], tuple[Decided, bytes]]:
+        rests = resting
+        if ask.client_id is not None and accepted:
+            told = recommender.awaited(ask.client_id, accepted)
+            rests = {ask.client_id: (*resting.get(ask.client_id, ()), *told)}
+        with _refusing("new_client"):
+            decided = await app.state.together.decide(
+                recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, rests
+            )
+        row, sent = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
+        return add_decisions([row]), (decided, sent)
+
+    decided, answer = await _recorded(recommender, ask.client_id, made)
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
     return _json(_told(caller, recommender, decided.answer, answer))
 
@@ -224,7 +237,11 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
     sees = _sees(caller)
     known = [client for client in ask.client_ids if sees(client) & recommender.knows(client)]  # both, for everybody
-    resting = await _resting(recommender, known, ask.channel)
+    resting, accepted = await _resting(recommender, known, ask.channel), dict[str, list[Accepted]]()
+    if known:
+        accepted = await app.state.log.done(read_accepted(known, recommender.since))
+    for client_id, of_client in accepted.items():
+        resting[client_id] = (*resting.get(client_id, ()), *recommender.awaited(client_id, of_client))
 
     def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
@@ -253,11 +270,15 @@ async def quote(ask: AskQuote, request: Request) -> Response:
     """The bundle priced for the client as one relationship: lines, RAROC, EVA, the best concession, the rules that
     apply; logged before it is sent. What is supposed beside what is known of the client is in the request."""
     recommender, request_id, caller = _recommender(), _request_id(request), _caller(request)
-    with _refusing("quote"):
-        _seen(caller, ask.client_id)
-        row, answer = quote_entry(recommender, ask, request_id, caller.name, _sees(caller), _authority(caller))
-    await _logged(add_quote(row))
-    return _json(answer)
+
+    async def made(accepted: Sequence[Accepted]) -> tuple[Work[None], bytes]:
+        with _refusing("quote"):
+            _seen(caller, ask.client_id)
+            sees, authority = _sees(caller), _authority(caller)
+            row, answer = quote_entry(recommender, ask, request_id, caller.name, sees, authority, accepted)
+        return add_quote(row), answer
+
+    return _json(await _recorded(recommender, ask.client_id, made))
 
 
 @app.post("/v1/feedback", response_model=Happened, tags=["feedback"], responses=refusals(408, 413, 404, 409, 415, 422))
@@ -379,6 +400,24 @@ async def _logged(work: Callable[[sa.Connection], T]) -> T:
     with app.state.admission.of_log():
         done: T = await app.state.log.done(work)
         return done
+
+
+async def _recorded(
+    recommender: Recommender,
+    client_id: str | None,
+    made: Callable[[Sequence[Accepted]], Coroutine[Any, Any, tuple[Work[None], T]]],
+) -> T:
+    """What is `made` by what the client has accepted since the profiles, once its entry is in the log.
+
+    It is made as if that were nothing, and made anew where the transaction that writes the entry finds more.
+    """
+    accepted: Sequence[Accepted] | None = ()
+    while accepted is not None:
+        write, done = await made(known := accepted)
+        accepted = await _logged(
+            write if client_id is None else unless_accepted(write, client_id, recommender.since, len(known))
+        )
+    return done
 
 
 async def _resting(

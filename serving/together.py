@@ -57,7 +57,9 @@ class Together:
             loop.call_soon(self._run, key)
         one.profiles.append(profile)
         one.client_ids.append(client_id)
-        one.resting |= resting
+        for client, rests in resting.items():  # the same client may be asked for twice, with more known of it by then
+            before = one.resting.get(client, ())
+            one.resting[client] = (*before, *(rest for rest in rests if rest not in before))
         one.decided.append(future := loop.create_future())
         return await future
 

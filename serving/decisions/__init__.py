@@ -2,6 +2,7 @@
 
 from serving.decisions.database import LogSettingError, configured, upgrade
 from serving.decisions.entries import (
+    Accepted,
     Past,
     Told,
     Visible,
@@ -9,15 +10,18 @@ from serving.decisions.entries import (
     add_feedback,
     add_quote,
     new_id,
+    read_accepted,
     read_decision,
     read_past,
     read_quote,
     read_versions,
+    unless_accepted,
 )
 from serving.decisions.tables import Outcome
 from serving.decisions.writer import LogUnavailableError, RefusedError, Writer
 
 __all__ = [
+    "Accepted",
     "LogSettingError",
     "LogUnavailableError",
     "Outcome",
@@ -31,9 +35,11 @@ __all__ = [
     "add_quote",
     "configured",
     "new_id",
+    "read_accepted",
     "read_decision",
     "read_past",
     "read_quote",
     "read_versions",
+    "unless_accepted",
     "upgrade",
 ]

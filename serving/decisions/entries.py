@@ -36,6 +36,13 @@ _PAST = (
     .join(feedback)
     .where(decisions.c.client_id.in_(sa.bindparam("clients", expanding=True)), feedback.c.at >= sa.bindparam("since"))
 )  # fmt: skip
+_ACCEPTED = (
+    sa.select(decisions.c.client_id, feedback.c.bundle_id, feedback.c.at, decisions.c.answer)
+    .join(feedback)
+    .where(decisions.c.client_id.in_(sa.bindparam("clients", expanding=True)), feedback.c.at >= sa.bindparam("since"),
+           feedback.c.outcome == Outcome.ACCEPTED.value)
+    .order_by(feedback.c.at, feedback.c.idempotency_key)
+)  # fmt: skip
 # At one moment: between two looks, another process might write the same, which then would look like a contradiction.
 _BEFORE = sa.select(feedback).where(
     (feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
@@ -105,6 +112,46 @@ def read_past(client_ids: Sequence[str], since: dt.datetime) -> Work[dict[str, l
             decision_id, channel, bundle_id, at = told
             found.setdefault(client_id, []).append(Past(decision_id, channel, bundle_id, Outcome(outcome), at))
         return found
+
+    return work
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A bundle that a client accepted, when, and its products that the client did not hold when it was offered."""
+
+    bundle_id: str
+    at: dt.datetime
+    products: frozenset[str]
+
+
+def read_accepted(client_ids: Sequence[str], since: dt.datetime) -> Work[dict[str, list[Accepted]]]:
+    """By client, what was accepted since a moment, the oldest first; a client who accepted nothing is not there."""
+
+    def work(connection: sa.Connection) -> dict[str, list[Accepted]]:
+        found: dict[str, list[Accepted]] = {}
+        rows = connection.execute(_ACCEPTED, {"clients": list(client_ids), "since": since})
+        for client_id, bundle_id, at, answer in rows:
+            [offer] = [one for one in json.loads(answer)["offers"] if one["bundle_id"] == bundle_id]
+            products = frozenset(part["product_id"] for part in offer.get("products", ()) if not part["held"])
+            found.setdefault(client_id, []).append(Accepted(bundle_id, at, products))
+        return found
+
+    return work
+
+
+def unless_accepted(
+    write: Work[None], client_id: str, since: dt.datetime, known: int
+) -> Work[Sequence[Accepted] | None]:
+    """Writes an entry, unless the client has accepted more than `known` bundles since a moment: these are returned."""
+    read = read_accepted([client_id], since)
+
+    def work(connection: sa.Connection) -> Sequence[Accepted] | None:
+        found = read(connection).get(client_id, ())
+        if len(found) > known:
+            return found
+        write(connection)
+        return None
 
     return work
 

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import json
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from catalog import Contact
 from serving import Recommender
+from serving.answers import Decided
 from serving.auditing import entry, replay
-from serving.contact import Resting, look_back, resting
-from serving.decisions import Outcome, Past, Writer, add_decisions, add_feedback, read_past, upgrade
+from serving.contact import Resting, awaited, look_back, resting
+from serving.decisions import (
+    Accepted,
+    Outcome,
+    Past,
+    RefusedError,
+    Writer,
+    add_decisions,
+    add_feedback,
+    read_accepted,
+    read_decision,
+    read_past,
+    unless_accepted,
+    upgrade,
+)
 from serving.decisions.database import parsed
+from serving.together import Together
+from tests.conftest import WholeLine
 from tests.serving.logged import ASKED, NOW, decision, told
+from tests.serving.test_shutdown import serving
+from training.by_value import Aim
 
 DAY = dt.timedelta(days=1)
 
@@ -26,7 +48,7 @@ def past(outcome: str, days_ago: float, bundle: str = "card", decision_id: str =
 def rests(policy: dict[str, Any], of: list[Past], channel: str | None = "app") -> list[tuple[str | None, float]]:
     """What rests, and for how many days more."""
     found = resting(Contact.model_validate(policy), of, channel, NOW)
-    return [(one.bundle_id, (one.until - NOW) / DAY) for one in found]
+    return [(one.bundle_id, (one.until - NOW) / DAY) for one in found if one.until]
 
 
 LIMITS: dict[str, Any] = {"limits": [{"channel": "app", "days": 7, "most": 2}]}
@@ -122,3 +144,100 @@ def test_what_rests_is_not_offered_and_its_replay_is_the_same(recommender: Recom
     for decided in (without, nothing):
         row, _ = entry(recommender, decided, 3, ())
         assert replay(recommender, row).same is True
+
+
+BRINGS = {"card": frozenset({"card"}), "both": frozenset({"card", "loan"}), "home": frozenset({"loan"})}
+
+
+def test_what_brings_an_accepted_product_rests_whatever_bundle_it_was_accepted_in() -> None:
+    day = NOW.date()
+    gone = Accepted("not_sold_any_more", NOW, frozenset({"card", "savings"}))
+    assert [one.bundle_id for one in awaited(BRINGS, [gone], day)] == ["card", "both"]
+    assert [one.bundle_id for one in awaited(BRINGS, [gone, Accepted("home", NOW, BRINGS["home"])], day)] == [*BRINGS]
+    assert awaited({"card": frozenset(), "home": BRINGS["home"]}, [gone], day) == ()  # the tables show it
+    [one, _] = awaited(BRINGS, [gone], day)
+    assert (one.until, one.why) == (None, f"card accepted on {day}; the tables of {day} do not show it yet")
+
+
+def test_an_entry_waits_for_what_was_accepted_meanwhile(place: str) -> None:
+    upgrade(parsed(place))
+    log, mine = Writer(parsed(place)), decision()
+    parts = [{"product_id": "card", "held": False}, {"product_id": "current", "held": True}]
+    mine["answer"] = json.dumps({"offers": [{"bundle_id": "card", "products": parts}, {"bundle_id": "home"}]})
+    log.do(add_decisions([mine]))
+    log.do(add_feedback(told(mine["decision_id"], "rejected", bundle_id="home"), NOW))
+    later = decision()
+    assert log.do(unless_accepted(add_decisions([later]), "c0001", ASKED, 0)) is None
+    log.do(add_feedback(told(mine["decision_id"], "accepted"), NOW))
+    known = [Accepted("card", ASKED + dt.timedelta(seconds=60), frozenset({"card"}))]
+    held_up = decision()
+    assert log.do(unless_accepted(add_decisions([held_up]), "c0001", ASKED, 0)) == known
+    with pytest.raises(RefusedError):
+        log.do(read_decision(held_up["decision_id"]))
+    assert log.do(unless_accepted(add_decisions([held_up]), "c0001", ASKED, 1)) is None
+    assert log.do(read_decision(held_up["decision_id"]))
+    assert log.do(read_accepted(["c0001", "c0002"], ASKED + DAY)) == {}
+    log.close()
+
+
+def test_a_pass_leaves_out_what_any_request_of_the_client_knows_to_rest(recommender: Recommender) -> None:
+    profile, until = recommender.profile_of("c0001"), NOW + DAY
+    [free] = recommender.decide(profile, ["c0001"], 3)
+    first, second = (offer.bundle_id for offer in free.answer.offers[:2])
+
+    async def both() -> list[Decided]:
+        together, asked = Together(), (recommender, profile, "c0001", 3, (), Aim.RELEVANCE, "app")
+        rests: list[dict[str, tuple[Resting, ...]]] = [{"c0001": (Resting(b, until, "why"),)} for b in (first, second)]
+        return await asyncio.gather(*(together.decide(*asked, of_one) for of_one in rests))
+
+    for decided in asyncio.run(both()):
+        assert not {first, second} & {offer.bundle_id for offer in decided.answer.offers}
+
+
+def test_what_was_accepted_is_not_offered_again_before_the_tables_show_it(
+    line: WholeLine, place: str, tmp_path: Path
+) -> None:
+    client = str(line.recommender.snapshot.profiles.client_ids[11])
+
+    def ask(port: int, path: str, **body: Any) -> dict[str, Any]:
+        reply = httpx.post(f"http://127.0.0.1:{port}/v1/{path}", json=body, timeout=20)
+        assert reply.status_code == 200, reply.text
+        answered: dict[str, Any] = reply.json()
+        return answered
+
+    def brought(answer: dict[str, Any]) -> set[str]:
+        parts = [part for offer in answer["offers"] for part in offer["products"]]
+        return {part["product_id"] for part in parts if not part["held"]}
+
+    def audit(port: int, which: str) -> bool | None:
+        found = httpx.get(f"http://127.0.0.1:{port}/v1/{which}").json()
+        same: bool | None = found["replay"]["same"]
+        return same
+
+    def keeps(port: int, offer: dict[str, Any]) -> None:
+        new = {part["product_id"] for part in offer["products"] if not part["held"]}
+        for objective in ("relevance", "value"):
+            answer = ask(port, "recommend", client_id=client, k=50, objective=objective)
+            many = ask(port, "recommend_batch", client_ids=[client], k=50, objective=objective)["answers"][0]
+            for one in (answer, many):
+                assert not new & brought(one)
+                rests = {rest["bundle_id"]: rest["until"] for rest in one["resting"]}
+                assert rests[offer["bundle_id"]] is None
+                assert audit(port, f"decisions/{one['decision_id']}") is True
+        quote = ask(port, "quote", client_id=client, bundle_id=offer["bundle_id"])
+        assert [note for note in quote["notes"] if "accepted on" in note and "do not show it yet" in note]
+        assert audit(port, f"quotes/{quote['quote_id']}") is True
+
+    with serving(line.folder, tmp_path / "said", workers=2, SHEAF_DECISIONS=place) as (_, port):
+        answer = ask(port, "recommend", client_id=client, k=50)
+        first, second = answer["offers"][:2]
+        assert answer["resting"] == []
+        for offer, outcome in ((second, "rejected"), (first, "accepted")):
+            ask(port, "feedback", idempotency_key=offer["bundle_id"], decision_id=answer["decision_id"],
+                bundle_id=offer["bundle_id"], outcome=outcome, at=dt.datetime.now(dt.UTC).isoformat())  # fmt: skip
+        for _ in range(3):  # whichever worker answers
+            keeps(port, first)
+        other = str(line.recommender.snapshot.profiles.client_ids[12])
+        assert ask(port, "recommend", client_id=other)["resting"] == []
+    with serving(line.folder, tmp_path / "said", workers=1, SHEAF_DECISIONS=place) as (_, port):
+        keeps(port, first)
