@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "figures.md"
 SUBJECTS = {  # of the page, in its order, with the benchmark modules of each
     "Ranking": ("santander", "simulated", "ranking", "new_products"),
     "Discovery of bundles": ("discovery",),
-    "Prices": ("pricing",),
+    "Prices": ("pricing", "logged_prices"),
     "Linked clients": ("linkage",),
     "Clients who leave": ("attrition",),
     "Service": ("serving", "schema", "durability"),

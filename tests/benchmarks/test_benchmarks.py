@@ -96,7 +96,8 @@ def test_ties_are_read_from_what_the_simulation_draws_from():
 @pytest.mark.parametrize(
     "module",
     [
-        "discovery", "linkage", "new_products", "pricing", "profiles", "rank", "ranking.ablation", "ranking.single",
+        "discovery", "linkage", "logged_prices", "new_products", "pricing", "profiles", "rank", "ranking.ablation",
+        "ranking.single",
         "serving.__main__", "simulated", "simulation", "strategy", "training",
     ],
 )  # fmt: skip
