@@ -202,7 +202,9 @@ def quote(
     from pricing import what_if as changed
     from pricing.showing import draw, shown
     from pricing.terms import OF_RESPONSE
+    from serving.gates import eligible, judged, noted
     from training import registry
+    from training.candidates import Encoding
     from training.price_response import pair_of
     from training.sample import last_day
 
@@ -221,11 +223,13 @@ def quote(
     response, inputs, at_list = None, None, None
     champion = registry.champion()
     supposed = OF_RESPONSE & terms.keys()
+    joined = ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client])))
+    known: Encoding | ProfileMatrix = joined
     learned = None if supposed else registry.price_response(day, champion.model if champion else None)
     if champion is not None:
         candidates = champion.model.candidates(sold)
-        joined = ProfileMatrix.join(list(profile_matrices(bank, sold, day, [client])))
-        pair = pair_of(champion.model, candidates, champion.model.align(joined, candidates).values, bundle)
+        joined, known = champion.model.align(joined, candidates), champion.model.encoding
+        pair = pair_of(champion.model, candidates, joined.values, bundle)
         if pair is not None and learned is not None:
             response, inputs = learned.model.response, pair.inputs
         elif pair is not None and "acceptance" not in supposed:  # what is supposed goes before the model's
@@ -234,7 +238,13 @@ def quote(
     quoted = price(
         sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group, left_out=left_out
     )
-    console.print(shown(quoted), highlight=False)
+    offer = next(one for one in sold.offers if one.bundle_id == bundle)
+    gates = judged(eligible(offer, known, joined.values), len(quoted.lines), len(offer.products), quoted.checks)
+    by = "own" if inputs is not None or at_list is not None or "acceptance" in supposed else "policy"
+    notes = [*noted(gates, by)]
+    if any(gate.status == "failed" for gate in gates):
+        notes[0] = f"what-if, not to be offered: {notes[0]}"
+    console.print(*(f"[red]{escape(note)}[/]" for note in notes), shown(quoted), sep="\n", highlight=False)
     if curve is not None:
         draw(quoted, curve)
         console.print(f"The curve is in {curve}.", highlight=False)

@@ -46,10 +46,11 @@ class Priced:
 
 @dataclass(slots=True)
 class Gate:
-    """One of what an offer has to pass before it is ranked, and why it does; `open` is for a person to see to."""
+    """One of what a bundle has to pass before it is offered, and why it does or does not, with what the client has;
+    `open` is for a person to see to. What is offered has failed none."""
 
     gate: Literal["eligible", "applicable", "suitable"]
-    status: Literal["passed", "open"]
+    status: Literal["passed", "failed", "open"]
     why: str
 
 
@@ -165,8 +166,9 @@ class PricedBy:
     the authority that is priced by, what the learned price response takes of it (without one, None, and the model's
     probability of the whole bundle is the `acceptance` at list price; None: the policy's share), its plan, the size of
     a group that is too large for a quote (`features.relationship.LARGEST_GROUP`; else 0), the caller's own authority
-    (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), and what the
-    quote's notes tell beside its prices."""
+    (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), what the
+    quote's notes tell beside its prices, and the gate of the bundle's kinds and conditions (None: logged before it
+    was)."""
 
     client: Client
     group: tuple[Client, ...]
@@ -179,3 +181,4 @@ class PricedBy:
     caller_authority: str | None = None
     caller_limit: float | None = None
     notes: tuple[str, ...] = ()
+    eligible: Gate | None = None

@@ -20,7 +20,7 @@ from serving.asking import AskQuote
 from serving.decisions import Accepted, Outcome, new_id
 from serving.planned import worked_out_again
 from serving.quoting import QUOTED, Quoted
-from serving.recommender import Recommender, Sees
+from serving.recommender import Hidden, Recommender, Sees
 from training.by_value import Aim
 
 TOLD = 20  # differences that a replay names
@@ -174,9 +174,10 @@ def quote_entry(
     sees: Sees = lambda client_id: True,
     caller_authority: str | None = None,
     accepted: Sequence[Accepted] = (),
+    hidden: Hidden = lambda column: False,
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
-    quoted, by = recommender.quote(asked, sees, caller_authority, accepted)
+    quoted, by = recommender.quote(asked, sees, caller_authority, accepted, hidden)
     quoted.quote_id = quote_id = new_id()
     sent = QUOTED.dump_json(quoted)
     row = {
@@ -199,6 +200,7 @@ def quote_entry(
                 "caller_authority": by.caller_authority,
                 "caller_limit": by.caller_limit,
                 "notes": by.notes,
+                "eligible": by.eligible,
             },
             inf_nan_mode="null",
         ).decode(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pricing import Quote
+from serving.answers import Gate
 from serving.planned import ALWAYS_SENT, Plan
 from strategy.deciding import Approval
 
@@ -97,6 +99,10 @@ class Check:
     text: str
 
 
+AcceptanceBy = Literal["response", "model", "policy", "request"]
+"""Whose the acceptance at list price is: the learned price response's, the model's, the policy's, or supposed."""
+
+
 @dataclass(slots=True)
 class Quoted:
     """A bundle priced for a client as one relationship; money a year in `currency`.
@@ -104,8 +110,9 @@ class Quoted:
     `ideal` is the best concession whoever asks, `limit` what the one who asks may grant; what is `above` that `goes_to`
     another authority, None where nobody's reaches. `assumption`: acceptance goes by policy, not by the bank's offers.
     `what_if` says why the quote is not the caller's to offer: it supposes another authority than `caller_authority`,
-    more than `caller_limit`, other terms than the catalog's or another rating; empty where it does not, None where it
-    was logged before this was told. `plan` is how the client is served and `route` how the bundle is approved; None
+    more than `caller_limit`, other terms than the catalog's, another rating or suitability profile, or the bundle fails
+    one of the `gates` or breaks a rule; empty where it does not, None where it was logged before this was told. The
+    gates are those that offers pass. `plan` is how the client is served and `route` how the bundle is approved; None
     where no plan of it is laid out.
     """
 
@@ -147,6 +154,19 @@ class Quoted:
     what_if: tuple[str, ...] | None = None
     caller_authority: str | None = None
     caller_limit: float | None = None
+    gates: tuple[Gate, ...] | None = None
+    acceptance_by: AcceptanceBy | None = None
+
+    def hide(self, hidden: Callable[[str], bool]) -> None:
+        """Leaves out what gates, notes and `what_if` say of hidden columns, which tell of others."""
+
+        def names(text: str) -> bool:
+            return any(map(hidden, re.findall(r"\w+", text)))
+
+        if any(names(gate.why) for gate in self.gates or ()):
+            self.gates = None
+            self.notes = tuple(one for one in self.notes if not names(one))
+            self.what_if = tuple(one for one in self.what_if or () if not names(one))
 
 
 QUOTED = TypeAdapter(Quoted)

@@ -16,22 +16,23 @@ import numpy as np
 
 from catalog import Catalog, Exploration, Kind, Line
 from catalog.checks import did_you_mean
-from catalog.wording import wanted
-from features import Alignment, C, ProfileMatrix
+from features import UNSEEN, Alignment, C, ProfileMatrix
 from features.conditions import kinds_in, need_comparable
 from features.links import OF_LINKED
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Client, Clients, Pricer, quote, what_if
 from pricing.book import need_pricing
+from pricing.rules import ELIGIBLE, SUITABILITY
 from pricing.terms import OF_RESPONSE
 from pricing.worth import Own
 from serving.answers import Answer, Decided, Fact, Gate, Offer, Part, Pick, Portrait, Priced, PricedBy
 from serving.asking import AskQuote
 from serving.contact import Resting, awaited
 from serving.decisions import Accepted
+from serving.gates import applicable, eligible, judged, noted, suitable
 from serving.planned import Approved, Plan, WholePlan, in_short, reasoned, whole
-from serving.quoting import Quoted, plain
+from serving.quoting import AcceptanceBy, Quoted, plain
 from serving.reasons import VALUE, Grounds, Reasons
 from strategy import explained_route
 from strategy.deciding import Approval, Approver
@@ -238,11 +239,13 @@ class Recommender:
         sees: Sees = lambda client_id: True,
         caller_authority: str | None = None,
         accepted: Sequence[Accepted] = (),
+        hidden: Hidden = lambda column: False,
     ) -> tuple[Quoted, PricedBy]:
         """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like; the group
         too where all of it is seen. Who asks may grant by `caller_authority`, or by whichever is asked for if None; a
-        quote that supposes more, or other terms than the catalog's, is a what-if. Its notes tell where the client has
-        `accepted` what the tables do not show yet.
+        quote that supposes more, or other terms than the catalog's, is a what-if, as is one whose gates fail. A
+        condition on a column that is `hidden` from who asks leaves its gate open, and the model out. Notes tell where
+        the client has `accepted` what the tables do not show yet.
 
         Raises UnknownClientError for a client that is not there, ValueError as `pricing.quote` and `pricing.what_if`
         do, NoPriceSheetError where the catalog has no prices.
@@ -256,7 +259,9 @@ class Recommender:
         whom = replace(
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
         )
-        pair = pair_of(self.model, self.candidates, values, asked.bundle_id)
+        gate, pair = self._eligible(asked.bundle_id, values, hidden, asked.rating), None
+        if gate is None or gate.status != "open":  # whether it is a candidate would tell of what is hidden
+            pair = pair_of(self.model, self.candidates, values, asked.bundle_id)
         # what is supposed of acceptance goes before what was learned, and before what the model tells
         learned = None if OF_RESPONSE & asked.terms.keys() else self.learned
         inputs = None if pair is None or learned is None else pair.inputs[0].tolist()
@@ -269,7 +274,9 @@ class Recommender:
         own = caller_authority or wanted
         rests = self.awaited(asked.client_id, accepted)
         notes = tuple(one.why for one in rests if one.bundle_id == asked.bundle_id)
-        by = PricedBy(whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own, notes=notes)
+        by = PricedBy(
+            whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own, notes=notes, eligible=gate
+        )
         if asked.terms or asked.rating or wanted != own:
             by = replace(by, caller_limit=_limit(catalog, known, asked.bundle_id, there.as_of, own))
         return self.priced(asked, by), by
@@ -287,6 +294,10 @@ class Recommender:
         )  # fmt: skip
         told = plain(quoted, catalog.version, learned.version if learned else None)
         told.notes += by.notes
+        if by.eligible is not None:
+            told.gates = judged(by.eligible, len(told.lines), len(quoted.bundle.products), quoted.checks)
+            told.acceptance_by = _acceptance_by(asked, by)
+            told.notes = (*noted(told.gates, told.acceptance_by), *told.notes)
         if by.caller_authority is not None:
             told.caller_authority = by.caller_authority
             told.caller_limit = told.limit if by.caller_limit is None else by.caller_limit
@@ -308,8 +319,29 @@ class Recommender:
         yield from (f"terms.{name}: supposed, not the catalog's" for name in asked.terms)
         if asked.rating is not None:
             yield "rating: supposed, not the client's"
+        for gate in told.gates or ():
+            if gate.status == "failed":
+                yield f"gates.{gate.gate}: failed, so the bundle is not for this client: {gate.why}"
+            elif gate.gate == "eligible" and gate.status == "open":
+                yield f"gates.eligible: rests on what is not told to you, so ask who may see it: {gate.why}"
+        if told.gates is not None:
+            if asked.suitable_until is not None and any(check.rule == SUITABILITY for check in told.checks):
+                yield "suitable_until: supposed, not the client's"
+            for check in told.checks:
+                if check.status == "broken" and check.rule not in (ELIGIBLE, SUITABILITY):
+                    yield f"checks: the bundle must not be sold so: {check.rule}: {check.text}"
         if told.total.concession > limit + 0.005:
             yield f"concession: {told.total.concession:,.2f} is above the {limit:,.2f} that {own} may grant"
+
+    def _eligible(self, bundle_id: str, values: np.ndarray, hidden: Hidden, rating: str | None = None) -> Gate | None:
+        """The gate of the bundle's kinds and conditions for a client, as if it had the `rating`; None: no bundle."""
+        if bundle_id not in self._bundle_ids:
+            return None
+        encoding = self.model.encoding
+        if rating is not None and C.RATING in encoding.columns:
+            values, texts = values.copy(), encoding.categories[C.RATING]
+            values[0, encoding.columns.index(C.RATING)] = texts.index(rating if rating in texts else UNSEEN)
+        return eligible(self.candidates.offers[self._bundle_ids.index(bundle_id)], encoding, values, hidden)
 
     def plans_of(self, client_ids: Sequence[str | None]) -> list[str | None]:
         """Their plans as JSON, as they were laid out; None for who has none."""
@@ -551,33 +583,17 @@ class Recommender:
         return in_short(self.plans.policy, values), [*self._approver.approve(values, pairs, has)]
 
     def _gates(self, number: int, brings: int) -> tuple[Gate, ...]:
-        eligible, suitable, size = self._passed[number]
-        applicable = f"brings {brings} of its {size} products, which the client does not hold"
-        return eligible, Gate("applicable", "passed", applicable), suitable
+        of, suits, size = self._passed[number]
+        return of, applicable(brings, size), suits
 
     @cached_property
     def _passed(self) -> list[tuple[Gate, Gate, int]]:
         """Of each offer the gates that are passed alike by everybody who passes them, and its size."""
         needs = self.valuer.unsuitable.tolist() if self.prices else [False] * len(self.candidates.offers)
-        told = []
-        for offer, need in zip(self.candidates.offers, needs, strict=True):
-            conditions = [
-                f"{name} {wanted(condition)}{'' if name in self.candidates.columns else ' (not known of any client)'}"
-                for name, condition in offer.where.items()
-            ]
-            suitable = (
-                Gate("suitable", "open", "needs a suitability profile that has not ended; see to it before the sale")
-                if need
-                else Gate("suitable", "passed", "no rule of the catalog asks for a suitability profile")
-            )
-            told.append(
-                (
-                    Gate("eligible", "passed", "; ".join([f"for {' and '.join(offer.kinds)} clients", *conditions])),
-                    suitable,
-                    len(offer.products),
-                )
-            )
-        return told
+        return [
+            (eligible(offer, self.model.encoding), suitable(need), len(offer.products))
+            for offer, need in zip(self.candidates.offers, needs, strict=True)
+        ]
 
     def _shown(
         self,
@@ -633,6 +649,15 @@ class Recommender:
             held=held[product],
             probability=None if held[product] else probability[product],
         )
+
+
+def _acceptance_by(asked: AskQuote, by: PricedBy) -> AcceptanceBy:
+    """Whose the acceptance at list price is."""
+    if by.inputs is not None:
+        return "response"
+    if by.acceptance is not None:
+        return "model"
+    return "request" if "acceptance" in asked.terms else "policy"
 
 
 def _limit(catalog: Catalog, client: Client, bundle_id: str, day: dt.date, authority: str) -> float:

@@ -275,7 +275,8 @@ async def quote(ask: AskQuote, request: Request) -> Response:
         with _refusing("quote"):
             _seen(caller, ask.client_id)
             sees, authority = _sees(caller), _authority(caller)
-            row, answer = quote_entry(recommender, ask, request_id, caller.name, sees, authority, accepted)
+            hidden = _hidden(caller, ask.client_id)
+            row, answer = quote_entry(recommender, ask, request_id, caller.name, sees, authority, accepted, hidden)
         return add_quote(row), answer
 
     return _json(await _recorded(recommender, ask.client_id, made))
@@ -356,6 +357,7 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
     if not recommender.tells_group(found.client_id, _sees(_caller(request))):
         found.answer.group = None
         found.replay.differences = _untold(found.replay.differences)
+    found.answer.hide(_hidden(_caller(request), found.client_id))
     return _json(QUOTE_AUDIT.dump_json(found))
 
 
