@@ -69,7 +69,7 @@ def book(
             planned = rows_of(plans, columns, clients, "plans, as `sheaf plan --out` writes them")
             if (made_on := max((row["as_of"] for row in planned), default=day)) > day:
                 raise ValueError(f"{plans} has plans of {made_on}, which is after {day}; give those of an earlier day")
-        found = book_of(chosen, sold, bank, day, manager, planned, offered)
+        found = book_of(chosen, sold, bank, day, manager, planned, offered, ranked_on)
     console.print(book_table(found, sold))
     if out is not None:
         write_table(out, found.calls)

@@ -125,8 +125,8 @@ def recommend(
             answer = load(authority).recommend(client, top, objective=Aim(objective))
         else:
             with steps("Recommending") as step:
-                found = profile_one(client, data, read_catalog(catalog), date_of(as_of), step, authority)
-                answer = found.recommend(client, top, objective=Aim(objective))
+                found, accepted = profile_one(client, data, read_catalog(catalog), date_of(as_of), step, authority)
+                answer = found.recommend(client, top, objective=Aim(objective), accepted=accepted)
     except UnknownClientError as error:
         raise ValueError(str(error)) from error
     console.print(offers_table(asdict(answer), f"Client {client}"))
@@ -161,8 +161,11 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
             f"{offer['probability']:.1%}", because,
         )  # fmt: skip
     if not answer["offers"]:
-        table.add_row("", "nothing: all that may be sold is held", "", "", "")
+        why = "rests" if answer["resting"] else "is held"
+        table.add_row("", f"nothing: all that may be sold {why}", "", "", "")
     table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
+    for rest in answer["resting"]:
+        table.caption += escape(f"\nnot offered: {rest['bundle_id'] or 'anything'} ({rest['why']})")
     if plan := answer.get("plan"):
         visit = f", visit on {plan['next_visit']}" if plan["next_visit"] else ""
         served = f"{plan['tier']} client, priority {plan['priority']}, {plan['manager']} manager, by {plan['channel']}"

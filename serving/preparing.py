@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from catalog import Catalog
 from features import Bank, dictionary, profile_matrices
+from features.acceptances import awaited
 from features.conditions import Occurring, kinds_in, kinds_of, need_fitting
 from features.relationship import Relationships
 from features.replacing import NEXT, part, replace, staging
 from features.snapshot import Snapshot
+from serving.decisions import Accepted
 from serving.earlier import keep, keep_policy
 from serving.recommender import Recommender
 from strategy import Planner
@@ -115,9 +117,9 @@ def profile_one(
     as_of: dt.date | None = None,
     progress: Callable[[str], None] = lambda step: None,
     authority: str | None = None,
-) -> Recommender:
+) -> tuple[Recommender, list[Accepted]]:
     """The recommender of the champion over the profile of one client of the bank in `data` as of a day (default: its
-    last)."""
+    last), and what the client has accepted that holdings do not show yet."""
     progress("champion")
     model, bank = need_champion().model, Bank.open(data, today=dt.date.today())
     day = as_of or last_day(bank)
@@ -127,7 +129,11 @@ def profile_one(
     learned = price_response(day, model)
     relationships = Relationships.of(bank, catalog, day, client)
     answer = learned.model if learned else None
-    return Recommender(model, Snapshot(day, profiles), catalog, answer, authority, relationships)
+    accepted = [
+        Accepted("", dt.datetime.combine(on, dt.time(), dt.UTC), frozenset({product}))
+        for product, on in awaited(bank, catalog, day, [client]).get(client, {}).items()
+    ]
+    return Recommender(model, Snapshot(day, profiles), catalog, answer, authority, relationships), accepted
 
 
 def load(authority: str | None = None) -> Recommender:

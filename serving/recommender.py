@@ -17,6 +17,7 @@ import numpy as np
 from catalog import Catalog, Exploration, Kind, Line
 from catalog.checks import did_you_mean
 from features import UNSEEN, Alignment, C, ProfileMatrix
+from features.acceptances import awaited_since
 from features.conditions import kinds_in, need_comparable
 from features.links import OF_LINKED
 from features.relationship import Relationships
@@ -107,16 +108,23 @@ class Recommender:
         }
 
     def recommend(
-        self, client_id: str, k: int = 5, lines: Sequence[Line] = (), objective: Aim = Aim.RELEVANCE
+        self,
+        client_id: str,
+        k: int = 5,
+        lines: Sequence[Line] = (),
+        objective: Aim = Aim.RELEVANCE,
+        accepted: Sequence[Accepted] = (),
     ) -> Answer:
-        """The k best bundles for a client of the snapshot, of the lines named (none: of all).
+        """The k best bundles for a client of the snapshot, of the lines named (none: of all), without those that bring
+        what was `accepted`.
 
         Raises UnknownClientError for a client without a profile, and NoPriceSheetError where bundles are to be ordered
         by value and the catalog has no prices.
         """
         values = self.profile_of(client_id)
         own, plans = self.own(values, [client_id]), self.plans_of([client_id])
-        return self.decide(values, [client_id], k, lines, objective, own, plans=plans)[0].answer
+        rests = {client_id: self.awaited(client_id, accepted)}
+        return self.decide(values, [client_id], k, lines, objective, own, rests, plans=plans)[0].answer
 
     def recommend_new(
         self,
@@ -193,8 +201,11 @@ class Recommender:
 
     @cached_property
     def since(self) -> dt.datetime:
-        """The beginning, in UTC, of the day of the profiles: what was accepted from then on, they may not show."""
-        return dt.datetime.combine(self.snapshot.as_of, dt.time(), dt.UTC)
+        """The beginning, in UTC, of the last day that holdings tell of: profiles may lack what was accepted from then
+        on."""
+        until = self.relationships.until.get("holdings") if self.relationships else None
+        day = awaited_since(self.snapshot.as_of, dt.date.fromisoformat(until) if until else None)
+        return dt.datetime.combine(day, dt.time(), dt.UTC)
 
     def awaited(self, client_id: str, accepted: Sequence[Accepted]) -> tuple[Resting, ...]:
         """What is not offered as the client `accepted` it since then. Raises UnknownClientError."""
@@ -203,7 +214,7 @@ class Recommender:
         held, sold = self.candidates.held(self.profile_of(client_id))[0], self.candidates.catalog.products
         has = {product.product_id for product, holds in zip(sold, held.tolist(), strict=True) if holds}
         brings = {offer.bundle_id: frozenset(offer.products) - has for offer in self.candidates.offers}
-        return awaited(brings, accepted, self.snapshot.as_of)
+        return awaited(brings, accepted, self.since.date())
 
     def hidden(self, client_id: str | None, sees: Sees, everybody: bool) -> Hidden:
         """The columns of a client that a caller is not told: sums of the client's group where not all of it is seen,

@@ -20,6 +20,7 @@ import pyarrow as pa
 from catalog import Catalog
 from catalog.checks import did_you_mean
 from features import Bank, C, day_number
+from features.acceptances import awaited
 from features.relationship import Relationships
 from features.tables import connect
 from pricing import quote
@@ -96,13 +97,15 @@ def book_of(
     manager: str,
     plans: Iterable[Mapping[str, Any]],
     offers: Iterable[Mapping[str, Any]],
+    ranked_on: dt.date | None = None,
 ) -> Calls:
     """Whom a manager calls on the day after the end of `as_of`.
 
     `plans` are rows of the clients' service plans with `PLAN` and what the policy's urgency asks for, `offers` rows of
-    offers by value with `OFFER`. Calls are taken in their order as long as they fit the hours; one that does not fit
-    leaves its time to the next. Raises ValueError where the policy has no `book` or the
-    catalog not an offered bundle, and NoPriceSheetError without prices.
+    offers by value with `OFFER`, of the day `ranked_on` (default: `as_of`); what brings a client a product accepted
+    since then, or not in holdings yet, is not offered. Calls are taken in their order as long as they fit the hours;
+    one that does not fit leaves its time to the next. Raises ValueError where the policy has no `book` or the catalog
+    not an offered bundle, and NoPriceSheetError without prices.
     """
     day = need_day(policy)
     clients = clients_of(bank, as_of, manager)
@@ -112,6 +115,7 @@ def book_of(
         if row[C.BUNDLE] not in sold:
             told = did_you_mean(str(row[C.BUNDLE]), sold)
             raise ValueError(f"an offer is of {row[C.BUNDLE]!r}, which the catalog has not; {told}, or rank anew")
+    ranked = _not_accepted(bank, catalog, as_of, ranked_on or as_of, clients, ranked)
     contacts = Contacts(bank, catalog.policy.contact, as_of, clients)
     rows, left_out = _candidates(day, as_of, clients, planned, contacts, _best(ranked))
     due = [
@@ -136,6 +140,32 @@ def book_of(
     _price(bank, catalog, as_of, chosen)
     table = pa.Table.from_pylist([{name: row.get(name) for name in CALL.names} for row in chosen], CALL)
     return Calls(manager, as_of, len(clients), table, {why: many for why, many in left_out.items() if many})
+
+
+def _not_accepted(
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date,
+    ranked_on: dt.date,
+    clients: Sequence[str],
+    offers: list[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """The offers that bring no product which the client did not hold when they were ranked, and has accepted."""
+    if not (accepted := awaited(bank, catalog, as_of, clients, ranked_on)):
+        return offers
+    open_then = bank.known_on(ranked_on)["holdings"].filter(
+        nw.col(C.CLIENT).is_in(list(accepted)), nw.col(C.CLOSED_ON).is_null()
+    )
+    held = {
+        (str(client), product) for client, product in open_then.select(C.CLIENT, C.PRODUCT).collect("pyarrow").rows()
+    }
+    parts = {offer.bundle_id: offer.products for offer in catalog.offers}
+
+    def is_new(row: Mapping[str, Any]) -> bool:
+        client = row[C.CLIENT]
+        return not any(one in accepted.get(client, ()) and (client, one) not in held for one in parts[row[C.BUNDLE]])
+
+    return [row for row in offers if is_new(row)]
 
 
 def need_day(policy: Strategy) -> Day:

@@ -6,7 +6,7 @@ It works on encoded float32 rows only, so a request costs a few array look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product as combinations_of
@@ -233,6 +233,13 @@ class Candidates:
     def held(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where held on the profile's day."""
         return self._with_unknown(values)[:, self._held] > 0
+
+    def bringing(self, values: np.ndarray, products: Sequence[Container[str]]) -> np.ndarray:
+        """(clients, offers): True where an offer brings the client one of these products, given by client."""
+        wanted = np.array([[one.product_id in of for one in self.catalog.products] for of in products], dtype=bool)
+        there = wanted.reshape(len(values), -1) & ~self.held(values)
+        brings: np.ndarray = there.astype(np.float32) @ self.parts.T > 0
+        return brings
 
     def products(self, values: np.ndarray) -> np.ndarray:
         """(clients, products): True where the client may have the product and does not hold it."""

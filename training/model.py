@@ -59,6 +59,12 @@ class Ranking:
         kept = self.rank <= k
         return Ranking(**{name: value[kept] for name, value in vars(self).items()})
 
+    def without(self, left_out: np.ndarray) -> Ranking:
+        """The ranking without the pairs that are True in `left_out` (clients, offers)."""
+        kept = ~left_out[self.client, self.item]
+        columns = (self.client, self.item, self.score, self.probability, self.log_odds)
+        return ordered(*(column[kept] for column in columns))[1]
+
     @classmethod
     def join(cls, parts: Sequence[Ranking], starts: Sequence[int]) -> Ranking:
         """One ranking of several, whose clients begin at `starts`."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from catalog import Catalog, Line
 from features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
+from features.acceptances import awaited
 from features.conditions import Occurring, kinds_in, kinds_of, need_comparable, need_fitting
 from features.relationship import Relationships
 from training.by_value import Aim, Valuer
@@ -48,7 +49,8 @@ def rank(
     learned: Artifact | None = None,
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
-    clients and rows. By value there are the columns of `VALUES` too, priced by the
+    clients and rows. What brings a client a product that was accepted, and that holdings do not show yet, is left out
+    (`features.acceptances`). By value there are the columns of `VALUES` too, priced by the
     response `learned` from offers, if given. The file appears when it is whole.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
@@ -64,7 +66,7 @@ def rank(
     relationships = Relationships.of(bank, catalog, as_of) if valuer else None
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
-    clients, rows, occurring = 0, 0, Occurring(catalog)
+    clients, rows, occurring, accepted = 0, 0, Occurring(catalog), awaited(bank, catalog, as_of)
 
     def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
         return (model.align(part[block], candidates) for block in slices(len(part.client_ids), CLIENTS))
@@ -74,6 +76,9 @@ def rank(
         for profiles in chain.from_iterable(map(aligned, occurring.watch(profile_matrices(bank, catalog, as_of)))):
             ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
             values: list[np.ndarray] = []
+            if any(str(client) in accepted for client in profiles.client_ids):
+                theirs = [accepted.get(str(client), {}) for client in profiles.client_ids]
+                ranking = ranking.without(candidates.bringing(profiles.values, theirs))
             if valuer and relationships:
                 held = candidates.held(profiles.values)
                 ids, cell = [str(client) for client in profiles.client_ids], valuer.cells(profiles.values)

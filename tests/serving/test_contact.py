@@ -159,6 +159,15 @@ def test_what_brings_an_accepted_product_rests_whatever_bundle_it_was_accepted_i
     assert (one.until, one.why) == (None, f"card accepted on {day}; the tables of {day} do not show it yet")
 
 
+def test_who_asks_by_hand_is_not_told_what_the_client_accepted(recommender: Recommender) -> None:
+    free = recommender.recommend("c0001", k=50)
+    new = frozenset(part.product_id for part in free.offers[0].products if not part.held)
+    found = recommender.recommend("c0001", k=50, accepted=[Accepted("", NOW, new)])
+    assert found.offers
+    assert not new & {part.product_id for offer in found.offers for part in offer.products if not part.held}
+    assert free.offers[0].bundle_id in {one.bundle_id for one in found.resting}
+
+
 def test_an_entry_waits_for_what_was_accepted_meanwhile(place: str) -> None:
     upgrade(parsed(place))
     log, mine = Writer(parsed(place)), decision()

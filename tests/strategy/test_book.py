@@ -116,6 +116,30 @@ def test_a_rejected_bundle_rests_and_the_next_one_is_offered() -> None:
     assert book(bank("a", offers=told), [planned("a")], offers).calls["bundle_id"].to_pylist() == ["term_deposit"]
 
 
+@pytest.mark.parametrize(
+    ("responded", "ranked_on", "opened", "bundle"),
+    [
+        ("2025-12-11", None, "2025-12-10", "savings_account"),  # holdings do not reach as far
+        ("2025-12-11", None, "2025-12-20", "term_deposit"),  # holdings are younger
+        ("2025-12-20", None, "2025-12-20", "savings_account"),  # of that very day
+        ("2025-12-11", dt.date(2025, 12, 10), "2025-12-20", "savings_account"),  # the offers are older
+        ("2026-01-01", None, "2025-12-10", "term_deposit"),  # nobody knows that yet
+    ],
+)
+def test_an_accepted_bundle_is_not_offered_until_the_tables_show_it(
+    responded: str, ranked_on: dt.date | None, opened: str, bundle: str
+) -> None:
+    told = [{"client_id": "a", "bundle_id": "term_deposit", "offered_at": "2025-12-01", "outcome": "accepted",
+             "responded_at": responded}]  # fmt: skip
+    holdings = pd.DataFrame({"client_id": ["a", "z"], "product_id": "mortgage", "opened_on": ["2021-01-01", opened]})
+    clients = pd.DataFrame({"client_id": ["a", "z"], "kind": "retail", "joined_on": "2020-01-01",
+                            "manager_id": ["M1", "M2"]})  # fmt: skip
+    of = Bank.of(clients=clients, holdings=holdings, offers=pd.DataFrame(told).assign(offer_id="O1"))
+    offers = [offer("a", 0.5, 100), offer("a", 0.4, 50, "savings_account", 2)]
+    found = book_of(POLICY, CATALOG, of, DAY, "M1", [planned("a")], offers, ranked_on)
+    assert found.calls["bundle_id"].to_pylist() == [bundle]
+
+
 def test_a_client_who_was_met_often_enough_is_left_in_peace() -> None:
     both = [{"client_id": "a", "bundle_id": bundle, "offered_at": "2025-12-20", "channel": "call"}
             for bundle in ("term_deposit", "mortgage")]  # fmt: skip

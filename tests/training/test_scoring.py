@@ -91,6 +91,28 @@ def test_only_candidates_are_ranked_and_all_of_them(ranked: pd.DataFrame) -> Non
         assert set(ranked.loc[ranked["client_id"] == f"new-{client}", "bundle_id"]) == expected
 
 
+def test_what_brings_an_accepted_product_is_not_ranked_and_the_rest_is_as_it_was(
+    model: Model, ranked: pd.DataFrame, tmp_path: Path
+) -> None:
+    tables, day = frames(120, seed=9), str(LAST_DAY)
+    for table in tables.values():
+        table["client_id"] = "new-" + table["client_id"]
+    client = next(one for one, mine in ranked.groupby("client_id") if {"home", "mortgage"} <= {*mine["bundle_id"]})
+    other = next(one for one in ranked["client_id"] if one != client)
+    told = [(client, "home", day, "accepted"), (other, "home", "2025-10-01", "accepted"),
+            (other, "card", day, "rejected")]  # fmt: skip
+    offers = pd.DataFrame(told, columns=["client_id", "bundle_id", "responded_at", "outcome"])
+    tables["offers"] = offers.assign(offer_id=["1", "2", "3"], offered_at="2025-10-01")
+    rank(model, Bank.of(**tables), CATALOG, LAST_DAY, tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    left_out = (ranked["client_id"] == client) & ranked["bundle_id"].isin(["home", "mortgage", "insurance"])
+    expected = ranked[~left_out].assign(rank=lambda rows: rows.groupby("client_id").cumcount() + 1)
+    pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), check_dtype=False)
+    rank(model, Bank.of(**tables), CATALOG, LAST_DAY, tmp_path / "top.parquet", top=1)
+    best = pq.read_table(tmp_path / "top.parquet").to_pandas()
+    assert best["client_id"].nunique() == found["client_id"].nunique()
+
+
 def test_top_keeps_the_best(model: Model, ranked: pd.DataFrame, tmp_path: Path) -> None:
     rank(model, strangers(), CATALOG, LAST_DAY, tmp_path / "top.parquet", top=2)
     best = pq.read_table(tmp_path / "top.parquet").to_pandas()
