@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import math
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -41,6 +42,8 @@ LONGEST_FILE = 1_000_000  # bytes of the file
 LONGEST_WINDOW = 31 * 86_400  # seconds that a rate may look back
 MOST_HITS = 1_000_000  # requests of a window
 LONGEST_CLAIM = 200  # characters of a manager or branch
+LONGEST_SUBJECT = 255  # characters of a token's `sub`, by OpenID Connect
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger("sheaf.access")
 
 
@@ -281,6 +284,12 @@ class Gatekeeper:
         named = os.environ.get("SHEAF_ACCESS")
         return cls(Path(named) if named else None)
 
+    def admit_reader(self, request: Request) -> None:
+        """For what everybody may read. Raises Refusal for a page that reads this machine by another name."""
+        self._refresh()
+        if self._access is None and request.client is not None and _is_here(request.client.host):
+            _only_here(request)
+
     async def admit(self, request: Request, scope: Scope) -> Caller:
         """Who asks, `request.state.caller` as soon as that is known. Raises Refusal: 401 who does not say, 429 who
         asks too often, 403 who may not."""
@@ -320,6 +329,8 @@ class Gatekeeper:
         told = claims.get(people.scope_claim, "")
         names = told.split() if isinstance(told, str) else told if isinstance(told, list) else []
         scopes = frozenset(Scope(name) for name in names if isinstance(name, str) and name in set(Scope))
+        if not _is_usable(claims["sub"], LONGEST_SUBJECT):  # cut, or cleaned, it might be another's
+            raise _unknown(f"this token is not taken: sub is not 1 to {LONGEST_SUBJECT} printable characters")
         name, rate = f"person:{claims['sub']}", people.rate or rate
         try:
             manager, branch = (_claim(claims, name) for name in (people.manager_claim, people.branch_claim))
@@ -393,12 +404,24 @@ class Gatekeeper:
 
 
 def _only_here(request: Request) -> None:
-    """Refuses who does not ask from this machine."""
+    """Refuses who does not ask from this machine, and who asks it by another name: a web page may have its own name
+    resolve to this machine, and would then read the answers (DNS rebinding)."""
     host = request.client.host if request.client else "127.0.0.1"  # a socket of this machine's has no address
+    if not _is_here(host):
+        raise Refusal(403, "no access is configured, so only this machine is answered; name a file: SHEAF_ACCESS")
+    asked = request.headers.getlist("host") or ["localhost"]  # no browser leaves it out
+    named = _HOST.fullmatch(asked[0]) if len(asked) == 1 else None
+    if named is None or not (named[1].lower() == "localhost" or _is_here(named[1].strip("[]"))):
+        raise Refusal(
+            403, "no access is configured, so this machine is answered by its own names only: ask localhost or "
+            "127.0.0.1 (header Host), or name a file: SHEAF_ACCESS",
+        )  # fmt: skip
+
+
+def _is_here(address: str) -> bool:
     with suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    raise Refusal(403, "no access is configured, so only this machine is answered; name a file: SHEAF_ACCESS")
+        return ipaddress.ip_address(address).is_loopback
+    return False
 
 
 def _unknown(why: str) -> Refusal:
@@ -412,6 +435,10 @@ def _claim(claims: Mapping[str, Any], name: str) -> str | None:
         return None
     value = claims[name]
     told = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if not told.strip() or not told.isprintable() or len(told) > LONGEST_CLAIM:
+    if not _is_usable(told, LONGEST_CLAIM):
         raise ValueError(f"the claim {name} is unusable")
     return told
+
+
+def _is_usable(text: str, longest: int) -> bool:
+    return bool(text.strip()) and text.isprintable() and len(text) <= longest

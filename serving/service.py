@@ -365,8 +365,9 @@ app.router.route_class = APIRoute
 
 
 @app.get(metrics.PATH, include_in_schema=False)
-def figures() -> Response:
+def figures(request: Request) -> Response:
     """In a thread: all workers' files are read."""
+    app.state.gatekeeper.admit_reader(request)
     return Response(metrics.figures(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -45,7 +45,7 @@ _ACCEPTED = (
 )  # fmt: skip
 # At one moment: between two looks, another process might write the same, which then would look like a contradiction.
 _BEFORE = sa.select(feedback).where(
-    (feedback.c.idempotency_key == sa.bindparam("idempotency_key"))
+    ((feedback.c.idempotency_key == sa.bindparam("idempotency_key")) & (feedback.c.caller == sa.bindparam("caller")))
     | (feedback.c.decision_id == sa.bindparam("decision_id"))
 )
 _OF_DECISION = (
@@ -174,18 +174,16 @@ def add_feedback(
 ) -> Work[dict[str, Any]]:
     """Writes feedback and returns its row; where it was written before, that one.
 
-    Refuses another body under the same key, or another caller's key, an unknown decision or one that is not visible, a
-    bundle that was not in it, a time before it or in the future, and what contradicts earlier feedback.
+    Keys are each caller's own. Refuses another body under the same key, an unknown decision or one that is not
+    visible, a bundle that was not in it, a time before it or in the future, and what contradicts earlier feedback.
     """
 
     def work(connection: sa.Connection) -> dict[str, Any]:
         which = {"decision_id": told.decision_id if _ID(told.decision_id) else ""}
-        key = {"idempotency_key": told.idempotency_key}
+        key = {"idempotency_key": told.idempotency_key, "caller": caller or ""}
         before = [dict(row) for row in connection.execute(_BEFORE, key | which).mappings()]
-        same = next((row for row in before if row["idempotency_key"] == told.idempotency_key), None)
+        same = next((row for row in before if key.items() <= row.items()), None)
         if same is not None:
-            if same["caller"] != caller:
-                raise RefusedError(422, "idempotency_key", "was used before; use a new key")
             _check_same(told, same)
             return same
         seen = _is_visible(connection.execute(_WHOSE_DECISION, which).first(), visible)
@@ -202,7 +200,7 @@ def add_feedback(
         row = {
             **key, **which, "bundle_id": told.bundle_id, "outcome": told.outcome.value,
             "at": told.at.astimezone(dt.UTC),
-            "recorded_at": now, "caller": caller,
+            "recorded_at": now,
         }  # fmt: skip
         connection.execute(_ADD_FEEDBACK, row)
         return row

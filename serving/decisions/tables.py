@@ -35,6 +35,8 @@ class Moment(TypeDecorator[dt.datetime]):
         return None if value is None else value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC)
 
 
+# `key:` or `person:` and a name. SQLite takes any length, and would copy the whole table to be told of another.
+_CALLER = sa.String(200).with_variant(sa.String(300), "postgresql")
 metadata = sa.MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
 )
@@ -45,7 +47,7 @@ decisions = sa.Table(
     metadata,
     sa.Column("decision_id", sa.String(36), primary_key=True),  # UUIDv7: in order of time
     sa.Column("request_id", sa.String(200)),  # from the header X-Request-ID, or made for it
-    sa.Column("caller", sa.String(200)),  # empty as long as callers do not say who they are
+    sa.Column("caller", _CALLER),  # empty as long as callers do not say who they are
     sa.Column("asked_at", Moment, nullable=False),
     sa.Column("client_id", sa.String(200), index=True),  # null: someone who was not a client yet
     sa.Column("new_client", sa.Text),  # JSON: what was told of such a one
@@ -73,7 +75,7 @@ quotes = sa.Table(
     metadata,
     sa.Column("quote_id", sa.String(36), primary_key=True),  # UUIDv7
     sa.Column("request_id", sa.String(200)),
-    sa.Column("caller", sa.String(200)),
+    sa.Column("caller", _CALLER),
     sa.Column("asked_at", Moment, nullable=False),
     sa.Column("client_id", sa.String(200), nullable=False, index=True),
     sa.Column("channel", sa.String(100)),
@@ -97,7 +99,7 @@ feedback = sa.Table(
     sa.Column("outcome", sa.String(20), nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("recorded_at", Moment, nullable=False),
-    sa.Column("caller", sa.String(200)),
+    sa.Column("caller", _CALLER, primary_key=True),  # whose the key is; empty: nobody has to say who asks
     # Whoever writes at the same time: no bundle of a decision is answered twice.
     sa.Index(
         "uq_feedback_answered",

@@ -255,18 +255,41 @@ def test_who_asked_is_logged_and_sees_a_new_client_of_its_own(
     assert httpx.get(place, headers=callers["key of audit"].headers).status_code == 200
 
 
-def test_anothers_idempotency_key_says_nothing_of_what_it_was_used_for(
+def test_an_idempotency_key_is_its_callers_own(
     guarded: Guarded, callers: dict[str, Somebody], logged: dict[str, dict[str, str]]
 ) -> None:
+    """Another's use of the same key neither blocks a caller nor tells it anything."""
     now = dt.datetime.now(dt.UTC).isoformat()
-    of = logged["others"]
-    told = {"decision_id": of["decision"], "bundle_id": of["bundle"], "outcome": "shown", "at": now}
-    body = told | {"idempotency_key": "k-other"}
-    place = f"{guarded.url}/v1/feedback"
-    assert httpx.post(place, json=body, headers=callers["key of app"].headers).status_code == 200
-    reply = httpx.post(place, json=body, headers=callers["the manager"].headers)
-    assert reply.status_code == 422
-    assert reply.json()["errors"] == [{"field": "idempotency_key", "problem": "was used before; use a new key"}]
+    place, told = f"{guarded.url}/v1/feedback", {"idempotency_key": "k-1", "outcome": "shown", "at": now}
+    of_key, of_person = (
+        told | {"decision_id": logged[whose]["decision"], "bundle_id": logged[whose]["bundle"]}
+        for whose in ("others", "mine")
+    )
+    for _ in range(2):
+        for body, name in ((of_key, "key of app"), (of_person, "the manager")):
+            reply = httpx.post(place, json=body, headers=callers[name].headers)
+            assert reply.status_code == 200, reply.text
+            assert reply.json()["decision_id"] == body["decision_id"]
+    stranger = bearer(manager_id="M-none", sub="bert")
+    hidden = httpx.post(place, json=of_key, headers=stranger)
+    unused = httpx.post(place, json=of_key | {"idempotency_key": "k-2"}, headers=stranger)
+    assert (hidden.status_code, hidden.json()["detail"]) == (404, unused.json()["detail"])
+
+
+def test_callers_whose_names_begin_alike_are_two(guarded: Guarded, books: dict[str, tuple[str, str, str]]) -> None:
+    one, other = (bearer(manager_id=books["mine"][1], sub="a" * 254 + last) for last in "xy")
+    body = {"new_client": {"kind": "retail", "age": 31}}
+    made = httpx.post(f"{guarded.url}/v1/recommend", json=body, headers=one).json()["decision_id"]
+    place = f"{guarded.url}/v1/decisions/{made}"
+    assert httpx.get(place, headers=one).json()["caller"] == "person:" + "a" * 254 + "x"
+    assert httpx.get(place, headers=other).status_code == 404
+
+
+@pytest.mark.parametrize("sub", ["", " ", "a" * 256, "a\x00", "anna\n", "a\ud800", "a\u200b", 7, ["anna"], {}, True])
+def test_a_token_whose_sub_cannot_be_kept_whole_is_refused(guarded: Guarded, sub: Any) -> None:
+    reply = httpx.get(f"{guarded.url}/v1/clients/x", headers=bearer(sub=sub))
+    assert reply.status_code == 401
+    assert "this token is not taken" in reply.json()["detail"]
 
 
 def _unsigned() -> str:
@@ -494,6 +517,49 @@ def test_without_access_only_this_machine_is_answered() -> None:
             with pytest.raises(Refusal, match="only this machine is answered") as refused:
                 asyncio.run(gate.admit(request, Scope.AUDIT))
             assert refused.value.status == 403
+
+
+HERE = [
+    "localhost",
+    "LOCALHOST:3000",
+    "127.0.0.1",
+    "127.0.0.1:3000",
+    "127.9.9.9:80",
+    "[::1]",
+    "[::1]:3000",
+    "localhost:",
+]
+ELSEWHERE = [
+    "evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.nip.io", "evil.localhost", "0.0.0.0:3000",
+    "10.0.0.7", "[::]:3000", "", " ", ":3000", "localhost@evil.example", "127.0.0.1:80@evil.example", "localhost/x",
+    "evil.example#localhost", "localhost,evil.example", "127.0.0.1:x", "::1", "localhost\x00", "l\u00f6calhost", "[::1",
+]  # fmt: skip
+
+
+def test_without_access_this_machine_is_answered_by_its_own_names_only() -> None:
+    """A web page whose name resolves to 127.0.0.1 reads nothing (DNS rebinding)."""
+    import asyncio
+
+    from starlette.requests import Request
+
+    from serving.access import ANYBODY, Gatekeeper
+    from serving.problems import Refusal
+
+    def request(*hosts: str, peer: str = "127.0.0.1") -> Request:
+        headers = [(b"host", host.encode("latin-1")) for host in hosts]
+        return Request({"type": "http", "headers": headers, "client": (peer, 1)})
+
+    gate = Gatekeeper(None)
+    for host in HERE:
+        assert asyncio.run(gate.admit(request(host), Scope.AUDIT)) is ANYBODY, host
+        gate.admit_reader(request(host))
+    for hosts in [*((host,) for host in ELSEWHERE), ("localhost", "evil.example"), ("localhost", "localhost")]:
+        with pytest.raises(Refusal, match=r"ask localhost or 127\.0\.0\.1 \(header Host\)") as refused:
+            asyncio.run(gate.admit(request(*hosts), Scope.AUDIT))
+        assert refused.value.status == 403, hosts
+        with pytest.raises(Refusal):
+            gate.admit_reader(request(*hosts))
+    gate.admit_reader(request("sheaf.bank.example", peer="10.0.0.7"))  # Prometheus, from another machine
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,21 @@ def test_the_same_key_with_another_body_is_refused(
         log.do(add_feedback(told(**{"decision_id": logged, "idempotency_key": key, **changes}), NOW))
 
 
+def test_keys_are_each_callers_own_also_when_written_at_the_same_time(log: Writer, logged: str, place: str) -> None:
+    """The database tells them apart as well, not the code alone: it is what keeps two processes from writing twice."""
+    given = told(logged, "shown", 1, idempotency_key="k")
+    names = [None, "key:app", "key:App", "person:app", "person:" + "a" * 255, "person:" + "a" * 254 + "b"]
+    for now in (NOW, NOW + dt.timedelta(hours=1)):
+        for name in names:
+            row = log.do(add_feedback(given, now, name))
+            assert (row["caller"], row["recorded_at"]) == (name or "", NOW)
+    with connect(parsed(place), 2.0).begin() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(feedback)) == len(names)
+    for name in names[:2]:
+        with pytest.raises(RefusedError, match="was used before, with another outcome"):
+            log.do(add_feedback(told(logged, "rejected", 1, idempotency_key="k"), NOW, name))
+
+
 DAY = 86_400.0
 REFUSED: list[tuple[list[tuple[str, float]], tuple[str, float], dict[str, Any], int, str]] = [
     ([], ("accepted", 60), {"decision_id": "0190"}, 404, "decision_id: no decision '0190' is logged"),
@@ -292,11 +307,29 @@ def test_the_migrations_make_the_tables_that_the_code_has(place: str) -> None:
         assert set(sa.inspect(connection).get_table_names()) == {"alembic_version", "decisions", "feedback", "quotes"}
 
 
+OLD_FEEDBACK = [
+    "CREATE TABLE feedback (idempotency_key VARCHAR(200) NOT NULL PRIMARY KEY, decision_id VARCHAR(36) NOT NULL, "
+    "bundle_id VARCHAR(200) NOT NULL, outcome VARCHAR(20) NOT NULL, at {moment} NOT NULL, "
+    "recorded_at {moment} NOT NULL, caller VARCHAR(200), "
+    "CONSTRAINT fk_feedback_decision_id FOREIGN KEY (decision_id) REFERENCES decisions (decision_id))",
+    "CREATE INDEX ix_feedback_decision_id ON feedback (decision_id)",
+    "CREATE UNIQUE INDEX uq_feedback_answered ON feedback (decision_id, bundle_id) WHERE outcome <> 'shown'",
+    "INSERT INTO feedback VALUES "
+    "('a', '{decision}', 'card', 'shown', '2025-06-02 09:30:01{zone}', '2025-06-02 09:30:02{zone}', NULL), "
+    "('b', '{decision}', 'card', 'accepted', '2025-06-02 09:31:00{zone}', '2025-06-02 09:31:01{zone}', 'key:app')",
+]
+
+
 def test_a_log_of_an_older_schema_keeps_what_is_in_it(place: str) -> None:
     newest, row = upgrade(parsed(place)), decision()
     with connect(parsed(place), 2.0).begin() as connection:
         connection.execute(sa.text("DROP TABLE quotes"))
         connection.execute(sa.insert(decisions), row)
+        connection.execute(sa.text("DROP TABLE feedback"))
+        sqlite = connection.dialect.name == "sqlite"
+        moment, zone = ("DATETIME", "") if sqlite else ("TIMESTAMP WITH TIME ZONE", "+00")
+        for statement in OLD_FEEDBACK:
+            connection.execute(sa.text(statement.format(decision=row["decision_id"], moment=moment, zone=zone)))
         for column in ("own", "plan", "policy_version", "price_propensity"):
             connection.execute(sa.text(f"ALTER TABLE decisions DROP COLUMN {column}"))
         connection.execute(sa.text("ALTER TABLE decisions RENAME COLUMN list_propensity TO propensity"))
@@ -305,6 +338,15 @@ def test_a_log_of_an_older_schema_keeps_what_is_in_it(place: str) -> None:
     with connect(parsed(place), 2.0).begin() as connection:
         assert differences(connection) == []
         assert dict(connection.execute(sa.select(decisions)).mappings().one()) == row
+        kept = connection.execute(sa.select(feedback.c.idempotency_key, feedback.c.caller)).all()
+        assert sorted(map(tuple, kept)) == [("a", ""), ("b", "key:app")]
+    writer = Writer(parsed(place))
+    again = told(str(row["decision_id"]), "shown", 1, idempotency_key="a")
+    assert writer.do(add_feedback(again, NOW))["recorded_at"] == ASKED + dt.timedelta(seconds=2)
+    writer.do(add_feedback(again, NOW, "key:app"))
+    with pytest.raises(RefusedError, match="cannot be rejected now"):  # the index is kept
+        writer.do(add_feedback(told(str(row["decision_id"]), "rejected", 90), NOW))
+    writer.close()
 
 
 def test_many_may_start_at_once(place: str) -> None:
@@ -316,7 +358,7 @@ def test_a_newer_schema_is_refused_and_left_alone(place: str) -> None:
     upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0005\); run the Sheaf"):
+    with pytest.raises(LogSettingError, match=r"has schema 9999, which is newer than .* knows \(0006\); run the Sheaf"):
         upgrade(parsed(place))
     with connect(parsed(place), 2.0).begin() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"

@@ -351,3 +351,11 @@ def _once_it_answers(service: str, body: Any, seconds: float = 60) -> httpx.Resp
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
+
+
+@pytest.mark.parametrize("path", ["v1/clients/C1", "v1/decisions/x", "metrics"])
+def test_a_page_of_another_name_reads_nothing(service: str, path: str) -> None:
+    assert httpx.get(f"{service}/{path}", headers={"host": "localhost:1"}).status_code in (200, 404)
+    reply = httpx.get(f"{service}/{path}", headers={"host": "rebound.evil.example"})
+    assert reply.status_code == 403
+    assert reply.headers["content-type"] == "application/problem+json"
