@@ -14,6 +14,7 @@ import math
 import os
 import re
 import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ READ_EVERY = 1.0  # seconds between two looks at the file
 LEEWAY = 10  # seconds by which an issuer's clock may differ from ours
 LONGEST_FILE = 1_000_000  # bytes of the file
 LONGEST_WINDOW = 31 * 86_400  # seconds that a rate may look back
+LONGEST_RATE = 100  # characters of a rate
 MOST_HITS = 1_000_000  # requests of a window
 LONGEST_CLAIM = 200  # characters of a manager or branch
 LONGEST_SUBJECT = 255  # characters of a token's `sub`, by OpenID Connect
@@ -63,14 +65,14 @@ class AccessError(ValueError):
 
 def _rate(text: str) -> str:
     try:
-        items = limits.parse_many(text)
+        items = limits.parse_many(text) if len(text) <= LONGEST_RATE else []
     except ValueError:
         items = []
     # Each request within a window is remembered: a large rate over a long window would fill the memory.
-    if not items or not all(0 < item.amount <= MOST_HITS and item.get_expiry() <= LONGEST_WINDOW for item in items):
+    if not items or not all(0 < item.amount <= MOST_HITS and 0 < item.get_expiry() <= LONGEST_WINDOW for item in items):
         raise ValueError(
-            f"{text!r} is no rate; write 50/second or 50/second;1000/minute, each from 1 to {MOST_HITS:,} requests in "
-            "at most 31 days"
+            f"{text[:LONGEST_RATE]!r} is no rate; write 50/second or 50/second;1000/minute, each from 1 to "
+            f"{MOST_HITS:,} requests in at most 31 days"
         )
     return text
 
@@ -78,6 +80,8 @@ def _rate(text: str) -> str:
 def _place(text: str) -> str:
     """Keys that decide who is who do not travel in the clear, but within this machine."""
     address = urlsplit(text)
+    if "\0" in text or ("://" in text and not (address.hostname and address.port != 0)):  # a port is read here
+        raise ValueError("give a whole address, such as https://login.bank.example/keys, or a file")
     if "://" in text and address.scheme != "https" and address.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise ValueError("give an address that begins with https://, or a file")
     return text
@@ -116,7 +120,9 @@ class People(_Model):
     issuer: Annotated[str, Field(min_length=1)]
     audience: Annotated[str, Field(min_length=1)]
     jwks: Annotated[str, Field(min_length=1), AfterValidator(_place)]
-    algorithms: tuple[Annotated[str, Field(pattern="^(RS|PS|ES)(256|384|512)$|^EdDSA$")], ...] = ("RS256", "ES256")
+    algorithms: tuple[Annotated[str, Field(pattern="^(RS|PS|ES)(256|384|512)$|^EdDSA$")], ...] = Field(
+        ("RS256", "ES256"), min_length=1
+    )
     scope_claim: str = "scope"
     manager_claim: str = "manager_id"
     branch_claim: str = "branch_id"
@@ -135,9 +141,7 @@ class Access(_Model):
     def read(cls, path: Path) -> Access:
         """Raises AccessError with everything that is wrong, by field."""
         try:
-            text = path.read_bytes()[: LONGEST_FILE + 1].decode("utf-8")
-            if len(text) > LONGEST_FILE:
-                raise AccessError(f"{path} is longer than {LONGEST_FILE:,} bytes; keep keys and people in it only")
+            text = _content(path).decode("utf-8")
             return cls.model_validate(YAML(typ="base").load(text) or {})  # every value of this file is a text
         except FileNotFoundError as error:
             raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
@@ -218,9 +222,11 @@ def _changing(path: Path, needed: bool = False) -> Iterator[Any]:
     The file keeps its owner and its mode, and a link to it stays one. Where it is not there it is made, unless it is
     `needed`. Raises AccessError for a file that cannot be used or written.
     """
-    real = path.resolve()
     try:
+        real = path.resolve()
         folder = os.open(real.parent, os.O_RDONLY)  # its lock, as that of a file would go with the file
+    except RuntimeError as error:  # of `resolve`, in Python 3.11 and 3.12
+        raise AccessError(f"{path} is a link that leads to itself; name a file") from error
     except OSError as error:
         raise AccessError(f"{path}: the folder cannot be opened: {error.strerror}; make it, or name another") from error
     try:
@@ -257,6 +263,18 @@ def _replace(path: Path, content: Any) -> None:
     except BaseException:
         Path(made).unlink(missing_ok=True)
         raise
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file. Raises AccessError for a folder, for a pipe or a device, which might never end, and for a
+    file that is too long."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # pipes would wait
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise AccessError(f"{path} is no file (a folder, a pipe or a device); name a file")
+        content = file.read(LONGEST_FILE + 1)
+    if len(content) > LONGEST_FILE:
+        raise AccessError(f"{path} is longer than {LONGEST_FILE:,} bytes; keep keys and people in it only")
+    return content
 
 
 def _hash(secret: str) -> str:

@@ -17,19 +17,19 @@ MOST_CLIENTS = 1_000  # of one batch
 _DAY = r"\d{4}-\d{2}-\d{2}"
 
 
-def _written(pattern: str, example: str) -> BeforeValidator:
+def _written(pattern: str, kind: str, example: str) -> BeforeValidator:
     """Refuses what pydantic would take for a date as well: numbers, and texts of digits, as seconds since 1970."""
 
     def as_it_is(value: object) -> object:
         if isinstance(value, dt.date) or (isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)):
             return value
-        raise ValueError(f"write it like {example}, as a text")
+        raise ValueError(f"is no valid {kind}; write it like {example}, as a text")
 
     return BeforeValidator(as_it_is)
 
 
-Moment = Annotated[AwareDatetime, _written(rf"{_DAY}[Tt ]\d{{2}}:\d{{2}}.*", "2026-06-02T09:31:00+02:00")]
-Day = Annotated[dt.date, _written(_DAY, "2026-06-02")]
+Moment = Annotated[AwareDatetime, _written(rf"{_DAY}[Tt ]\d{{2}}:\d{{2}}.*", "datetime", "2026-06-02T09:31:00+02:00")]
+Day = Annotated[dt.date, _written(_DAY, "date", "2026-06-02")]
 LONGEST_ID = 200  # characters, of ids and of names of columns and terms
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]

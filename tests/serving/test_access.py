@@ -519,6 +519,23 @@ def test_without_access_only_this_machine_is_answered() -> None:
             assert refused.value.status == 403
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device without end", "folder", "link to itself"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A service that read a pipe or a device would wait, or fill the memory, while it runs."""
+    path = tmp_path / "access.yaml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device without end" else path)
+    started = time.monotonic()
+    for use in (lambda: Access.read(path), lambda: add_key(path, "app", ["recommend"]), lambda: remove_key(path, "0")):
+        with pytest.raises(AccessError, match=str(path)):
+            use()
+    assert time.monotonic() - started < 2
+
+
 HERE = [
     "localhost",
     "LOCALHOST:3000",
@@ -579,6 +596,13 @@ def test_without_access_this_machine_is_answered_by_its_own_names_only() -> None
         ("rate: 0/second", "rate: '0/second' is no rate; write 50/second"),
         ("rate: 5/second;0/minute", "rate: '5/second;0/minute' is no rate"),
         ("rate: 9999999999/second", "is no rate; write 50/second or 50/second;1000/minute, each from 1 to 1,000,000"),
+        ("rate: '" + ";".join(["9/second"] * 20) + "'", "is no rate; write 50/second"),
+        (
+            "people: {issuer: a, audience: b, jwks: c, algorithms: []}",
+            "people.algorithms: Tuple should have at least 1",
+        ),
+        ("people: {issuer: a, audience: b, jwks: 'https://'}", "people.jwks: give a whole address, such as https://"),
+        ("people: {issuer: a, audience: b, jwks: 'https://x:0/y'}", "people.jwks: give a whole address"),
         ("rate: 1/9999999 year", "in at most 31 days"),
         ("rate: 2024-02-30", "rate: '2024-02-30' is no rate"),
         ("rate: !!int x", "rate: 'x' is no rate"),
