@@ -72,6 +72,8 @@ class Slot:
 
 _slots = [Slot()]
 _mine = _slots[0]
+_early: list[SharedValue] = []  # figures made before this process had a slot that others see
+_taken = False
 _lock = Lock()
 
 
@@ -82,9 +84,13 @@ def share(workers: int) -> None:
 
 def take(number: int) -> None:
     """Counts in this slot from now on, on top of what a worker before counted there."""
-    global _mine
+    global _mine, _taken
     _slots[number].resume()
     _mine = _slots[number]
+    for value in _early:  # so that they are told from the beginning, as 0
+        value.bind()
+    _early.clear()
+    _taken = True
 
 
 def gone(number: int) -> None:
@@ -108,22 +114,20 @@ class SharedValue:
         self._name = json.dumps([typ, multiprocess_mode, metric_name, help_text, name, labels])
         self._first = math.nan if typ == "gauge" else 0.0  # what nobody set is not so
         with _lock:
-            self._bind()
+            self.bind()
+            if not _taken:
+                _early.append(self)
 
-    def _bind(self) -> None:
+    def bind(self) -> None:
         self._slot, self._place = _mine, _mine.place(self._name, self._first)
 
     def inc(self, amount: float) -> None:
         with _lock:
-            if self._slot is not _mine:  # this process was forked since
-                self._bind()
             if self._place is not None:
                 self._slot[self._place] += amount
 
     def set(self, value: float, timestamp: float | None = None) -> None:
         with _lock:
-            if self._slot is not _mine:
-                self._bind()
             if self._place is not None:
                 self._slot[self._place] = value
 

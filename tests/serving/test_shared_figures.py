@@ -48,6 +48,7 @@ def test_workers_are_added_up_and_a_dead_one_counts_on_in_its_successor() -> Non
     before, after = (text.splitlines() for text in done.stdout.split("---"))
     labels = '{route="/v1/recommend",status="200"}'
     assert f"sheaf_request_seconds_count{labels} 7.0" in before
+    assert "sheaf_turned_away_total 0.0" in before  # from the beginning, so that a first one is a rise
     assert "sheaf_profiles_timestamp_seconds 10.0" in before  # the oldest of those who live
     assert f"sheaf_request_seconds_count{labels} 12.0" in after
     assert "sheaf_profiles_timestamp_seconds 20.0" in after
