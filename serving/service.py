@@ -577,7 +577,7 @@ class SheafService:
         app.state.admission = Admission.configured(lambda: app.state.log.took)
         self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
-        workers.ready()
+        asyncio.get_running_loop().call_later(0.5, workers.ready)  # once uvicorn listens
 
     def __is_ready__(self) -> bool:
         return not app.state.admission.ending

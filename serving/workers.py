@@ -46,7 +46,8 @@ def supervise() -> None:
 def ready() -> None:
     """This worker is about to answer."""
     if _head is not None:
-        os.write(_head, b".")
+        with suppress(OSError):  # it died meanwhile: this worker answers all the same
+            os.write(_head, b".")
 
 
 _head: int | None = None  # where a worker tells the process that forked it that it is ready
