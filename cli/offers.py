@@ -205,7 +205,7 @@ def quote(
     from pricing import what_if as changed
     from pricing.showing import draw, shown
     from pricing.terms import OF_RESPONSE
-    from serving.gates import eligible, judged, noted
+    from serving.gates import as_rated, eligible, judged, noted
     from training import registry
     from training.candidates import Encoding
     from training.price_response import pair_of
@@ -242,7 +242,12 @@ def quote(
         sold, whom, bundle, day, authority, concession, response, inputs, at_list, group=group, left_out=left_out
     )
     offer = next(one for one in sold.offers if one.bundle_id == bundle)
-    gates = judged(eligible(offer, known, joined.values), len(quoted.lines), len(offer.products), quoted.checks)
+    gates = judged(
+        eligible(offer, known, as_rated(known, joined.values, rating)),
+        len(quoted.lines),
+        len(offer.products),
+        quoted.checks,
+    )
     by = "own" if inputs is not None or at_list is not None or "acceptance" in supposed else "policy"
     notes = [*noted(gates, by)]
     if any(gate.status == "failed" for gate in gates):

@@ -126,17 +126,24 @@ def plan(
 
 def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
     from pricing import NoPriceSheetError
+    from serving.gates import of_profile
     from strategy import Linker, Router, explained, explained_room, explained_route
     from strategy.linking import quoted
     from strategy.showing import plan_table, room_table, route_table
 
     router, linker = Router(planner, sold) if bundle else None, Linker(planner.policy, sold)
-    found = planner.one(client, source, [*router.keep, *linker.keep] if router else ())
+    source = source if isinstance(source, Path) else [*source]
+    asked = _asked_by_gates(planner, sold, source, bundle) if bundle else set()
+    found = planner.one(client, source, [*router.keep, *linker.keep, *asked] if router else ())
     if router is None or bundle is None:
         console.print(plan_table(planner.policy, found.plan, explained(planner.policy, found.plan, found.last)))
         return
     route = router.one(found.table, bundle, concession)
     values = found.plan | route
+    gates = of_profile(sold, bundle, {name: found.plan[name] for name in asked})
+    for gate in sorted(gates, key=lambda gate: gate.status != "failed"):
+        color = {"failed": "red", "open": "yellow", "passed": "dim"}[gate.status]
+        console.print(f"[{color}]gate {gate.gate} {gate.status}: {escape(gate.why)}[/]", highlight=False)
     console.print(route_table(planner.policy, route, explained_route(planner.policy, values), sold.currency))
     room = linker.room(values)
     try:
@@ -144,6 +151,18 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     except NoPriceSheetError as error:
         warnings.warn(str(error), stacklevel=2)
     console.print(room_table(planner.policy, room, explained_room(planner.policy, values, room), sold.currency))
+
+
+def _asked_by_gates(planner: Any, sold: Any, source: Any, bundle: str) -> set[str]:
+    """The columns of these profiles that the bundle's gates look at."""
+    from serving.gates import asked_of
+    from strategy.columns import of_file, parquet
+
+    if isinstance(source, Path):
+        there = {*of_file(planner.connection, parquet(planner.connection, source))}
+    else:
+        there = {name for part in source for name in part.column_names}
+    return asked_of(sold, bundle) & there
 
 
 def _show_package(planner: Any, sold: Any, bank: Any, client: str, bundle: str, wanted: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -13,7 +13,7 @@ from catalog import Line
 from pricing import Client
 from pricing.worth import Own
 from serving.contact import Resting
-from serving.planned import ALWAYS_SENT, Plan
+from serving.planned import ALWAYS_SENT, Gate, Plan
 from strategy.deciding import Approval
 from training.by_value import Aim
 
@@ -42,16 +42,6 @@ class Priced:
     acceptance: float
     eva: float
     value: float
-
-
-@dataclass(slots=True)
-class Gate:
-    """One of what a bundle has to pass before it is offered, and why it does or does not, with what the client has;
-    `open` is for a person to see to. What is offered has failed none."""
-
-    gate: Literal["eligible", "applicable", "suitable"]
-    status: Literal["passed", "failed", "open"]
-    why: str
 
 
 @dataclass(slots=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from catalog import Bundle
+from catalog import Bundle, Catalog, Kind
 from catalog.wording import wanted
-from features import UNSEEN, ProfileMatrix
+from features import UNSEEN, C, ProfileMatrix
+from pricing import Client
 from pricing.rules import ELIGIBLE, SUITABILITY, Check
-from serving.answers import Gate
+from pricing.rules import checks as rules
+from serving.planned import Gate
 from training.candidates import Encoding, Gates
 
 _WHY_POLICY = {
     "failed": "the bundle is no candidate for the client",
     "open": "the model's would tell what is not told to you",
-    "passed": "the model gives none for the client and the bundle",
+    "passed": "no model gives one for the client and the bundle",
 }
 
 
@@ -71,6 +74,17 @@ def _now(known: Encoding | ProfileMatrix, values: np.ndarray, name: str) -> str:
     return "is a text that the model has not seen" if text == UNSEEN else f"is {text}"
 
 
+def as_rated(known: Encoding | ProfileMatrix, values: np.ndarray, rating: str | None) -> np.ndarray:
+    """The client's row as if it had the rating; as it is where none is given."""
+    if rating is None or C.RATING not in known.columns:
+        return values
+    texts, supposed = known.categories[C.RATING], values.copy()
+    if isinstance(known, ProfileMatrix) and rating not in texts:
+        known.categories[C.RATING].append(rating)
+    supposed[0, list(known.columns).index(C.RATING)] = texts.index(rating if rating in texts else UNSEEN)
+    return supposed
+
+
 def applicable(brings: int, size: int) -> Gate:
     """The gate of what the client holds, for a bundle of `size` products that brings some."""
     return Gate("applicable", "passed", f"brings {brings} of its {size} products, which the client does not hold")
@@ -81,6 +95,43 @@ def suitable(need: bool) -> Gate:
     if need:
         return Gate("suitable", "open", "needs a suitability profile that has not ended; see to it before the sale")
     return Gate("suitable", "passed", "no rule of the catalog asks for a suitability profile")
+
+
+def lapsed(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    """The same for a client whose suitability profile has ended."""
+    ended = Gate("suitable", "failed", "the suitability profile has ended; renew it")
+    return tuple(ended if (gate.gate, gate.status) == ("suitable", "open") else gate for gate in gates)
+
+
+def row_of(values: Mapping[str, float | str | None]) -> ProfileMatrix:
+    """A client by column, as a profile of one row."""
+    texts = {name: [value] for name, value in values.items() if isinstance(value, str)}
+    numbers = [0.0 if name in texts else np.nan if value is None else float(value) for name, value in values.items()]
+    return ProfileMatrix(np.array([""]), [*values], texts, np.array([numbers], dtype=np.float32))
+
+
+def asked_of(catalog: Catalog, bundle_id: str) -> set[str]:
+    """The columns of profiles that the gates of a bundle look at; none of a bundle that there is not."""
+    offers = [offer for offer in catalog.offers if offer.bundle_id == bundle_id]
+    conditions = {name for offer in offers for name in offer.where}
+    held = {f"held__{product}" for offer in offers for product in offer.products}
+    ended = f"{catalog.pricing.suitable_until}_months" if catalog.pricing else ""
+    return conditions | held | {ended}
+
+
+def of_profile(catalog: Catalog, bundle_id: str, values: Mapping[str, float | str | None]) -> tuple[Gate, ...]:
+    """The gates of a bundle for a client of whom the columns `asked_of` it are known, as a profile has them."""
+    offer = next(one for one in catalog.offers if one.bundle_id == bundle_id)
+    row = row_of({name: value for name, value in values.items() if name in offer.where})
+    brings = sum(not values.get(f"held__{product}") for product in offer.products)
+    checks: list[Check] = []
+    if catalog.pricing and all(product in catalog.pricing.products for product in offer.products):
+        parts = [catalog.product(product) for product in offer.products]
+        anybody = Client("", Kind(offer.kinds[0]))
+        checks = rules(offer, parts, catalog.pricing, anybody, False, dt.date.max)
+    gates = judged(eligible(offer, row, row.values), brings, len(offer.products), checks)
+    ended = values.get(f"{catalog.pricing.suitable_until}_months") if catalog.pricing else None
+    return lapsed(gates) if isinstance(ended, int | float) and ended > 0 else gates
 
 
 def judged(of: Gate, brings: int, size: int, checks: Iterable[Check]) -> tuple[Gate, ...]:

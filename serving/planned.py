@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import to_json
@@ -19,6 +19,16 @@ from strategy.snapshot import read_plan
 
 ALWAYS_SENT = ConfigDict(json_schema_serialization_defaults_required=True)
 """Of answers with fields that older ones in the decision log lack: those sent have them all."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """One of what a bundle has to pass before it is offered, and why it does or does not, with what the client has;
+    `open` is for a person to see to. What is offered has failed none."""
+
+    gate: Literal["eligible", "applicable", "suitable"]
+    status: Literal["passed", "failed", "open"]
+    why: str
 
 
 @dataclass(slots=True)
@@ -66,8 +76,8 @@ class Reasoned:
 
 @dataclass(slots=True)
 class Approved:
-    """How a bundle is approved, and why. `credit` is the exposure that it typically adds, `list_price` and `concession`
-    are money a year."""
+    """How a bundle is approved, and why; where one of the `gates` failed, the client may not have it. `credit` is the
+    exposure that it typically adds, `list_price` and `concession` are money a year."""
 
     bundle_id: str
     credit: float
@@ -75,6 +85,7 @@ class Approved:
     concession: float
     route: Approval
     why: Reasoned
+    gates: tuple[Gate, ...]
 
 
 @dataclass(slots=True)

@@ -14,8 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pricing import Quote
-from serving.answers import Gate
-from serving.planned import ALWAYS_SENT, Plan
+from serving.planned import ALWAYS_SENT, Gate, Plan
 from strategy.deciding import Approval
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from catalog import Catalog, Exploration, Kind, Line
 from catalog.checks import did_you_mean
-from features import UNSEEN, Alignment, C, ProfileMatrix
+from features import Alignment, C, ProfileMatrix
 from features.acceptances import awaited_since
 from features.conditions import kinds_in, need_comparable
 from features.links import OF_LINKED
@@ -27,12 +27,12 @@ from pricing.book import need_pricing
 from pricing.rules import ELIGIBLE, SUITABILITY
 from pricing.terms import OF_RESPONSE
 from pricing.worth import Own
-from serving.answers import Answer, Decided, Fact, Gate, Offer, Part, Pick, Portrait, Priced, PricedBy
+from serving.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy
 from serving.asking import AskQuote
 from serving.contact import Resting, awaited
 from serving.decisions import Accepted
-from serving.gates import applicable, eligible, judged, noted, suitable
-from serving.planned import Approved, Plan, WholePlan, in_short, reasoned, whole
+from serving.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
+from serving.planned import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import AcceptanceBy, Quoted, plain
 from serving.reasons import VALUE, Grounds, Reasons
 from strategy import explained_route
@@ -348,11 +348,8 @@ class Recommender:
         """The gate of the bundle's kinds and conditions for a client, as if it had the `rating`; None: no bundle."""
         if bundle_id not in self._bundle_ids:
             return None
-        encoding = self.model.encoding
-        if rating is not None and C.RATING in encoding.columns:
-            values, texts = values.copy(), encoding.categories[C.RATING]
-            values[0, encoding.columns.index(C.RATING)] = texts.index(rating if rating in texts else UNSEEN)
-        return eligible(self.candidates.offers[self._bundle_ids.index(bundle_id)], encoding, values, hidden)
+        offer, encoding = self.candidates.offers[self._bundle_ids.index(bundle_id)], self.model.encoding
+        return eligible(offer, encoding, as_rated(encoding, values, rating), hidden)
 
     def plans_of(self, client_ids: Sequence[str | None]) -> list[str | None]:
         """Their plans as JSON, as they were laid out; None for who has none."""
@@ -365,8 +362,11 @@ class Recommender:
             raise self.unknown(client_id)
         return whole(self._need_plans().policy, client_id, self._plan(client_id))
 
-    def approval(self, client_id: str, bundle_id: str, concession: float = 0.0) -> Approved:
-        """How the bundle is approved for the client at that concession, money a year, and why. Raises as `whole_plan`
+    def approval(
+        self, client_id: str, bundle_id: str, concession: float = 0.0, hidden: Hidden = lambda column: False
+    ) -> Approved:
+        """How the bundle is approved for the client at that concession, money a year, and why, with the gates that it
+        passes; a condition on a `hidden` column leaves its gate open. Raises as `whole_plan`
         does, and ValueError for a bundle that there is not, that is for others or that brings the client nothing."""
         values, (plan, _) = self.profile_of(client_id), read_plan(self._plan(client_id))
         if bundle_id not in self._bundle_ids:
@@ -386,7 +386,14 @@ class Recommender:
         pairs = approver.pairs([bundle_id], has, [list_price], [concession])
         [route] = approver.approve(plan, pairs, has)
         why = reasoned(explained_route(approver.policy, plan | pairs[0]))
-        return Approved(bundle_id, pairs[0]["credit"], list_price, concession, route, why)
+        brings = sum(product not in has for product in offer.products)
+        gates = (
+            eligible(offer, self.model.encoding, values, hidden),
+            *self._gates(number, brings)[1:],
+        )
+        if self.prices and not self.valuer.suits(values)[number]:
+            gates = lapsed(gates)
+        return Approved(bundle_id, pairs[0]["credit"], list_price, concession, route, why, gates)
 
     def _need_plans(self) -> Plans:
         if self.plans is None:

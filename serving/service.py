@@ -320,7 +320,7 @@ async def client_plan(
         told = recommender.whole_plan(seen)
     if bundle_id is not None:
         with _refusing("bundle_id"):
-            told.approval = recommender.approval(seen, bundle_id, concession)
+            told.approval = recommender.approval(seen, bundle_id, concession, _hidden(caller, seen))
     elif concession:
         raise Refusal(422, "concession: of which bundle? name it in bundle_id", "concession")
     told.hide(_hidden(caller, seen))

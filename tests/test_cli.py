@@ -361,6 +361,23 @@ def test_a_bundle_is_quoted_and_its_curve_drawn(sheaf: Sheaf) -> None:
     assert (empty.code, "--with travel_card.fee: has no value" in empty.err) == (1, True)
 
 
+def test_a_quote_and_a_route_say_first_that_the_client_may_not_have_the_bundle(sheaf: Sheaf) -> None:
+    assert sheaf("simulate", "bank", "--clients", "300", "--months", "3", "--seed", "4").code == 0
+    clients = pd.read_parquet("bank/clients.parquet")
+    firms = clients[(clients["kind"] == "corporate") & clients["left_on"].isna()]
+    builder, farmer = (
+        firms.loc[firms["sector"] == sector, "client_id"].iloc[0] for sector in ("construction", "agriculture")
+    )
+    failed = "gate eligible failed: sector is construction, and has to be one of agriculture"
+    quoted = sheaf("quote", builder, "farmer", "--data", "bank")
+    assert quoted.code == 0, quoted.err
+    assert quoted.out.startswith(f"what-if, not to be offered: {failed}")
+    assert "acceptance at list price is the policy's assumption, not the model's" in quoted.out
+    assert "failed" not in sheaf("quote", farmer, "farmer", "--data", "bank").out
+    assert sheaf("plan", builder, "farmer", "--data", "bank").out.startswith(failed)
+    assert "gate eligible passed" in sheaf("plan", farmer, "farmer", "--data", "bank").out
+
+
 def test_without_a_price_sheet_there_is_no_quote(sheaf: Sheaf, bank: list[str | Path]) -> None:
     ended = sheaf("quote", "c0001", "home", *bank)
     assert (ended.code, "the catalog made has no price sheet, so nothing can be quoted" in ended.err) == (1, True)

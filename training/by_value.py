@@ -103,6 +103,11 @@ class Valuer:
             kept &= ~((values[client, self._lapsed] > 0) & self.unsuitable[item])
         return kept
 
+    def suits(self, values: np.ndarray) -> np.ndarray:
+        """(offers,): False where the client's suitability profile, in its row `values`, has ended and a rule asks."""
+        ended = self._lapsed is not None and bool(values[0, self._lapsed] > 0)
+        return ~(self.unsuitable & ended)
+
     def __call__(
         self,
         values: np.ndarray,

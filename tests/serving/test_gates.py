@@ -15,10 +15,10 @@ from catalog import Bundle, Kind, Line, Range
 from features import UNSEEN, ProfileMatrix
 from pricing.rules import ELIGIBLE, SUITABILITY, Check
 from serving import Recommender
-from serving.answers import Gate
 from serving.asking import AskQuote
 from serving.auditing import quote_entry, replay_quote
-from serving.gates import eligible, judged
+from serving.gates import as_rated, asked_of, eligible, judged, of_profile
+from serving.planned import Gate
 from serving.quoting import QUOTED, Quoted
 from tests.conftest import WholeLine
 
@@ -150,3 +150,39 @@ def test_a_quote_logged_before_gates_were_reads_and_replays(line: WholeLine) -> 
     old = of.priced(AskQuote(client_id=client, bundle_id=bundle), replace(by, eligible=None))
     assert (old.gates, old.acceptance_by, old.what_if) == (None, None, ())
     assert quoted.acceptance == old.acceptance
+
+
+def test_an_approval_tells_the_gates_that_fail(line: WholeLine) -> None:
+    of = line.recommender
+    for number, (client, bundle) in enumerate(pairs(of, may=False)):
+        told = of.approval(client, bundle)
+        quoted = asked(of, client, bundle)
+        assert quoted.gates is not None
+        assert told.gates[0].status == "failed"
+        assert told.gates[1] == quoted.gates[1]
+        if number == 10:
+            break
+    client, bundle = next(pairs(of, may=True))
+    assert [gate.status for gate in of.approval(client, bundle).gates[:2]] == ["passed", "passed"]
+
+
+def test_gates_of_a_profiles_values_are_those_of_its_row(line: WholeLine) -> None:
+    of = line.recommender
+    for may in (False, True):
+        for number, (client, bundle) in enumerate(pairs(of, may)):
+            values = of.in_words(of.profile_of(client))
+            known = asked_of(of.candidates.catalog, bundle) & values.keys()
+            found = of_profile(of.candidates.catalog, bundle, {name: values[name] for name in known})
+            assert found[:2] == of.approval(client, bundle).gates[:2]
+            assert found[2].status == of.approval(client, bundle).gates[2].status
+            if number == 5:
+                break
+
+
+def test_a_supposed_rating_is_what_the_gate_looks_at() -> None:
+    texts = {"rating": ["A", "C"]}
+    known = ProfileMatrix(np.array(["c"]), ["rating"], texts, np.array([[1.0]], dtype=np.float32))
+    offer = Bundle(bundle_id="b", name="B", products=("loan",), line=Line.RETAIL, kinds=(Kind.CORPORATE,),
+                   where={"rating": ("A",)}, why="")  # fmt: skip
+    found = [eligible(offer, known, as_rated(known, known.values, rating)).status for rating in (None, "A", "C", "B")]
+    assert found == ["failed", "passed", "failed", "failed"]
