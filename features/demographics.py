@@ -26,6 +26,7 @@ _TIMES = (
     number("tenure_months", "months", "Time since the client joined.", "Client for {value}"),
     number("season_month", "month", "Month of the year of the profile's day, 1 to 12."),
 )
+OWN = (*_STATED, *_TIMES)
 
 
 def features(bank: Bank, catalog: Catalog) -> list[Feature]:

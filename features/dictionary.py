@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from catalog import Catalog, Line
 from features import balances, demographics, flows, holdings, links, offers, value
+from features.contract import C
 from features.expressions import Frame, Tables
 from features.feature import Feature
 from features.tables import Bank
@@ -33,6 +34,9 @@ BY_PRODUCT: dict[str, Callable[[Tables, Catalog, dt.date, Frame], Frame]] = {
     "holdings": holdings.build_by_product,
     "links": links.build_by_product,
 }
+
+RESERVED = {C.CLIENT, C.AS_OF}  # what stands beside the columns of a profile
+INSIDE = {"_since", "_latest"}  # what the steps of a lazy frame add for a while
 
 WHOLE_BANK = ("links", "value")  # the groups that look at other clients than the ones profiled
 
@@ -61,8 +65,20 @@ def stated_by(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
 
 
 def _twice(stated: Mapping[str, list[Feature]]) -> list[str]:
-    names = Counter(feature.name for features in stated.values() for feature in features)
-    return sorted(name for name, times in names.items() if times > 1)
+    """Names that two features have in any case, as DuckDB counts them, or that something else beside profiles has."""
+    names = [feature.name for features in stated.values() for feature in features]
+    own = {feature.name for name, features in stated.items() if name != "demographics" for feature in features}
+    own |= {feature.name for feature in demographics.OWN}
+    stems = {name.partition("__")[0] for name in own if "__" in name}
+    times = Counter(name.casefold() for name in names)
+
+    def taken(name: str) -> bool:
+        stem, parted, _ = name.casefold().partition("__")
+        beside = name.casefold() in RESERVED or name.removesuffix("_months") in INSIDE or (parted and stem in stems)
+        return times[name.casefold()] > 1 or bool(beside)
+
+    spelled = Counter(names)
+    return sorted(name for name in spelled if (name not in own or spelled[name] > 1) and taken(name))
 
 
 def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:

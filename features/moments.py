@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import duckdb
@@ -14,7 +13,7 @@ _MOMENTS = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")  # DuckDB's types of m
 def in_utc(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """The frame with every moment as it stands in UTC, without a time zone.
 
-    Raises ValueError for a column of pandas objects that are not all moments.
+    pandas' columns of objects become what they hold. Raises ValueError where they hold values of several types.
 
     Narwhals does not know every zone that pandas has, nor DuckDB's moments of nanoseconds, and DuckDB tells a moment's
     day by the zone of the connection.
@@ -23,7 +22,7 @@ def in_utc(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     if frame.implementation is nw.Implementation.DUCKDB:
         return nw.from_native(zoneless(native))
     if frame.implementation is nw.Implementation.PANDAS:
-        return nw.from_native(_pandas_zoneless(native)).lazy()
+        return nw.from_native(_pandas_typed(native)).lazy()
     zoned = [
         nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         for name, dtype in frame.collect_schema().items()
@@ -40,19 +39,44 @@ def zoneless(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     return relation.project(f"* replace ({moments})") if zoned else relation
 
 
-def _pandas_zoneless(frame: Any) -> Any:
+def _pandas_typed(frame: Any) -> Any:
+    """The frame with its columns of objects as what they hold, and moments without a time zone."""
     import pandas as pd
 
-    moments = {}
+    typed = {}
     for name in frame.columns:
         column = frame[name]
         if isinstance(column.dtype, pd.DatetimeTZDtype):
-            moments[name] = column.dt.tz_convert("UTC").dt.tz_localize(None)
-        elif column.dtype == object:  # of several zones, or of offsets
-            first = next((value for value in column if value is not None and value == value), None)
-            if isinstance(first, dt.datetime) and first.tzinfo is not None:
-                try:
-                    moments[name] = pd.to_datetime(column, utc=True).dt.tz_localize(None)
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"column {name}: {error}; keep nothing but timestamps there") from error
-    return frame.assign(**moments) if moments else frame
+            typed[name] = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        elif column.dtype == object:
+            try:
+                typed[name] = _of_objects(column)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise ValueError(f"column {name}: {error}; keep values of one type in it, and None") from error
+    return frame.assign(**typed) if typed else frame
+
+
+def _of_objects(column: Any) -> Any:
+    import pandas as pd
+
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "boolean":
+        return column.astype("boolean")
+    if kind == "integer":
+        return column.astype("Int64")
+    if kind in ("floating", "mixed-integer-float", "decimal"):
+        return column.astype("Float64" if kind != "decimal" else "float64")
+    if kind == "date":
+        return column.astype("datetime64[us]")
+    if kind == "datetime":
+        first = next(value for value in column if not pd.isna(value))
+        if first.tzinfo is not None:  # of several zones, or of offsets
+            return pd.to_datetime(column, utc=True).dt.tz_localize(None)
+        return column.astype("datetime64[us]")
+    if kind in ("mixed", "mixed-integer"):
+        kinds = sorted(
+            {type(value).__name__ for value in column if not pd.api.types.is_scalar(value) or pd.notna(value)}
+        )
+        if not set(kinds) <= {"str"}:
+            raise ValueError(f"holds values of several types or none that a table can hold ({', '.join(kinds)})")
+    return column

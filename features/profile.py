@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 
 from catalog import Catalog
+from features.attributes import tell_numbers_as_texts
 from features.contract import C
 from features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
 from features.expressions import Frame, Tables
@@ -80,6 +81,9 @@ def _told(
 ) -> Iterator[_Told]:
     """What every group tells of the clients, in parts of so many, or of all at once."""
     stated, members = by_group(bank, catalog), bank.cohort(as_of, cohort)
+    if not bank.attributes_told:
+        tell_numbers_as_texts(bank, catalog)
+        bank.attributes_told = True
     known = at_month_ends(bank.known_on(as_of), as_of)
     need_rates(known, catalog)
     null = unknown(known, as_of, stated)

@@ -61,6 +61,8 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     Columns beyond the contract are kept for the clients, as attributes, and dropped elsewhere.
     """
 
+    attributes_told = False  # whether `features.attributes` has said what it has to say
+
     def __init__(
         self,
         tables: Mapping[str, nw.LazyFrame[Any]],
@@ -239,6 +241,20 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split("\n\n")[0].split("\n")[:3]).rstrip(". ")
 
 
+def one_line(error: Exception, table: str = "") -> str:
+    """What DuckDB says of a file that it could not read to its end, on one line: table, line or column, remedy."""
+    text = str(error)
+    file = re.search(r"file ?= ?(\S.*)", text)
+    table = table or next((part for part in Path(file[1]).parts if Path(part).stem in TABLES), "") if file else table
+    where = f"table {Path(table).stem}" if table else "the bank's tables"
+    line = re.search(r"on Line: (\d+)", text)
+    said = (
+        next((one for one in text.split("\n")[1:] if one and not one.startswith("Original Line")), "") if line else ""
+    )
+    at = f", line {line[1]}," if line else ""
+    return f"{where}{at} cannot be read: {(said or reason(error)).rstrip('. ')}; {AGAIN}"
+
+
 def _reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
     if path.suffix == ".csv":
         return _csv_reader(path, connection)
@@ -343,7 +359,7 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
         if column.name in present:
             value = nw.col(column.name)
             if column.type is Type.DAY:
-                _need_day_numbers(frame, column.name, present[column.name], table.name)
+                _need_day_numbers(frame, column.name, present[column.name], table)
                 value = _day(value, present[column.name], frame.implementation)
         if column.type in (Type.DAY, Type.NUMBER):
             value = value.cast(nw.Float64())
@@ -373,18 +389,25 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
         ) from error
 
 
-_NO_ATTRIBUTES = (nw.Time, nw.Duration, nw.List, nw.Array, nw.Struct, nw.Binary)
+_NO_ATTRIBUTES = (nw.Time, nw.Duration, nw.List, nw.Array, nw.Struct, nw.Binary, nw.Object)
 
 
-def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DType, table: str) -> None:
-    """TableError for numbers such as 970101 or 20240131 in place of days: what a `Bank` hands out are doubles, and of
-    years from 1870 to 2170."""
-    wrong = dtype.is_integer()
-    if dtype.is_float() and frame.implementation is not nw.Implementation.DUCKDB:
-        low, high = frame.select(low=nw.col(name).min(), high=nw.col(name).max()).collect("pyarrow").row(0)
-        wrong = (low is not None and low < -36_525) or (high is not None and high > 73_050)
+def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DType, table: Table) -> None:
+    """TableError for numbers such as 970101 or 20240131 in place of days.
+
+    What a `Bank` hands out are doubles in every column of days, and of years from 1870 to 2170.
+    """
+    if not dtype.is_numeric():
+        return
+    present = frame.collect_schema()
+    days = [present[one.name] for one in table.columns if one.type is Type.DAY and one.name in present]
+    wrong = not all(of.is_float() for of in days)
+    if not wrong:
+        found = frame.select(nw.col(name).cast(nw.Float64()).alias("day")).filter(~nw.col("day").is_null())
+        low, high = found.select(low=nw.col("day").min(), high=nw.col("day").max()).collect("pyarrow").row(0)
+        wrong = low is not None and (low < -36_525 or high > 73_050)
     if wrong:
-        problem = f"table {table}: column {name!r} has numbers in place of days"
+        problem = f"table {table.name}: column {name!r} has numbers in place of days"
         raise TableError(f"{problem}; keep dates, or ISO texts such as 2024-12-31")
 
 
