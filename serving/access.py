@@ -14,7 +14,6 @@ import math
 import os
 import re
 import secrets
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from starlette.requests import Request
 
-from serving.issuer import Issuer
+from serving.issuer import Issuer, file_content
 from serving.problems import Refusal, in_words
 
 RATE = "50/second"  # of a caller that none is named for
@@ -141,7 +140,7 @@ class Access(_Model):
     def read(cls, path: Path) -> Access:
         """Raises AccessError with everything that is wrong, by field."""
         try:
-            text = _content(path).decode("utf-8")
+            text = file_content(path, LONGEST_FILE).decode("utf-8")
             return cls.model_validate(YAML(typ="base").load(text) or {})  # every value of this file is a text
         except FileNotFoundError as error:
             raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
@@ -263,18 +262,6 @@ def _replace(path: Path, content: Any) -> None:
     except BaseException:
         Path(made).unlink(missing_ok=True)
         raise
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of the file. Raises AccessError for a folder, for a pipe or a device, which might never end, and for a
-    file that is too long."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # pipes would wait
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise AccessError(f"{path} is no file (a folder, a pipe or a device); name a file")
-        content = file.read(LONGEST_FILE + 1)
-    if len(content) > LONGEST_FILE:
-        raise AccessError(f"{path} is longer than {LONGEST_FILE:,} bytes; keep keys and people in it only")
-    return content
 
 
 def _hash(secret: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import ssl
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ KEYS_AGE = 3_600.0  # seconds after which keys are fetched anyway: one that was 
 DEADLINE = 5.0  # seconds for a fetch as a whole
 SOON = 0.5  # seconds that a token of a known key waits for keys that are due
 MOST = 1_000_000  # bytes of a key set
+MOST_KEYS = 200
 OF_CURVE = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA", "Ed448": "EdDSA"}
 _POOL = ThreadPoolExecutor(1, thread_name_prefix="issuer")  # an issuer that hangs holds up nothing else
 _log = logging.getLogger("sheaf.access")
@@ -75,19 +78,21 @@ def usable(content: bytes, algorithms: Iterable[str]) -> dict[tuple[str, str], t
     """The signing keys of a JWK set (RFC 7517) by (`kid`, algorithm). A key without `alg` is good for each of the
     `algorithms` that its type can verify.
 
-    Keys for encryption, symmetric keys and keys that cannot be read are left out; the log says which cannot be read.
+    Keys for encryption, symmetric and private keys and keys that cannot be read are left out; the log says which are
+    private or cannot be read.
     Raises ValueError for what is no JWK set, or one without a usable key.
     """
     told = json.loads(content)
     if not isinstance(told, dict) or not isinstance(told.get("keys"), list):
         raise ValueError("it is no JWK set: an object with the list keys")
+    if len(told["keys"]) > MOST_KEYS:  # reading them all would hold up other requests
+        raise ValueError(f"it has {len(told['keys']):,} keys, of which {MOST_KEYS} are read at most")
     found: dict[tuple[str, str], tuple[jwt.PyJWK, ...]] = {}
     for number, key in enumerate(told["keys"]):
-        if (
-            not isinstance(key, dict)
-            or key.get("use", "sig") != "sig"
-            or "verify" not in key.get("key_ops", ["verify"])
-        ):
+        if not isinstance(key, dict) or not _verifies(key):
+            continue
+        if "d" in key:  # whoever reads the set can sign with it
+            _log.error("key %d of the issuer is private and is left out; have the issuer replace it", number)
             continue
         name = key.get("kid")
         for algorithm in algorithms:
@@ -105,6 +110,11 @@ def usable(content: bytes, algorithms: Iterable[str]) -> dict[tuple[str, str], t
     return found
 
 
+def _verifies(key: Mapping[str, Any]) -> bool:
+    operations = key.get("key_ops", ["verify"])
+    return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+
+
 def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
     """Whether a key may verify by the algorithm: its own `alg` where it has one, and its type in any case."""
     kind = key.get("kty")
@@ -119,9 +129,7 @@ async def _content(place: str) -> bytes:
     """At most `MOST` bytes of the address or file."""
     loop = asyncio.get_running_loop()
     if "://" not in place:
-        with await loop.run_in_executor(_POOL, Path(place).open, "rb") as file:
-            content: bytes = await loop.run_in_executor(_POOL, file.read, MOST + 1)
-            return _bounded(content)
+        return await loop.run_in_executor(_POOL, file_content, Path(place), MOST)
     import httpx
 
     context = await loop.run_in_executor(_POOL, ssl.create_default_context)
@@ -131,6 +139,18 @@ async def _content(place: str) -> bytes:
         content = b""
         async for part in response.aiter_bytes():
             content = _bounded(content + part)
+    return content
+
+
+def file_content(path: Path, most: int) -> bytes:
+    """The bytes of a file. Raises ValueError for a folder, for a pipe or a device, which might never end, and for more
+    than `most` bytes; OSError where it cannot be read."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # pipes would wait
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no file (a folder, a pipe or a device); name a file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is longer than {most:,} bytes")
     return content
 
 

@@ -122,6 +122,36 @@ def test_an_algorithm_that_is_not_configured_is_refused_without_a_fetch(tmp_path
     assert of._asked == -float("inf")
 
 
+@pytest.mark.parametrize("more", [{"key_ops": None}, {"key_ops": 5}, {"key_ops": "verify"}, {"use": None}, {"alg": []}])
+def test_a_member_of_another_kind_takes_no_other_key_with_it(more: dict[str, Any]) -> None:
+    assert keys_of(jwk(SIGNER, **more), jwk(CURVED, "two")) == {("two", "ES256")}
+
+
+def test_a_private_key_in_the_set_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    private = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(SIGNER)) | {"kid": "one"}
+    del private["key_ops"]
+    with caplog.at_level(logging.ERROR):
+        assert not taken(gate(tmp_path, [private, jwk(CURVED, "two")]), token())
+    assert "key 0 of the issuer is private and is left out" in caplog.text
+
+
+def test_a_set_of_very_many_keys_is_refused_before_they_are_read() -> None:
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="it has 70,000 keys, of which 200 are read at most"):
+        keys_of(*[{"kty": "RSA"}] * 70_000)
+    assert time.monotonic() - started < 1
+
+
+def test_a_key_set_that_is_a_pipe_holds_nothing_up(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    started = time.monotonic()
+    assert not taken(gate_at(tmp_path, str(tmp_path / "pipe")), token())
+    assert taken(gate(tmp_path, [public(SIGNER, "one")]), token())  # the thread that reads is free again
+    assert time.monotonic() - started < 2
+
+
 @contextmanager
 def dripping(head: bytes, drip: bytes, asked: list[float]) -> Iterator[str]:
     """An issuer that sends a byte now and then, for ever."""
