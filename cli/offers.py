@@ -200,6 +200,7 @@ def quote(
     from dataclasses import replace
 
     from features import ProfileMatrix, profile_matrices
+    from features.conditions import need_met
     from features.relationship import Relationships
     from pricing import quote as price
     from pricing import what_if as changed
@@ -212,6 +213,7 @@ def quote(
     from training.sample import last_day
 
     bank, sold = open_bank(data), read_catalog(catalog)
+    need_met(bank, sold)
     day = date_of(as_of) or last_day(bank)
     relationships = Relationships.of(bank, sold, day, client)
     whom = relationships.client(client, sold)

@@ -59,6 +59,7 @@ def plan(
     --previous of the next time.
     """
     from features import dictionary, profile_tables, write_parquet, written_as_of
+    from features.conditions import need_met
     from strategy import Linker, Planner, Router
     from training.sample import last_day
 
@@ -93,8 +94,10 @@ def plan(
         {"--profiles": profiles, "--offers": offers},
         previous,
     )
+    if bank:
+        need_met(bank, sold)
     columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
-    chosen = policy_of(policy, sold, profiles, columns)
+    chosen = policy_of(policy, sold, profiles, columns, told=bank is not None)
     planner = Planner(chosen, day, previous, offers)
 
     def source(cohort: list[str] | None = None) -> Any:

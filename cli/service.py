@@ -31,6 +31,7 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP: POST /v1/recommend, /v1/quote, /v1/feedback and more, as /openapi.json describes."""
+    from features.conditions import Occurring
     from serving.access import Gatekeeper
     from serving.decisions import configured, upgrade
     from serving.preparing import command, load, prepare
@@ -40,7 +41,11 @@ def serve(
     if data is not None:
         with steps("Preparing") as step:
             prepare(data, read_catalog(catalog), date_of(as_of), step)
-    load()  # what cannot be served is told before anything starts
+    loaded = load()  # what cannot be served is told before anything starts
+    if data is None:
+        occurring = Occurring(loaded.candidates.catalog)
+        occurring.add(loaded.snapshot.profiles)
+        occurring.tell()
     if prepare_only:
         console.print("Champion and profiles are laid out under mlruns/serving. Next: bentoml build")
         return

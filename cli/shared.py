@@ -143,14 +143,17 @@ def write_table(out: Path, table: Any) -> None:
     (write_parquet if out.suffix.lower() == ".parquet" else write_csv)(out, [table])
 
 
-def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None) -> Any:
-    """The policy, checked against the catalog and the columns of the profiles, if there are any."""
+def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any = None, told: bool = False) -> Any:
+    """The policy, checked against the catalog and the columns of the profiles, if there are any.
+
+    `told`: what is wrong with the catalog's conditions was said already.
+    """
     from features.conditions import need_fitting, tell_unmet
     from strategy import DEFAULT as OURS
     from strategy import profile_columns, profile_texts, read_strategy
 
     columns = profile_columns(profiles) if profiles else columns
-    if columns is not None:
+    if columns is not None and not told:
         need_fitting(sold, columns)
     if profiles:
         tell_unmet(sold, profile_texts(profiles))

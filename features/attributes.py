@@ -23,11 +23,14 @@ Told = tuple[str, str, int, str]  # column, problem, rows, remedy
 
 
 def tell_numbers_as_texts(bank: Bank, catalog: Catalog) -> None:
-    """Warns of attributes that are nearly all numbers, or days, and are read as categories because of the rest.
+    """Warns, once, of attributes that are nearly all numbers, or days, and are categories because of the rest.
 
     Raises TableError where their bytes are no text. One query asks of all columns of texts; others are not read.
     """
     types = bank.attributes
+    if bank.attributes_told:
+        return
+    bank.attributes_told = True
     texts = [name for name in open_attributes(types, catalog) if isinstance(types[name], nw.String | nw.Categorical)]
     if not texts:
         return

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
+import pyarrow.compute as pc
 
 from catalog import Catalog, Range
 from catalog.checks import did_you_mean
 from catalog.spelling import plain
 from catalog.wording import wanted
+from features.attributes import tell_numbers_as_texts
+from features.dictionary import dictionary
 from features.feature import Feature, FeatureType
 from features.matrix import UNSEEN, ProfileMatrix
+from features.tables import Bank
 
 MANY = 100  # clients whose value is known: of fewer, that nobody meets a condition may be chance
 Kinds = Mapping[str, FeatureType]
@@ -181,6 +185,33 @@ def need_fitting(catalog: Catalog, kinds: Kinds) -> None:
     found = unfit(catalog, kinds)
     if lacking := [str(one) for one in found]:
         warnings.warn("catalog, conditions on columns that are not there: " + "; ".join(lacking), stacklevel=3)
+
+
+def need_met(bank: Bank, catalog: Catalog) -> None:
+    """Raises and warns as `need_fitting` for a bank's profiles, and warns of what none of its clients meets.
+
+    Reads of table clients the columns that the catalog's conditions ask for, and nothing where they ask for none.
+    """
+    tell_numbers_as_texts(bank, catalog)
+    asked = conditions(catalog)
+    kinds = kinds_of(dictionary(bank, catalog))
+    need_fitting(catalog, kinds)
+    names = [name for name in bank["clients"].collect_schema().names() if name in asked and name in kinds]
+    if not names:
+        return
+    clients = bank["clients"].select(*names).collect("pyarrow").to_native()
+    texts: dict[str, set[str]] = {}
+    extents: dict[str, tuple[float, float]] = {}
+    known: dict[str, int] = {}
+    for name in names:
+        values = clients[name].drop_null()
+        known[name] = len(values)
+        if kinds[name] is FeatureType.CATEGORY:
+            texts[name] = {str(text) for text in values.unique().to_pylist()}
+        elif len(values):
+            found = pc.min_max(values.cast("float64")).as_py()
+            extents[name] = found["min"], found["max"]
+    tell_unmet(catalog, texts, extents, known)
 
 
 def kinds_of(features: Iterable[Feature]) -> dict[str, FeatureType]:

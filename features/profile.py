@@ -81,9 +81,7 @@ def _told(
 ) -> Iterator[_Told]:
     """What every group tells of the clients, in parts of so many, or of all at once."""
     stated, members = by_group(bank, catalog), bank.cohort(as_of, cohort)
-    if not bank.attributes_told:
-        tell_numbers_as_texts(bank, catalog)
-        bank.attributes_told = True
+    tell_numbers_as_texts(bank, catalog)
     known = at_month_ends(bank.known_on(as_of), as_of)
     need_rates(known, catalog)
     null = unknown(known, as_of, stated)

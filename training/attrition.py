@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from catalog import Catalog
 from features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
+from features.conditions import need_met
 from training.adoption import Calibration, keep_share
 from training.booster_text import read_booster
 from training.boosting import cross_fit
@@ -165,6 +166,7 @@ def learn(
     parameters = parameters or Parameters()
     days = sorted(set(days)) or default_days(bank, horizon_days)
     need_horizons(bank, days, horizon_days)
+    need_met(bank, catalog)
     _need_ends(bank)
     columns, matrices = _columns(bank, catalog), []
     for day in days:

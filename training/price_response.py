@@ -32,6 +32,7 @@ from scipy.special import expit
 
 from catalog import Catalog, Kind, Line
 from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
+from features.conditions import need_met
 from features.contract import Answered
 from pricing import Assumed, Book, Clients, Offers, Pricer, Response
 from pricing.book import need_pricing
@@ -341,6 +342,7 @@ def learn(
     catalog has no prices.
     """
     need_pricing(catalog)  # first: what follows takes a while
+    need_met(bank, catalog)
     day = as_of or last_day(bank)
     made = offers_made(bank, catalog, day, parameters or Parameters(), progress)
     progress("price response")

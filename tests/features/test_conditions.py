@@ -124,3 +124,58 @@ def test_a_protected_attribute_in_another_spelling_decides_nothing(tmp_path) -> 
 
 def test_attributes_whose_names_hold_a_protected_word_are_free() -> None:
     assert "sextile" in {one.name for one in dictionary(bank(sextile=[1]), catalog(AGE))}
+
+
+HOLDS = {"retail_trade": 100, "agriculture": 100}
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "Polars", "PyArrow"])
+def test_a_bank_tells_of_texts_that_no_client_has(frame) -> None:
+    from features.conditions import need_met
+
+    sectors = [text for text, clients in HOLDS.items() for _ in range(clients)]
+    people = frame({"client_id": [f"c{at}" for at in range(200)], "kind": ["retail"] * 200,
+                    "joined_on": ["2020-01-01"] * 200, "sector": sectors, "age": [0.4] * 200})  # fmt: skip
+    holdings = frame({"client_id": ["c0"], "product_id": ["card"], "opened_on": ["2020-01-01"]})
+    made = Bank.of(clients=people, holdings=holdings)
+    trade = SEGMENT.model_copy(update={"where": {"sector": ("trade",)}})
+    with pytest.warns(UserWarning, match=r"products.fund wants trade, which no client has; did you mean retail_trade"):
+        need_met(made, catalog(trade))
+    with pytest.warns(UserWarning, match=r"nobody meets products.card .*: the bank has 0.4 to 0.4"):
+        need_met(made, catalog(AGE))
+
+
+def attrition(made: Bank) -> None:
+    from training.attrition import learn
+
+    learn(made, catalog(AGE), [pd.Timestamp("2020-01-02").date()])
+
+
+def price_response(made: Bank) -> None:
+    from tests.pricing.books import catalog as priced
+    from training.price_response import learn
+
+    sold = priced()
+    product = sold.products[0].model_copy(update={"where": {"age": Range(min=18)}})
+    learn(made, sold.model_copy(update={"products": (product, *sold.products[1:])}))
+
+
+@pytest.mark.parametrize("learn", [attrition, price_response])
+def test_models_are_not_learned_with_conditions_that_cannot_be_compared(learn) -> None:
+    people = {"client_id": ["c0"], "kind": ["retail"], "joined_on": ["2020-01-01"], "age": ["old"]}
+    holdings = {"client_id": ["c0", "c0"], "product_id": ["card", "fund"], "opened_on": ["2020-01-01", "2021-01-01"]}
+    with pytest.raises(ConditionError, match="want numbers of it, and the bank's are texts"):
+        learn(Bank.of(clients=pa.table(people), holdings=pa.table(holdings)))
+
+
+@pytest.mark.parametrize("command", [["plan", "c0"], ["quote", "c0", "card"]])
+def test_plans_and_quotes_name_conditions_that_cannot_be_compared(tmp_path, command: list[str]) -> None:
+    from typer.testing import CliRunner
+
+    from cli import app
+
+    (tmp_path / "clients.csv").write_text("client_id,kind,joined_on,age\nc0,retail,2020-01-01,old\n")
+    (tmp_path / "holdings.csv").write_text("client_id,product_id,opened_on\nc0,mortgage,2020-01-01\n")
+    answer = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
+    assert isinstance(answer.exception, ConditionError)
+    assert "the bank's are texts" in str(answer.exception)
