@@ -2,7 +2,7 @@
 
 from features.contract import TABLES, C
 from features.dictionary import by_group, dictionary, to_markdown
-from features.feature import Feature, FeatureType
+from features.feature import Feature, FeatureType, Of, of_earlier
 from features.matrix import UNSEEN, Alignment, ProfileMatrix
 from features.profile import profile, profile_matrices, profile_tables
 from features.tables import Bank, TableError, day_number, from_day_number
@@ -16,12 +16,14 @@ __all__ = [
     "C",
     "Feature",
     "FeatureType",
+    "Of",
     "ProfileMatrix",
     "TableError",
     "by_group",
     "day_number",
     "dictionary",
     "from_day_number",
+    "of_earlier",
     "profile",
     "profile_matrices",
     "profile_tables",

@@ -7,13 +7,14 @@ each in its own direction.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import narwhals as nw
 
 from catalog import Catalog
 from features.contract import C, Relation
 from features.expressions import Frame, Tables, indicator, months_before, ratio
-from features.feature import Feature, count
+from features.feature import Feature, Of, count
 from features.tables import Bank, day_number
 
 RECENT_MONTHS = 3
@@ -21,8 +22,6 @@ _OTHER, _WAY = "_other", "_way"
 _TIES = {f"links_{relation}": f"Clients that are this client's {relation}." for relation in Relation} | {
     f"links_{relation}_of": f"Clients whose {relation} this client is." for relation in Relation
 }
-OF_LINKED = ("linked_held__", "linked_opened__", "employer_held__", "staff_held__")
-"""How columns begin that tell what linked clients hold or opened."""
 _GROUPS = {"linked": None, "employer": "links_employer", "staff": "links_employer_of"}
 
 
@@ -33,7 +32,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     stated.append(count("linked_clients", "clients", "Different clients that this client is tied to in any way."))
     for product in catalog.products:
         key, name = product.product_id, product.name
-        stated += [
+        of_linked = [
             count(
                 f"linked_held__{key}",
                 "share",
@@ -59,6 +58,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
                 f"Of the staff, {{value}} hold {name}",
             ),
         ]
+        stated += [replace(feature, of=Of.LINKED) for feature in of_linked]
     return stated
 
 

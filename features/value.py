@@ -9,18 +9,20 @@ are sums over its active clients, each once (`features.groups`), and its RAROC i
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import narwhals as nw
 
 from catalog import Catalog, Kind
 from features.contract import C
 from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
-from features.feature import Feature, category, number
+from features.feature import Feature, Of, category, number
 from features.groups import GROUP, members, told
 from features.positions import at_month_ends, last_month, need_rates, positions_back, year_margin
 from features.tables import Bank, day_number
 from features.worth import cells, economics_of, of_holdings, of_positions
 
+_AMONG_ALL = ("contribution_share", "contribution_rank", "contribution_cumulative", "tier", "net_income_share")
 _TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
 
 
@@ -58,6 +60,7 @@ def features(bank: Bank, catalog: Catalog) -> list[Feature]:
     ]
     if catalog.pricing is not None:
         stated += _of_price_sheet(money)
+    stated = [replace(feature, of=Of.BANK) if feature.name in _AMONG_ALL else feature for feature in stated]
     if told(bank):
         stated += _of_group(money, catalog)
     if "transactions" in bank:
@@ -111,7 +114,7 @@ def _of_group(money: str, catalog: Catalog) -> list[Feature]:
                 "group_raroc", "fraction a year", "Net income over capital, each summed over the group; null without."
             ),
         ]
-    return stated
+    return [replace(feature, of=Of.GROUP) for feature in stated]
 
 
 def of_groups(bank: Bank, catalog: Catalog, as_of: dt.date) -> Frame:

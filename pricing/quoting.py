@@ -126,9 +126,7 @@ def quote(
     prices = pricer.price(whom, zero, zero, asks.name, inputs, at_list)
     notes = _assumptions(book, client, pricer, acceptance)
     if left_out:
-        notes.append(
-            f"the client's group has {left_out:,} clients; what so large a group is worth is not worked out here"
-        )
+        notes.append(too_large(left_out))
     wanted = float(prices.concession[0])
     if concession is not None:
         wanted = _capped(concession, prices, _shown(book, cell, new), notes)
@@ -222,6 +220,11 @@ def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[in
 def _shown(book: Book, cell: int, new: list[int]) -> float:
     """The list price as a quote shows it: each of its elements in whole cents."""
     return sum(cents(float(amount)) for amount in book.list_price[cell, new].ravel() if amount > 0) / 100
+
+
+def too_large(clients: int) -> str:
+    """The note on a group of so many clients that it is not added up."""
+    return f"the client's group has {clients:,} clients; what so large a group is worth is not worked out here"
 
 
 def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -103,7 +104,7 @@ class WholePlan:
         """Leaves out what hidden columns hold now: it tells of others, who are not to be told of."""
         for reasoned in (*self.outcomes, *([self.approval.why] if self.approval else [])):
             for one in (*reasoned.because, *(need for other in reasoned.would_change for need in other.needs)):
-                if hidden(one.column):
+                if any(map(hidden, re.findall(r"\w+", one.column))):  # a figure may be a sum of columns
                     one.now = "not told"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
-import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,10 +15,9 @@ import numpy as np
 
 from catalog import Catalog, Exploration, Kind, Line
 from catalog.checks import did_you_mean
-from features import Alignment, C, ProfileMatrix
+from features import Alignment, C, Of, ProfileMatrix, of_earlier
 from features.acceptances import awaited_since
 from features.conditions import kinds_in, need_comparable
-from features.links import OF_LINKED
 from features.relationship import Relationships
 from features.snapshot import Snapshot
 from pricing import Client, Clients, Pricer, quote, what_if
@@ -34,12 +32,13 @@ from serving.decisions import Accepted
 from serving.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
 from serving.planned import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole
 from serving.quoting import AcceptanceBy, Quoted, plain
-from serving.reasons import VALUE, Grounds, Reasons
+from serving.reasons import Grounds, Reasons
 from strategy import explained_route
 from strategy.deciding import Approval, Approver
 from strategy.snapshot import Plans, read_plan
 from training import Candidates, Contributions, Model, bundle_rows
 from training.by_value import Aim, Valuer, Worth
+from training.candidates import Pairs
 from training.price_response import Artifact, pair_of
 
 
@@ -47,7 +46,6 @@ class UnknownClientError(LookupError):
     """No profile of that client; the message says of which day the profiles are."""
 
 
-OF_GROUP = "group_"  # what columns of a profile begin with that add up the client's group
 Sees = Callable[[str], bool]
 """Whether a client, by id, may be told of to who asks."""
 Hidden = Callable[[str], bool]
@@ -222,22 +220,41 @@ class Recommender:
         if everybody:
             return lambda column: False
         whole_group = client_id is None or self.tells_group(client_id, sees)
-        begins = OF_LINKED if whole_group else (OF_GROUP, *OF_LINKED)
-        return lambda column: column.startswith(begins)
+        untold = (Of.LINKED,) if whole_group else (Of.LINKED, Of.GROUP)
+        return lambda column: self._of(column) in untold
 
-    def without_linked(self, answer: Answer) -> Answer:
-        """The answer without reasons that tell what linked clients hold."""
-        offers = tuple(
-            replace(offer, reasons=tuple(one for one in offer.reasons if not self._of_linked.fullmatch(one)))
-            for offer in answer.offers
+    def _of(self, column: str) -> Of:
+        """Whose rows the column follows from; of one that the model does not have, its name says so."""
+        feature = self._features.get(column)
+        return of_earlier(column) if feature is None else feature.of
+
+    def reasons_without(self, answer: Answer, profile: np.ndarray, hidden: Hidden) -> Answer:
+        """The answer with the reasons that the model has for the same offers where hidden columns hold what they do of
+        a client of whom there are no rows: neither what they say nor what they weigh shows in them."""
+        positions, values = self.candidates.positions, np.array(profile, dtype=np.float32).reshape(1, -1)
+        untold = [at for at, name in enumerate(self.candidates.columns[: values.shape[1]]) if hidden(name)]
+        known, values[0, untold] = values[0, untold], self._without_rows[untold]
+        if np.array_equal(known, values[0, untold], equal_nan=True):
+            return answer
+        new = [[positions[part.product_id] for part in offer.products if not part.held] for offer in answer.offers]
+        brings = sorted({product for products in new for product in products})
+        if not brings:
+            return answer
+        pairs = Pairs(np.zeros(len(brings), dtype=int), np.array(brings))
+        rows = self.candidates.product_rows(values, pairs, self.candidates.peer_groups(values))
+        contributions = self._contributions.of(self._contributions.leaves(rows))
+        grounds = Grounds(self._reasons, contributions, rows, brings, self.candidates.held(values)[0])
+        offers = (
+            replace(offer, reasons=grounds.reasons([brings.index(product) for product in sorted(products)]))
+            for offer, products in zip(answer.offers, new, strict=True)
         )
-        return replace(answer, offers=offers)
+        return replace(answer, offers=tuple(offers))
 
     @cached_property
-    def _of_linked(self) -> re.Pattern[str]:
-        """What the sentences about linked clients look like."""
-        stated = [one.reason for one in self.model.features if one.reason and one.name.startswith(OF_LINKED)]
-        return re.compile("|".join(".*".join(map(re.escape, one.split(VALUE))) for one in stated) or "(?!)", re.DOTALL)
+    def _without_rows(self) -> np.ndarray:
+        """What every column holds of a client of whom there are no rows."""
+        stated = (self._features.get(name) for name in self.candidates.columns)
+        return np.array([np.nan if one is None or one.missing is None else one.missing for one in stated], np.float32)
 
     @cached_property
     def authorities(self) -> list[str]:

@@ -22,13 +22,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gc
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,6 +54,7 @@ from starlette.requests import ClientDisconnect
 
 from pricing import NoPriceSheetError
 from pricing.book import AskedError
+from pricing.quoting import too_large
 from serving import logs, metrics, workers
 from serving.access import Caller, Gatekeeper, Scope
 from serving.admission import Admission, Gate
@@ -228,7 +230,7 @@ async def recommend(ask: Ask, request: Request) -> Response:
 
     decided, answer = await _recorded(recommender, ask.client_id, made)
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
-    return _json(_told(caller, recommender, decided.answer, answer))
+    return _json(_told(caller, recommender, decided, answer))
 
 
 @app.post("/v1/recommend_batch", response_model=Answers, tags=["recommend"], responses=refusals(408, 413, 415, 422))
@@ -250,7 +252,7 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
             (one, *entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name))
             for one in decided
         ]
-        return [(one, row, _told(caller, recommender, one.answer, sent)) for one, row, sent in made]
+        return [(one, row, _told(caller, recommender, one, sent)) for one, row, sent in made]
 
     loop = asyncio.get_running_loop()
     steps = [known[start : start + AT_ONCE] for start in range(0, len(known), AT_ONCE)]
@@ -339,8 +341,9 @@ async def decision(decision_id: Named, request: Request) -> Response:
         hidden = _hidden(caller, found.client_id)
         if found.profile:
             found.profile = {name: value for name, value in found.profile.items() if not hidden(name)}
-        found.answer = by[0].without_linked(found.answer)
-        if by[1]:  # the model that gave the reasons is gone, and with it which of them tell of others
+        if row["model_version"] == by[0].model.version and row["catalog_version"] == by[0].candidates.catalog.version:
+            found.answer = by[0].reasons_without(found.answer, np.frombuffer(row["profile"], "<f4"), hidden)
+        else:  # the model that gave the reasons is gone, and with it which of them tell of others
             found.answer = replace(found.answer, offers=tuple(replace(one, reasons=()) for one in found.answer.offers))
         found.replay.differences = _untold(found.replay.differences)
     return _json(AUDIT.dump_json(found))
@@ -356,6 +359,7 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
     found = quote_audit(by[0], row, by[1])
     if not recommender.tells_group(found.client_id, _sees(_caller(request))):
         found.answer.group = None
+        found.answer.notes = tuple(one for one in found.answer.notes if one not in _of_group(row))
         found.replay.differences = _untold(found.replay.differences)
     found.answer.hide(_hidden(_caller(request), found.client_id))
     return _json(QUOTE_AUDIT.dump_json(found))
@@ -451,9 +455,19 @@ def _hidden(caller: Caller, client_id: str | None) -> Hidden:
     return _recommender().hidden(client_id, _sees(caller), caller.everybody)
 
 
-def _told(caller: Caller, recommender: Recommender, answer: Answer, sent: bytes) -> bytes:
+def _told(caller: Caller, recommender: Recommender, decided: Decided, sent: bytes) -> bytes:
     """The answer as JSON for the caller; the log keeps all of it."""
-    return sent if caller.everybody else ANSWER.dump_json(recommender.without_linked(answer))
+    if caller.everybody:
+        return sent
+    hidden = recommender.hidden(decided.answer.client_id, _sees(caller), everybody=False)
+    told = recommender.reasons_without(decided.answer, decided.profile, hidden)
+    return sent if told is decided.answer else ANSWER.dump_json(told)
+
+
+def _of_group(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the notes of a logged quote say of the client's group."""
+    left_out = json.loads(row["priced_by"] or "{}").get("group_left_out")
+    return (too_large(left_out),) if left_out else ()
 
 
 def _untold(differences: Sequence[Difference]) -> tuple[Difference, ...]:

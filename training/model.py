@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from catalog import Catalog
-from features import Feature, FeatureType, ProfileMatrix
+from features import Feature, FeatureType, Of, ProfileMatrix, of_earlier
 from training.adoption import Adoption, Calibration
 from training.booster_text import read_booster
 from training.candidates import Candidates, Encoding
@@ -176,9 +176,7 @@ class Model:
             ),
             order=Order(read_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),
             completion=Completion(**{name: told and tuple(told) for name, told in content["completion"].items()}),
-            features=tuple(
-                Feature(**{**feature, "type": FeatureType(feature["type"])}) for feature in content["features"]
-            ),
+            features=tuple(map(_feature, content["features"])),
             about=content["about"],
         )
 
@@ -197,6 +195,12 @@ class Model:
             ORDER: self.order.booster,
         }
         return {name: booster.model_to_string() for name, booster in boosters.items() if booster is not None}
+
+
+def _feature(told: dict[str, Any]) -> Feature:
+    """The statement as it was saved; one of an earlier version does not say whose rows the column follows from."""
+    of = Of(told["of"]) if "of" in told else of_earlier(told["name"])
+    return Feature(**{**told, "type": FeatureType(told["type"]), "of": of})
 
 
 def ordered(

@@ -25,7 +25,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from features.links import OF_LINKED
+from features import Of
 from serving.access import Access, AccessError, Caller, Scope, add_key, remove_key
 from serving.demonstration import running
 from tests.conftest import ROOT, WholeLine
@@ -796,15 +796,16 @@ def test_what_linked_clients_hold_is_told_only_to_who_sees_every_client(guarded:
     of = line.recommender
     assert of.relationships is not None
     every, told = {"x-api-key": guarded.secrets["all"]}, 0
+    of_linked = tuple(one.name for one in of.model.features if one.of is Of.LINKED)
     for client in map(str, of.snapshot.profiles.client_ids[:400]):
         branch = (of.relationships.book(client) or (None, None))[1]
         values = of.in_words(of.profile_of(client))
-        if not branch or not any(values.get(name) for name in values if name.startswith(OF_LINKED)):
+        if not branch or not any(values.get(name) for name in values if name in of_linked):
             continue
         hers = bearer(branch_id=branch)
         for headers, whole in ((every, True), (hers, False)):
             facts = httpx.get(f"{guarded.url}/v1/clients/{client}", headers=headers).json()["profile"]
-            assert any(fact["name"].startswith(OF_LINKED) for fact in facts) == whole
+            assert any(fact["name"] in of_linked for fact in facts) == whole
         body = {"client_id": client, "k": 20}
         full, part = (
             httpx.post(f"{guarded.url}/v1/recommend", json=body, headers=headers).json() for headers in (every, hers)
@@ -813,7 +814,7 @@ def test_what_linked_clients_hold_is_told_only_to_who_sees_every_client(guarded:
             f"{guarded.url}/v1/recommend_batch", json={"client_ids": [client], "k": 20}, headers=hers
         ).json()["answers"][0]
         audited = httpx.get(f"{guarded.url}/v1/decisions/{full['decision_id']}", headers=hers).json()
-        assert not any(name.startswith(OF_LINKED) for name in audited["profile"])
+        assert not any(name in of_linked for name in audited["profile"])
         assert audited["replay"]["same"] is True
         ranked = [offer["bundle_id"] for offer in full["offers"]]
         for answer in (part, batch, audited["answer"]):
@@ -823,6 +824,30 @@ def test_what_linked_clients_hold_is_told_only_to_who_sees_every_client(guarded:
         if told == 15:
             return
     assert told
+
+
+def test_hidden_values_show_in_no_reason_of_who_does_not_see_every_client(line: WholeLine) -> None:
+    of, spoken, replaced = line.recommender, 0, 0
+    hidden = of.hidden(None, lambda client: False, everybody=False)
+    at = [number for number, name in enumerate(of.candidates.columns) if hidden(name)]
+    assert at
+    for client in map(str, of.snapshot.profiles.client_ids[:150]):
+        profile = of.profile_of(client)
+        told = []
+        for value in (0.0, 0.5, 1.0):
+            of_bank = profile.copy()
+            of_bank[0, at] = value
+            [decided] = of.decide(of_bank, [client], 20)
+            told.append(
+                {offer.bundle_id: offer.reasons for offer in of.reasons_without(decided.answer, of_bank, hidden).offers}
+            )
+            whole = {offer.bundle_id: offer.reasons for offer in decided.answer.offers}
+            spoken += sum(_of_linked(one) for reasons in whole.values() for one in reasons)
+            replaced += sum(bool(set(told[-1][bundle]) - set(reasons)) for bundle, reasons in whole.items())
+        for other in told[1:]:
+            assert all(other[bundle] == reasons for bundle, reasons in told[0].items() if bundle in other)
+    assert spoken
+    assert replaced
 
 
 def _of_linked(sentence: str) -> bool:
