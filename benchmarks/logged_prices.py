@@ -25,7 +25,7 @@ from benchmarks.figures import Figure
 from benchmarks.measure import report, simulated, telling
 from benchmarks.simulated import RANKED
 from catalog import DEFAULT, read_catalog
-from features import Bank
+from features import TABLES, Bank
 from serving.decisions import new_id, upgrade
 from serving.decisions.database import connect, parsed
 from serving.decisions.tables import decisions, feedback
@@ -35,7 +35,6 @@ from training.price_response import KINDS, between, choose, offers_made
 
 LEAST, MOST = 0.9, 1.1
 SECONDS = 60.0  # for the whole log in one transaction
-TABLES = ("clients", "holdings", "positions", "transactions", "links")
 
 
 def main(
@@ -49,14 +48,15 @@ def main(
     figures = []
     with telling("Prices from the log") as tell, tempfile.TemporaryDirectory() as place:
         tell("the log")
-        offers = Path(place) / "offers.parquet"
+        offers = Path(place) / "bank" / "offers.parquet"
         url = parsed(str(Path(place) / "decisions.db"))
         upgrade(url)
         write_log(url, duckdb.read_parquet(str(folder / "offers.parquet")).df())
         rows = write_outcomes(url, offers)
-        connection = duckdb.connect()
-        tables = {name: connection.read_parquet(str(folder / f"{name}.parquet")) for name in TABLES}
-        bank = Bank.of(**tables, offers=connection.read_parquet(str(offers)))
+        for table in folder.iterdir():  # the bank's own, with these offers in place of its
+            if table.stem in TABLES and table.stem != "offers":
+                (offers.parent / table.name).symlink_to(table)
+        bank = Bank.open(offers.parent)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # concessions above the list price of what a client lacks are left out
             made = offers_made(bank, sold, RANKED, chosen, tell)
