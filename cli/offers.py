@@ -161,10 +161,10 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
             f"{offer['probability']:.1%}", because,
         )  # fmt: skip
     if not answer["offers"]:
-        why = "rests" if answer["resting"] else "is held"
+        why = "rests" if answer.get("resting") else "is held"
         table.add_row("", f"nothing: all that may be sold {why}", "", "", "")
     table.caption = f"model {answer['model_version']} · catalog {answer['catalog_version']}"
-    for rest in answer["resting"]:
+    for rest in answer.get("resting", ()):
         table.caption += escape(f"\nnot offered: {rest['bundle_id'] or 'anything'} ({rest['why']})")
     if plan := answer.get("plan"):
         visit = f", visit on {plan['next_visit']}" if plan["next_visit"] else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+import narwhals as nw
 import numpy as np
 import pyarrow.compute as pc
 
@@ -194,7 +195,7 @@ def need_met(bank: Bank, catalog: Catalog) -> None:
     """
     tell_numbers_as_texts(bank, catalog)
     asked = conditions(catalog)
-    kinds = kinds_of(dictionary(bank, catalog))
+    kinds = kinds_of_bank(bank, catalog)
     need_fitting(catalog, kinds)
     names = [name for name in bank["clients"].collect_schema().names() if name in asked and name in kinds]
     if not names:
@@ -216,6 +217,21 @@ def need_met(bank: Bank, catalog: Catalog) -> None:
 
 def kinds_of(features: Iterable[Feature]) -> dict[str, FeatureType]:
     return {feature.name: feature.type for feature in features}
+
+
+def kinds_of_bank(bank: Bank, catalog: Catalog) -> dict[str, FeatureType]:
+    """The kinds of the columns of a bank's profiles. A column of clients without any value is of the kind that the
+    catalog's conditions want: there is nothing that could be compared wrongly."""
+    kinds = kinds_of(dictionary(bank, catalog))
+    wanted = {one.column: conditions(catalog)[one.column][0][1] for one in unfit(catalog, kinds) if one.column in kinds}
+    names = [name for name in bank["clients"].collect_schema().names() if name in wanted]
+    if names:
+        filled = bank["clients"].select(*(nw.col(name).count().cast(nw.Int64()) for name in names)).collect("pyarrow")
+        for name in names:
+            if not filled[name].to_list()[0]:
+                number = isinstance(wanted[name], Range)
+                kinds[name] = FeatureType.NUMBER if number else FeatureType.CATEGORY
+    return kinds
 
 
 def kinds_in(columns: Iterable[str], categories: Iterable[str]) -> dict[str, FeatureType]:

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from catalog import Catalog
-from features import Bank, dictionary, profile_matrices
+from features import Bank, profile_matrices
 from features.acceptances import awaited
-from features.conditions import Occurring, kinds_in, kinds_of, need_fitting
+from features.conditions import Occurring, kinds_in, kinds_of_bank, need_fitting
 from features.relationship import Relationships
 from features.replacing import NEXT, part, replace, staging
 from features.snapshot import Snapshot
@@ -53,7 +53,7 @@ def prepare(
     """
     progress("champion")
     champion, bank = need_champion(), Bank.open(data, today=dt.date.today())
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     day, occurring = as_of or last_day(bank), Occurring(catalog)
     with staging(FOLDER) as new:
         champion.model.save(new / "model")
@@ -80,7 +80,7 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
     """
     bank, answering, (model, sold) = Bank.open(data, today=dt.date.today()), stamp(_OF_MODEL), _answering()
     catalog, day = model.candidates(sold).catalog, as_of or last_day(bank)
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     occurring = Occurring(catalog)
 
     def unchanged() -> None:
@@ -123,7 +123,7 @@ def profile_one(
     progress("champion")
     model, bank = need_champion().model, Bank.open(data, today=dt.date.today())
     day = as_of or last_day(bank)
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     progress(f"profile as of {day}")
     [profiles] = profile_matrices(bank, catalog, day, [client])
     learned = price_response(day, model)

@@ -435,7 +435,7 @@ def test_the_decision_log_becomes_offers(sheaf: Sheaf, workplace: Path, monkeypa
     assert (none.code, "SHEAF_DECISIONS" in none.err) == (1, True)
     for _ in range(2):
         made = sheaf("decisions", "upgrade")
-        assert (made.code, "log.db has schema 0004" in made.out) == (0, True)
+        assert (made.code, "log.db has schema 0006" in made.out) == (0, True)
     assert "has no offer to a client of the bank yet" in sheaf("outcomes", "--out", "offers.parquet").err
     log = Writer(parsed(str(workplace / "log.db")))
     log.do(add_decisions([decision()]))

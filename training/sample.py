@@ -14,7 +14,7 @@ from narwhals.typing import IntoFrame
 
 from catalog import Catalog
 from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
-from features.conditions import Occurring, kinds_of, need_fitting
+from features.conditions import Occurring, kinds_of_bank, need_fitting
 from features.expressions import DAYS_A_MONTH
 from features.recency import last_opening, latest_opening
 
@@ -63,7 +63,7 @@ def read_sample(
     that nobody opened and attributes that nobody has, of which nothing can be learned.
     """
     need_horizons(bank, days, horizon_days)
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     read, occurring = [], Occurring(catalog)
     for day in sorted(set(days)):
         progress(f"profiles as of {day}")

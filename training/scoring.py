@@ -14,7 +14,7 @@ import pyarrow as pa
 from catalog import Catalog, Line
 from features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
 from features.acceptances import awaited
-from features.conditions import Occurring, kinds_in, kinds_of, need_comparable, need_fitting
+from features.conditions import Occurring, kinds_in, kinds_of_bank, need_comparable, need_fitting
 from features.relationship import Relationships
 from training.by_value import Aim, Valuer
 from training.model import Model
@@ -57,7 +57,7 @@ def rank(
     `authority`; warns where the model was trained with columns that the bank's profiles lack, and where it learned from
     what came after the day.
     """
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     _warn_of_lacking_columns(model, bank, catalog)
     _warn_of_what_came_after(model, as_of)
     candidates = model.candidates(catalog)

@@ -46,7 +46,8 @@ def test_a_wait_that_is_none_is_refused_before_any_worker_starts(line: WholeLine
 def ask(url: str, client: str, callers: int, seconds: float) -> list[httpx.Response]:
     """What so many are told who ask again as soon as they are answered, for so long; once, at least."""
     asked, body = urlsplit(url), json.dumps({"client_id": client}).encode()
-    head = f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = "POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(body)}"
 
     async def all_of_them() -> list[httpx.Response]:
         replies: list[httpx.Response] = []

@@ -77,7 +77,7 @@ def test_what_was_accepted_is_answered_and_logged_and_what_comes_later_is_refuse
                 caller.start()
             body = json.dumps({"client_id": client}).encode()
             slow = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
-            head = "POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            head = "POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             slow.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[:3])  # still sending
             of_service = psutil.Process(process.pid)
             assert becomes(lambda: accepted(of_service, port) == CALLERS + 1)

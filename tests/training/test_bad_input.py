@@ -191,7 +191,7 @@ SENSIBLE: dict[str, tuple[Callable[[], Trained], list[str]]] = {
 @pytest.mark.parametrize("case", SENSIBLE)
 def test_where_something_is_lacking_the_model_is_sensible_and_a_warning_names_it(case: str, model: Model) -> None:
     run, messages = SENSIBLE[case]
-    champion = registry.record(model, {}, {}, {}, {})
+    champion = registry.record(replace(model, about=model.about | {"horizon_days": 30}), {}, {}, {}, {})
     registry.crown(champion, registry.CHAMPION)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

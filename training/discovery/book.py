@@ -11,8 +11,8 @@ import pandas as pd
 
 from catalog import Catalog, Kind
 from features import Bank, C, ProfileMatrix, day_number, profile_matrices
-from features.conditions import Occurring, kinds_of, need_fitting
-from features.dictionary import by_group, dictionary
+from features.conditions import Occurring, kinds_of_bank, need_fitting
+from features.dictionary import by_group
 from training.candidates import Gates
 
 LEAST_SEGMENT, MOST_SEGMENTS = 200, 256  # clients a segment at least; segments at most
@@ -96,7 +96,7 @@ class Book:
 def _known_of(bank: Bank, catalog: Catalog, as_of: dt.date, ids: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Of the clients in the order of `ids`: which products they may have, and their attributes, unknown ones as NaN."""
     names = [feature.name for feature in by_group(bank, catalog)["demographics"] if feature.name != _SEASON]
-    need_fitting(catalog, kinds_of(dictionary(bank, catalog)))
+    need_fitting(catalog, kinds_of_bank(bank, catalog))
     may, parts, occurring = [], [], Occurring(catalog)
     for profiles in occurring.watch(profile_matrices(bank, catalog, as_of)):
         may.append(Gates(catalog.products, profiles).open(profiles.values))
