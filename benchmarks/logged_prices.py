@@ -89,7 +89,7 @@ def write_log(url: sa.URL, offers: pd.DataFrame) -> None:
         if not pd.isna(row.responded_at):
             at = _moment(row.responded_at)
             told["feedback"].append(
-                {"idempotency_key": decision, "decision_id": decision, "bundle_id": row.bundle_id,
+                {"idempotency_key": decision, "caller": "", "decision_id": decision, "bundle_id": row.bundle_id,
                  "outcome": row.outcome, "at": at, "recorded_at": at}
             )  # fmt: skip
     with connect(url, SECONDS).begin() as connection:
