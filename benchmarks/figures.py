@@ -38,7 +38,8 @@ INTRODUCTION = """\
 This page is generated from `benchmarks/results` by `.venv/bin/python -m benchmarks.figures`; do not edit it.
 
 Each figure is a ratio of two measurements of the same run, unless its unit says otherwise. Intervals are 95 %
-intervals. A figure without a target is there for comparison.
+intervals. A figure without a target is there for comparison. Each figure is of the commit and day that stand above its
+table; those of November 2026 were carried over from an earlier page.
 [How to run the benchmarks and how to read the figures](../benchmarks/README.md).
 """
 

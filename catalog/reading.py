@@ -245,11 +245,11 @@ def _pricing(fields: Any, currency: str, source: _Source) -> Pricing | None:
     whole = _checked(Pricing, fields, {}, ("pricing",), source)
     if len(source.problems) == before or not isinstance(fields, dict):
         return whole
-    told = fields.get("products")
-    told = told if isinstance(told, dict) else {}
-    sheets = {key: sheet for key, sheet in told.items() if not _wrong(Sheet, sheet)}
+    stated = fields.get("products")
+    stated = stated if isinstance(stated, dict) else {}
+    sheets = {key: sheet for key, sheet in stated.items() if not _wrong(Sheet, sheet)}
     sold = source.content.get("products")
-    sheets |= {key: {} for key in told if key not in sheets and isinstance(sold, dict) and key not in sold}
+    sheets |= {key: {} for key in stated if key not in sheets and isinstance(sold, dict) and key not in sold}
     currencies = {currency, *(sheet["currency"] for sheet in sheets.values() if sheet.get("currency"))}
     line = [{"years": years, "rate": 0.0} for years in (1e-9, 1e9)]
     stand_in = {

@@ -10,7 +10,7 @@ import narwhals as nw
 
 from catalog import Catalog
 from features.attributes import Told, numbers_as_texts, quoted
-from features.conditions import conditions, kinds_of, unfit, unmet
+from features.conditions import conditions, kinds_of_bank, unfit, unmet
 from features.contract import TABLES
 from features.demographics import protected_spellings
 from features.dictionary import named_twice, stated_by
@@ -63,6 +63,6 @@ def of_attributes(
     for name in named_twice(bank, catalog):
         yield name, "has the name of a profile column", 0, "give the attribute another name"
     stated = (feature for features in stated_by(bank, catalog).values() for feature in features)
-    kinds = kinds_of(stated)
+    kinds = kinds_of_bank(bank, catalog, stated)
     for one in [*unfit(catalog, kinds), *unmet(catalog, texts, extents, known)]:
         yield one.column, f"catalog: {one.problem}", 0, one.remedy

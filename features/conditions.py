@@ -175,15 +175,19 @@ def _nearest(text: str, occurring: Iterable[str]) -> str | None:
 
 def need_comparable(catalog: Catalog, kinds: Kinds) -> None:
     """Raises ConditionError where conditions cannot be compared with the profiles' columns."""
-    if refused := [str(one) for one in unfit(catalog, kinds) if one.refused]:
+    _refuse(unfit(catalog, kinds))
+
+
+def _refuse(found: Iterable[Unfit]) -> None:
+    if refused := [str(one) for one in found if one.refused]:
         raise ConditionError("the catalog's conditions do not fit the profiles: " + "\n".join(refused))
 
 
 def need_fitting(catalog: Catalog, kinds: Kinds) -> None:
     """Raises as `need_comparable`; warns where a column is missing altogether, whose values are not known then and
     exclude nobody."""
-    need_comparable(catalog, kinds)
     found = unfit(catalog, kinds)
+    _refuse(found)
     if lacking := [str(one) for one in found]:
         warnings.warn("catalog, conditions on columns that are not there: " + "; ".join(lacking), stacklevel=3)
 
@@ -219,10 +223,13 @@ def kinds_of(features: Iterable[Feature]) -> dict[str, FeatureType]:
     return {feature.name: feature.type for feature in features}
 
 
-def kinds_of_bank(bank: Bank, catalog: Catalog) -> dict[str, FeatureType]:
-    """The kinds of the columns of a bank's profiles. A column of clients without any value is of the kind that the
-    catalog's conditions want: there is nothing that could be compared wrongly."""
-    kinds = kinds_of(dictionary(bank, catalog))
+def kinds_of_bank(bank: Bank, catalog: Catalog, features: Iterable[Feature] | None = None) -> dict[str, FeatureType]:
+    """The kinds of the columns of a bank's profiles, `features` where they are stated already.
+
+    A column of clients without any value is of the kind that the catalog's conditions want: there is nothing that could
+    be compared wrongly.
+    """
+    kinds = kinds_of(dictionary(bank, catalog) if features is None else features)
     wanted = {one.column: conditions(catalog)[one.column][0][1] for one in unfit(catalog, kinds) if one.column in kinds}
     names = [name for name in bank["clients"].collect_schema().names() if name in wanted]
     if names:

@@ -141,17 +141,16 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
 
         Rows dated later are gone, and a later date inside an earlier row reads as null, with what it tells.
         """
-        known = Bank.__new__(Bank)
-        known._tables = {name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()}
-        known._handed_over = self._handed_over
-        known._given, known._connection, known.today = self._given, self._connection, self.today
-        return known
+        return self._holding({name: _known_on(frame, TABLES[name], day_number(as_of)) for name, frame in self.items()})
 
     def replaced(self, name: str, frame: nw.LazyFrame[Any]) -> Bank:
         """The bank with another frame for one of its tables, in the shape that the bank hands them out."""
+        return self._holding({**self._tables, name: frame})
+
+    def _holding(self, tables: dict[str, nw.LazyFrame[Any]]) -> Bank:
+        """This bank with other frames, in the shape that it hands them out."""
         other = Bank.__new__(Bank)
-        other._tables = self._tables | {name: frame}
-        other._handed_over = self._handed_over
+        other._tables, other._handed_over = tables, self._handed_over
         other._given, other._connection, other.today = self._given, self._connection, self.today
         return other
 

@@ -82,13 +82,13 @@ def usable(content: bytes, algorithms: Iterable[str]) -> dict[tuple[str, str], t
     private or cannot be read.
     Raises ValueError for what is no JWK set, or one without a usable key.
     """
-    told = json.loads(content)
-    if not isinstance(told, dict) or not isinstance(told.get("keys"), list):
+    key_set = json.loads(content)
+    if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
         raise ValueError("it is no JWK set: an object with the list keys")
-    if len(told["keys"]) > MOST_KEYS:  # reading them all would hold up other requests
-        raise ValueError(f"it has {len(told['keys']):,} keys, of which {MOST_KEYS} are read at most")
-    found: dict[tuple[str, str], tuple[jwt.PyJWK, ...]] = {}
-    for number, key in enumerate(told["keys"]):
+    if len(key_set["keys"]) > MOST_KEYS:  # reading them all would hold up other requests
+        raise ValueError(f"it has {len(key_set['keys']):,} keys, of which {MOST_KEYS} are read at most")
+    signers: dict[tuple[str, str], tuple[jwt.PyJWK, ...]] = {}
+    for number, key in enumerate(key_set["keys"]):
         if not isinstance(key, dict) or not _verifies(key):
             continue
         if "d" in key:  # whoever reads the set can sign with it
@@ -104,10 +104,10 @@ def usable(content: bytes, algorithms: Iterable[str]) -> dict[tuple[str, str], t
                 _log.error("key %d of the issuer cannot be read and is left out: %s", number, type(error).__name__)
                 break
             at = (name if isinstance(name, str) else "", algorithm)
-            found[at] = (*found.get(at, ()), signer)
-    if not found:
+            signers[at] = (*signers.get(at, ()), signer)
+    if not signers:
         raise ValueError(f"it has no key for {', '.join(algorithms)}")
-    return found
+    return signers
 
 
 def _verifies(key: Mapping[str, Any]) -> bool:

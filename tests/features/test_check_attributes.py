@@ -79,6 +79,12 @@ def test_conditions_that_do_not_fit_are_findings(tmp_path: Path) -> None:
     assert (finding.column, finding.remedy) == ("age", "did you mean Age? Names count as written")
 
 
+def test_an_attribute_without_any_value_fits_every_condition(tmp_path: Path) -> None:
+    (tmp_path / "holdings.csv").write_text("client_id,product_id,opened_on\nc1,card,2020-01-01\n")
+    (tmp_path / "clients.csv").write_text("client_id,kind,joined_on,age\nc1,retail,2020-01-01,\n")
+    assert check(tmp_path, CATALOG) == []
+
+
 def tables(**holdings: object) -> dict[str, dict[str, object]]:
     clients = {"client_id": ["c1"], "kind": ["retail"], "joined_on": ["2020-01-01"], "age": [40]}
     held = {"client_id": ["c1"], "product_id": ["card"], "opened_on": ["2020-01-01"]} | holdings

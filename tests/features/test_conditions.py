@@ -13,7 +13,7 @@ import pytest
 
 from catalog import Catalog, Line, Product, Range
 from features import Bank, TableError, dictionary
-from features.conditions import ConditionError, kinds_of, need_fitting, unmet
+from features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unmet
 from training.candidates import Encoding, Gates
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
@@ -39,6 +39,13 @@ def fit(sold: Catalog, **attributes) -> None:
 def test_a_range_on_texts_is_refused() -> None:
     with pytest.raises(ConditionError, match=r"age: products.card want numbers of it, and the bank's are texts; keep"):
         fit(catalog(AGE), age=["16", " NA"])
+
+
+@pytest.mark.parametrize(("sold", "column"), [(AGE, "age"), (SEGMENT, "segment")])
+@pytest.mark.parametrize("empty", [None, float("nan")])
+def test_a_column_without_any_value_fits_every_condition(sold: Product, column: str, empty: float | None) -> None:
+    of = catalog(sold)
+    need_fitting(of, kinds_of_bank(bank(**{column: [empty, empty]}), of))
 
 
 def test_texts_on_numbers_are_refused() -> None:
