@@ -1,8 +1,8 @@
 """How near the attrition model comes to the truth at a simulated bank, where everybody's chance to leave is known.
 
-A bank is simulated with attrition, `training.attrition` learns from month-ends whose horizons end by 2025-11-30 (it is
-handed the bank as known on that day), and the clients of 2025-11-30 get their probabilities to leave. Who left in
-December is the label of this measurement and of nothing else. Beside it, on the same clients, the probabilities that
+A bank is simulated with attrition, `sheaf.training.attrition` learns from month-ends whose horizons end by 2025-11-30
+(it is handed the bank as known on that day), and the clients of 2025-11-30 get their probabilities to leave. Who left
+in December is the label of this measurement and of nothing else. Beside it, on the same clients, the probabilities that
 the simulation drew them with: no model can order clients better, and even they have a calibration error, as few leave.
 
 Differences and errors have intervals by bootstrap over clients, in pairs. As who leaves is drawn, the AUC that is
@@ -25,13 +25,13 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.figures import Figure
 from benchmarks.measure import KEPT, bootstrap, console, in_turns, median_ratio, report, simulated
 from benchmarks.simulated import DECEMBER, RANKED, month_end
-from catalog import DEFAULT, Catalog, read_catalog
-from features import Bank, ProfileMatrix, profile_matrices, profile_tables, write_parquet
-from strategy import DEFAULT as POLICY
-from strategy import Lister, Planner, read_strategy
-from training.attrition import Attrition, learn, left_within
-from training.metrics import calibration_error
-from training.parameters import Parameters
+from sheaf.catalog import DEFAULT, Catalog, read_catalog
+from sheaf.features import Bank, ProfileMatrix, profile_matrices, profile_tables, write_parquet
+from sheaf.strategy import DEFAULT as POLICY
+from sheaf.strategy import Lister, Planner, read_strategy
+from sheaf.training.attrition import Attrition, learn, left_within
+from sheaf.training.metrics import calibration_error
+from sheaf.training.parameters import Parameters
 
 MONTHS = 20  # of the bank
 HORIZON = 31  # days: nobody leaves on the first of a month, so from a month-end on it is what happens in the next

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from features import ProfileMatrix
-from training import Candidates, Day
+from sheaf.features import ProfileMatrix
+from sheaf.training import Candidates, Day
 
 SEGMENT = ("kind", "tier", "age")
 AGES = (18, 25, 35, 45, 55, 65, 75)  # where bands begin

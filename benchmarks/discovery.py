@@ -32,10 +32,10 @@ from scipy.stats import binomtest
 
 from benchmarks.figures import Figure
 from benchmarks.measure import bootstrap, console, peak_gib, report, simulated
-from catalog import DEFAULT, Catalog, Kind, read_catalog
-from features import Bank, C, profile_matrices
-from simulation.behaviour import Behaviour, conditions, read_behaviour
-from training.discovery import LinkedProposal, Settings, discover
+from sheaf.catalog import DEFAULT, Catalog, Kind, read_catalog
+from sheaf.features import Bank, C, profile_matrices
+from sheaf.simulation.behaviour import Behaviour, conditions, read_behaviour
+from sheaf.training.discovery import LinkedProposal, Settings, discover
 
 DAY = dt.date(2025, 11, 30)
 SEGMENTS = {Kind.RETAIL: "retail", Kind.CORPORATE: "firms", Kind.INSTITUTION: "firms"}

@@ -1,9 +1,9 @@
 """Whether the decision log keeps what it acknowledged: its process is killed (SIGKILL) at moments drawn by chance.
 
 A process that is forked anew for every round writes decisions and feedback from several threads through the very
-`serving.decisions.Writer` of the service, and notes what it was about to tell and what was acknowledged. After the kill
-the next one tells again, with the same keys, what it has no acknowledgement for, as a channel would. In the end every
-acknowledged decision has to be there, and all feedback exactly once.
+`sheaf.serving.decisions.Writer` of the service, and notes what it was about to tell and what was acknowledged. After
+the kill the next one tells again, with the same keys, what it has no acknowledgement for, as a channel would. In the
+end every acknowledged decision has to be there, and all feedback exactly once.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import typer
 
 from benchmarks.figures import Figure
 from benchmarks.measure import hand_back, report
-from serving.decisions import Outcome, Told, Writer, add_decisions, add_feedback, new_id, upgrade
-from serving.decisions.database import connect, parsed
-from serving.decisions.tables import decisions, feedback
+from sheaf.serving.decisions import Outcome, Told, Writer, add_decisions, add_feedback, new_id, upgrade
+from sheaf.serving.decisions.database import connect, parsed
+from sheaf.serving.decisions.tables import decisions, feedback
 
 THREADS = 4
 SHORTEST, LONGEST = 0.002, 0.06  # seconds between the first entry and the kill

@@ -24,14 +24,14 @@ import typer
 from benchmarks.figures import Figure
 from benchmarks.measure import report, simulated, telling
 from benchmarks.simulated import RANKED
-from catalog import DEFAULT, read_catalog
-from features import TABLES, Bank
-from serving.decisions import new_id, upgrade
-from serving.decisions.database import connect, parsed
-from serving.decisions.tables import decisions, feedback
-from serving.outcomes import write_outcomes
-from training.parameters import Parameters
-from training.price_response import KINDS, between, choose, offers_made
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import TABLES, Bank
+from sheaf.serving.decisions import new_id, upgrade
+from sheaf.serving.decisions.database import connect, parsed
+from sheaf.serving.decisions.tables import decisions, feedback
+from sheaf.serving.outcomes import write_outcomes
+from sheaf.training.parameters import Parameters
+from sheaf.training.price_response import KINDS, between, choose, offers_made
 
 LEAST, MOST = 0.9, 1.1
 SECONDS = 60.0  # for the whole log in one transaction

@@ -124,7 +124,7 @@ def sheaf(*arguments: object, cwd: Path) -> str:
     """What the command `sheaf arguments` prints, run in `cwd`. Raises RuntimeError with its last words."""
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     env["PYTHONPATH"] = str(ROOT)  # the folder that `cwd` would otherwise be
-    command = [sys.executable, "-m", "cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "sheaf", *map(str, arguments)]
     run = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     if run.returncode != 0:
         raise RuntimeError(f"sheaf {arguments[0]} failed:\n{(run.stdout + run.stderr).strip()[-3000:]}")

@@ -2,8 +2,8 @@
 
 A simulated bank makes offers over two years, half of them at prices drawn by chance with logged propensity, half at a
 manager's, who sees more than the tables tell. It is handed over as known on 2025-11-30: the champion is trained on it,
-the response learned from it (`training.price_response`). Every bundle that a client may be offered in December is then
-priced, whoever would have to grant it. What a concession s brings is what the truth says:
+the response learned from it (`sheaf.training.price_response`). Every bundle that a client may be offered in December is
+then priced, whoever would have to grant it. What a concession s brings is what the truth says:
 
     q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
 
@@ -35,14 +35,14 @@ from scipy.special import expit
 from benchmarks.figures import Figure
 from benchmarks.measure import bootstrap, console, report, simulated, telling
 from benchmarks.simulated import RANKED, month_end
-from catalog import DEFAULT, Catalog, read_catalog
-from features import Bank, ProfileMatrix, profile_matrices
-from pricing import Clients, Offers, Pricer, Prices, Response
-from simulation import offers as policy
-from training import Candidates, Model, Parameters, fit, read_sample
-from training.by_value import Valuer
-from training.model import ordered
-from training.price_response import (
+from sheaf.catalog import DEFAULT, Catalog, read_catalog
+from sheaf.features import Bank, ProfileMatrix, profile_matrices
+from sheaf.pricing import Clients, Offers, Pricer, Prices, Response
+from sheaf.simulation import offers as policy
+from sheaf.training import Candidates, Model, Parameters, fit, read_sample
+from sheaf.training.by_value import Valuer
+from sheaf.training.model import ordered
+from sheaf.training.price_response import (
     KINDS,
     Artifact,
     Found,

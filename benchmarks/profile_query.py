@@ -1,8 +1,8 @@
 """Profiles as somebody would write them by hand for one bank: a single DuckDB query over its Parquet files.
 
-It gives the columns of `features.profile` for a bank that hands over clients, holdings, positions and transactions, for
-an as-of day that ends a month, by a catalog without a price sheet (the economics of `pricing` are checked by the
-tests), and shares no line with `features`: equal results check both. Where it says `case when`
+It gives the columns of `sheaf.features.profile` for a bank that hands over clients, holdings, positions and
+transactions, for an as-of day that ends a month, by a catalog without a price sheet (the economics of `pricing` are
+checked by the tests), and shares no line with `features`: equal results check both. Where it says `case when`
 inside an aggregate, `filter (where …)` reads better and takes DuckDB twice as long.
 """
 
@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
 
-from catalog import Catalog, Line
+from sheaf.catalog import Catalog, Line
 
 SINCE = {1: 30, 3: 91, 12: 365}  # days
 LAGS = (1, 2, 3, 4)  # months

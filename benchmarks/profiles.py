@@ -1,4 +1,4 @@
-"""Time of `features.profile` against one hand-written DuckDB query that gives the same columns of the same files.
+"""Time of `sheaf.features.profile` against one hand-written DuckDB query that gives the same columns of the same files.
 
 10 million transactions of 200,000 clients in a year, with their holdings and month-end positions. Both ways run in the
 same process with the same DuckDB settings, in turns, down to an Arrow table; planning counts. The
@@ -19,9 +19,9 @@ import typer
 from benchmarks.figures import Figure
 from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report
 from benchmarks.profile_query import query
-from catalog import DEFAULT, Catalog, read_catalog
-from features import Bank, dictionary, profile
-from features.tables import connect, day_number
+from sheaf.catalog import DEFAULT, Catalog, read_catalog
+from sheaf.features import Bank, dictionary, profile
+from sheaf.features.tables import connect, day_number
 
 DAY = dt.date(2025, 11, 30)
 TARGET = 1.5

@@ -1,8 +1,8 @@
 """Rows a second and memory of ranking in bulk, against nothing but `Booster.predict`.
 
-`training.scoring.rank` takes a bank's tables to a Parquet file of ranked bundles for every client: profiles, candidate
-rows, both models, order, writing. It is compared with the same boosters predicting, on as many threads, ready float32
-matrices of as many rows of the same clients: blocks that lie in memory, repeated until the count is reached.
+`sheaf.training.scoring.rank` takes a bank's tables to a Parquet file of ranked bundles for every client: profiles,
+candidate rows, both models, order, writing. It is compared with the same boosters predicting, on as many threads, ready
+float32 matrices of as many rows of the same clients: blocks that lie in memory, repeated until the count is reached.
 The boosters are those that training with the default parameters makes of the same bank, since the larger a model, the
 less the rest of ranking weighs.
 A row is a candidate (client, product) or (client, bundle) pair. Each run is a process of its own, in turns.
@@ -26,7 +26,7 @@ import typer
 
 from benchmarks.figures import Figure
 from benchmarks.measure import child, console, hand_back, median_ratio, report, simulated
-from catalog import DEFAULT, read_catalog
+from sheaf.catalog import DEFAULT, read_catalog
 
 DAY = dt.date(2025, 11, 30)
 TRAINED = (dt.date(2025, 7, 31), dt.date(2025, 8, 31), dt.date(2025, 9, 30), dt.date(2025, 10, 31))
@@ -86,9 +86,9 @@ def main(
 
 
 def _train(folder: Path, clients: int, saved: Path, parameters: Path | None) -> None:
-    from features import Bank
-    from training import Parameters
-    from training.train import train
+    from sheaf.features import Bank
+    from sheaf.training import Parameters
+    from sheaf.training.train import train
 
     chosen = f"select distinct client_id from '{folder / 'clients.parquet'}' order by hash(client_id) limit {clients}"
     days = ", ".join(f"(date '{day}')" for day in TRAINED)
@@ -100,9 +100,9 @@ def _train(folder: Path, clients: int, saved: Path, parameters: Path | None) -> 
 
 
 def _rank(folder: Path, saved: Path) -> None:
-    from features import Bank
-    from training import Model
-    from training.scoring import rank
+    from sheaf.features import Bank
+    from sheaf.training import Model
+    from sheaf.training.scoring import rank
 
     model, bank = Model.load(saved), Bank.open(folder)
     with tempfile.TemporaryDirectory() as place:
@@ -113,9 +113,9 @@ def _rank(folder: Path, saved: Path) -> None:
 
 def _bare(folder: Path, saved: Path) -> None:
     """Predictions alone; and on the way to the ready rows, the seconds of profiles alone and of ranking ready ones."""
-    from features import Bank, profile_matrices
-    from training import Model, bundle_rows
-    from training.ranking import slices
+    from sheaf.features import Bank, profile_matrices
+    from sheaf.training import Model, bundle_rows
+    from sheaf.training.ranking import slices
 
     model, bank, sold = Model.load(saved), Bank.open(folder), read_catalog(DEFAULT)
     candidates = model.candidates(sold)

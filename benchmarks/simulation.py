@@ -38,7 +38,7 @@ def main(
 
 
 def _measure(folder: Path, clients: int, months: int) -> None:
-    from simulation import simulate  # here, so that the process that measures stays small
+    from sheaf.simulation import simulate  # here, so that the process that measures stays small
 
     started = time.perf_counter()
     simulate(folder / "bank", clients, months)

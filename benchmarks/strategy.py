@@ -20,13 +20,13 @@ import typer
 
 from benchmarks.figures import Figure
 from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report, simulated
-from catalog import DEFAULT, read_catalog
-from features import Bank, profile_tables, write_parquet
-from features.tables import connect
-from strategy import DEFAULT as POLICY
-from strategy import Planner, Strategy, profile_columns, read_strategy
-from strategy.conditions import quoted
-from strategy.planning import PART
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank, profile_tables, write_parquet
+from sheaf.features.tables import connect
+from sheaf.strategy import DEFAULT as POLICY
+from sheaf.strategy import Planner, Strategy, profile_columns, read_strategy
+from sheaf.strategy.conditions import quoted
+from sheaf.strategy.planning import PART
 
 DAY = dt.date(2025, 12, 31)
 EARLIER = dt.date(2025, 11, 30)

@@ -1,8 +1,9 @@
 """What training costs: against the bare `lightgbm.train` calls inside it, in memory, and as a bank grows.
 
-`training.train.train` takes a simulated bank's tables to a registered model: profiles and labels of six month-ends,
-the backtest's model and the released one, their evaluation, the registry. Each run is a process of its own, in which
-every call of `lightgbm.train` is timed; all else of the run is what Sheaf adds. The default parameters are used.
+`sheaf.training.train.train` takes a simulated bank's tables to a registered model: profiles and labels of six
+month-ends, the backtest's model and the released one, their evaluation, the registry. Each run is a process of its own,
+in which every call of `lightgbm.train` is timed; all else of the run is what Sheaf adds. The default parameters are
+used.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ def main(
 def _train(folder: Path, parameters: Path | None) -> None:
     import lightgbm as lgb
 
-    from catalog import DEFAULT, read_catalog
-    from features import Bank
-    from training import Parameters
-    from training.train import train
+    from sheaf.catalog import DEFAULT, read_catalog
+    from sheaf.features import Bank
+    from sheaf.training import Parameters
+    from sheaf.training.train import train
 
     taken: list[float] = []
     bare = lgb.train

@@ -1,6 +1,6 @@
 """What the bank sells: products, bundles and policy, read from YAML that a product manager edits."""
 
-from catalog.models import (
+from sheaf.catalog.models import (
     Bundle,
     Closeness,
     Condition,
@@ -16,9 +16,9 @@ from catalog.models import (
     Rest,
     Tier,
 )
-from catalog.prices import AssetClass, Authority, Benefit, Curve, Grade, Pricing, Sheet
-from catalog.reading import DEFAULT, CatalogError, read_catalog, read_model
-from catalog.whole import Catalog
+from sheaf.catalog.prices import AssetClass, Authority, Benefit, Curve, Grade, Pricing, Sheet
+from sheaf.catalog.reading import DEFAULT, CatalogError, read_catalog, read_model
+from sheaf.catalog.whole import Catalog
 
 __all__ = [
     "DEFAULT",

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from catalog.models import Bundle, Kind, Policy, Product, Range
-from catalog.price_checks import of_prices
-from catalog.prices import Pricing
+from sheaf.catalog.models import Bundle, Kind, Policy, Product, Range
+from sheaf.catalog.price_checks import of_prices
+from sheaf.catalog.prices import Pricing
 
 Where = tuple[str | int, ...]
 

@@ -1,6 +1,6 @@
 """What a catalog is: products, the bundles that join them, and the bank's policy, as frozen typed models.
 
-A model checks what can be said of it alone; `catalog.checks` says what must be true between them.
+A model checks what can be said of it alone; `sheaf.catalog.checks` says what must be true between them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from catalog.spelling import spelled_as
+from sheaf.catalog.spelling import spelled_as
 
 
 class Line(StrEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from catalog.models import Bundle, Policy, Product
-from catalog.prices import EURO, Curve, Pricing, Sheet
+from sheaf.catalog.models import Bundle, Policy, Product
+from sheaf.catalog.prices import EURO, Curve, Pricing, Sheet
 
 Found = Iterable[tuple[tuple[str | int, ...], str]]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
-from catalog.models import PERCENT, Flag, Id, Model, Name, NotNegative, Number, Rate, Share, Text, within
+from sheaf.catalog.models import PERCENT, Flag, Id, Model, Name, NotNegative, Number, Rate, Share, Text, within
 
 Part = Annotated[Number, AfterValidator(within(0.0, 1.0, PERCENT))]
 Probability = Annotated[

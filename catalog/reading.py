@@ -17,11 +17,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from catalog.checks import Where, contradictions, did_you_mean, key_path
-from catalog.models import Bundle, Kind, Line, Policy, Product
-from catalog.prices import Pricing, Sheet
-from catalog.whole import Catalog
-from catalog.wording import in_words
+from sheaf.catalog.checks import Where, contradictions, did_you_mean, key_path
+from sheaf.catalog.models import Bundle, Kind, Line, Policy, Product
+from sheaf.catalog.prices import Pricing, Sheet
+from sheaf.catalog.whole import Catalog
+from sheaf.catalog.wording import in_words
 
 DEFAULT = Path(__file__).parent / "default"
 """The folder of the bank that comes with the project."""

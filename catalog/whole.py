@@ -9,9 +9,9 @@ from typing import Annotated, Self
 
 from pydantic import StringConstraints, model_validator
 
-from catalog.checks import combined, contradictions, key_path
-from catalog.models import Bundle, Model, Name, Policy, Product
-from catalog.prices import Pricing
+from sheaf.catalog.checks import combined, contradictions, key_path
+from sheaf.catalog.models import Bundle, Model, Name, Policy, Product
+from sheaf.catalog.prices import Pricing
 
 
 class Catalog(Model):

@@ -8,8 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from catalog.checks import Where, did_you_mean
-from catalog.models import Range
+from sheaf.catalog.checks import Where, did_you_mean
+from sheaf.catalog.models import Range
 
 WANTED = {
     "string_type": "a text; if it is one, write it in quotes",

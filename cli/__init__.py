@@ -9,15 +9,15 @@ import warnings
 import typer
 from rich.markup import escape
 
-from cli.bank import check, profile, simulate
-from cli.demo import demo
-from cli.learning import attrition, price_response, train, tune
-from cli.managers import book, scorecard
-from cli.offers import discover, quote, rank, recommend
-from cli.plans import plan
-from cli.policies import audit, check_policy, clients, compare_policies
-from cli.service import add_key, keep, list_keys, outcomes, remove_key, serve, upgrade
-from cli.shared import errors
+from sheaf.cli.bank import check, profile, simulate
+from sheaf.cli.demo import demo
+from sheaf.cli.learning import attrition, price_response, train, tune
+from sheaf.cli.managers import book, scorecard
+from sheaf.cli.offers import discover, quote, rank, recommend
+from sheaf.cli.plans import plan
+from sheaf.cli.policies import audit, check_policy, clients, compare_policies
+from sheaf.cli.service import add_key, keep, list_keys, outcomes, remove_key, serve, upgrade
+from sheaf.cli.shared import errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,7 +79,7 @@ def _is_told(error: Exception) -> bool:
 def _in_words(error: Exception) -> str:
     import duckdb
 
-    from features.tables import one_line
+    from sheaf.features.tables import one_line
 
     hint = "; sheaf check DIR says everything that is wrong with the tables"
     return f"{one_line(error)}{hint}" if isinstance(error, duckdb.Error) else str(error)

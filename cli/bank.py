@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog import DEFAULT, read_catalog
-from cli.shared import CatalogPath, DataFolder, Day, bar, console, date_of, keep_apart, open_bank, parquet_file, steps
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.cli.shared import (
+    CatalogPath,
+    DataFolder,
+    Day,
+    bar,
+    console,
+    date_of,
+    keep_apart,
+    open_bank,
+    parquet_file,
+    steps,
+)
 
 if TYPE_CHECKING:
-    from features import Bank
+    from sheaf.features import Bank
 
 
 def simulate(
@@ -27,7 +38,7 @@ def simulate(
     ] = False,
 ) -> None:
     """Make a bank with a known truth: clients, holdings, positions, transactions, links; and offers if asked for."""
-    from simulation import simulate as make
+    from sheaf.simulation import simulate as make
 
     with bar("Simulating") as done:
         make(folder, clients, months, seed, offers=offers, attrition=attrition, overwrite=overwrite, progress=done)
@@ -39,9 +50,9 @@ def check(
     catalog: CatalogPath = DEFAULT,
 ) -> None:
     """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
-    from features.check import check as find
-    from features.check import render
-    from features.recency import last_opening
+    from sheaf.features.check import check as find
+    from sheaf.features.check import render
+    from sheaf.features.recency import last_opening
 
     findings = find(folder, read_catalog(catalog), dt.date.today())
     if findings:
@@ -59,7 +70,7 @@ def check(
 
 def _tell_ages(bank: Bank, day: dt.date | None) -> None:
     """Up to when each table tells of clients, and how old that is on the day."""
-    from features.recency import ages
+    from sheaf.features.recency import ages
 
     if day is not None:
         each = [
@@ -71,7 +82,7 @@ def _tell_ages(bank: Bank, day: dt.date | None) -> None:
 
 def _tables(folder: Path) -> tuple[list[str], list[str]]:
     """The tables that lie in the folder, and what else there is: perhaps an optional table under a wrong name."""
-    from features import TABLES
+    from sheaf.features import TABLES
 
     lying = {path.name.removesuffix(".parquet").removesuffix(".csv"): path.name for path in sorted(folder.iterdir())}
     read = [name for name in TABLES if name in lying]
@@ -95,9 +106,9 @@ def profile(
     if serve:
         _refresh(data, catalog, date_of(as_of), out, snapshot)
         return
-    from features import profile_matrices, profile_tables, write_parquet
-    from features.snapshot import Snapshot
-    from training.sample import last_day
+    from sheaf.features import profile_matrices, profile_tables, write_parquet
+    from sheaf.features.snapshot import Snapshot
+    from sheaf.training.sample import last_day
 
     if out is None and snapshot is None:
         raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
@@ -120,7 +131,7 @@ def profile(
 
 
 def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | None) -> None:
-    from serving.preparing import load, refresh
+    from sheaf.serving.preparing import load, refresh
 
     if catalog != DEFAULT or any(elsewhere):
         raise ValueError(

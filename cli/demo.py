@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from catalog import DEFAULT, read_catalog
-from cli.bank import check, simulate
-from cli.learning import train
-from cli.offers import offers_table
-from cli.shared import console, steps
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.cli.bank import check, simulate
+from sheaf.cli.learning import train
+from sheaf.cli.offers import offers_table
+from sheaf.cli.shared import console, steps
 
 
 def demo(
@@ -21,13 +21,13 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the bank's tables go.")] = Path("demo-bank"),
 ) -> None:
     """Simulate a bank, check it, train, serve, and ask for one client of each kind over HTTP."""
-    from serving.demonstration import ask_each_kind
+    from sheaf.serving.demonstration import ask_each_kind
 
     started = time.monotonic()
     simulate(folder, clients, 24, 0, True)
     check(folder)
     train(folder, DEFAULT)
-    from serving.preparing import prepare
+    from sheaf.serving.preparing import prepare
 
     with steps("Preparing the service") as step:
         prepare(folder, read_catalog(DEFAULT), None, step)

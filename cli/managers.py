@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from catalog import DEFAULT, read_catalog
-from cli.shared import (
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.cli.shared import (
     CatalogPath,
     DataFolder,
     Day,
@@ -46,11 +46,11 @@ def book(
     Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
     that are due.
     """
-    from features import profile_tables, written_as_of
-    from strategy import Planner, book_of
-    from strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
-    from strategy.showing import book_table
-    from training.sample import last_day
+    from sheaf.features import profile_tables, written_as_of
+    from sheaf.strategy import Planner, book_of
+    from sheaf.strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
+    from sheaf.strategy.showing import book_table
+    from sheaf.training.sample import last_day
 
     keep_apart({"--out": out}, {"--offers": offers, "--plans": plans}, data)
     bank, sold = open_bank(data), read_catalog(catalog)
@@ -100,9 +100,9 @@ def scorecard(
     Deposits, share of wallet, clients won, loans that do not perform, rates against list, foreign exchange, settlement,
     fees, offers: as the policy weighs them, each month as it was known at its end.
     """
-    from strategy import judge
-    from strategy.card_showing import card_table, draw_card, draw_scores, scores_table
-    from strategy.scorecard import month_ends, need_card, read_plans
+    from sheaf.strategy import judge
+    from sheaf.strategy.card_showing import card_table, draw_card, draw_scores, scores_table
+    from sheaf.strategy.scorecard import month_ends, need_card, read_plans
 
     if manager is not None and branch is not None:
         raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
@@ -126,7 +126,7 @@ def scorecard(
 
 def _last_month(bank: Any, month: dt.datetime | None) -> dt.date:
     """A day of the month asked for, or of the last that the bank knows as a whole."""
-    from strategy.scorecard import known_until, month_ends
+    from sheaf.strategy.scorecard import known_until, month_ends
 
     last = known_until(bank)
     if month is None:

@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import DEFAULT, read_catalog
-from cli.shared import (
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.cli.shared import (
     AuthorityOption,
     CatalogPath,
     DataFolder,
@@ -44,9 +44,9 @@ def rank(
     By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
     acceptance times EVA: docs/pricing.md.
     """
-    from training.by_value import Aim
-    from training.registry import need_champion, price_response
-    from training.scoring import rank as run
+    from sheaf.training.by_value import Aim
+    from sheaf.training.registry import need_champion, price_response
+    from sheaf.training.scoring import rank as run
 
     keep_apart({"--out": out}, data=data)
     champion = need_champion()
@@ -84,8 +84,8 @@ def discover(
 
     The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog: docs/discovery.md.
     """
-    from training.discovery import Settings, outside, tables, write_proposal
-    from training.discovery import discover as search
+    from sheaf.training.discovery import Settings, outside, tables, write_proposal
+    from sheaf.training.discovery import discover as search
 
     settings = Settings(least_support, least_lift, window_days, look_back_days, most_products)
     sold, place = read_catalog(catalog), outside(out, catalog)
@@ -116,9 +116,9 @@ def recommend(
     authority: AuthorityOption = None,
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
-    from serving import UnknownClientError
-    from serving.preparing import load, profile_one
-    from training.by_value import Aim
+    from sheaf.serving import UnknownClientError
+    from sheaf.serving.preparing import load, profile_one
+    from sheaf.training.by_value import Aim
 
     try:
         if data is None:
@@ -199,18 +199,18 @@ def quote(
     """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
     from dataclasses import replace
 
-    from features import ProfileMatrix, profile_matrices
-    from features.conditions import need_met
-    from features.relationship import Relationships
-    from pricing import quote as price
-    from pricing import what_if as changed
-    from pricing.showing import draw, shown
-    from pricing.terms import OF_RESPONSE
-    from serving.gates import as_rated, eligible, judged, noted
-    from training import registry
-    from training.candidates import Encoding
-    from training.price_response import pair_of
-    from training.sample import last_day
+    from sheaf.features import ProfileMatrix, profile_matrices
+    from sheaf.features.conditions import need_met
+    from sheaf.features.relationship import Relationships
+    from sheaf.pricing import quote as price
+    from sheaf.pricing import what_if as changed
+    from sheaf.pricing.showing import draw, shown
+    from sheaf.pricing.terms import OF_RESPONSE
+    from sheaf.serving.gates import as_rated, eligible, judged, noted
+    from sheaf.training import registry
+    from sheaf.training.candidates import Encoding
+    from sheaf.training.price_response import pair_of
+    from sheaf.training.sample import last_day
 
     bank, sold = open_bank(data), read_catalog(catalog)
     need_met(bank, sold)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from catalog import DEFAULT, read_catalog
-from cli.shared import (
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.cli.shared import (
     CatalogPath,
     DataFolder,
     OffersFile,
@@ -51,11 +51,11 @@ def audit(
     """
     from importlib.util import find_spec
 
-    from features import profile_tables
-    from strategy.fairness import audit as run
-    from strategy.fairness import sentences
-    from strategy.gathering import day_of, gathered, protected_of
-    from strategy.showing import audit_table
+    from sheaf.features import profile_tables
+    from sheaf.strategy.fairness import audit as run
+    from sheaf.strategy.fairness import sentences
+    from sheaf.strategy.gathering import day_of, gathered, protected_of
+    from sheaf.strategy.showing import audit_table
 
     if find_spec("fairlearn") is None:
         raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
@@ -107,9 +107,9 @@ def clients(
 
     Each with the rule that put it there, the values it looked at, and what would change it.
     """
-    from strategy import Lister, Planner
-    from strategy.showing import list_rows, list_table
-    from training.registry import need_attrition
+    from sheaf.strategy import Lister, Planner
+    from sheaf.strategy.showing import list_rows, list_table
+    from sheaf.training.registry import need_attrition
 
     if (which == "win") != (data is not None):
         raise ValueError("win wants --data, whose links and payments tell who is close to whom; the other lists do not")
@@ -145,7 +145,7 @@ def check_policy(
 
     With --profiles its columns count, and the texts in them: sectors that no client is of, or that no list has.
     """
-    from strategy import StrategyError, profile_columns, profile_texts, read_strategy
+    from sheaf.strategy import StrategyError, profile_columns, profile_texts, read_strategy
 
     sold = read_catalog(catalog)
     try:
@@ -167,8 +167,8 @@ def compare_policies(
     offers: OffersFile = None,
 ) -> None:
     """Show what a change of policy would do to the whole book: tiers, EVA and capital, managers, and offers' routes."""
-    from strategy import compare
-    from strategy.showing import comparison_tables
+    from sheaf.strategy import compare
+    from sheaf.strategy.showing import comparison_tables
 
     of_one_day(as_of.date(), "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     sold = read_catalog(catalog)

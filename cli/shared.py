@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
-from catalog.texts import without_control
+from sheaf.catalog.texts import without_control
 
 
 class PlainConsole(Console):
@@ -26,7 +26,7 @@ class PlainConsole(Console):
 
 
 if TYPE_CHECKING:
-    from features import Bank
+    from sheaf.features import Bank
 
 # Without emoji: ":100:" between a file and a message is a line's number, and no picture.
 console = PlainConsole(width=None if sys.stdout.isatty() else 120, emoji=False)
@@ -98,7 +98,7 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def open_bank(data: Path) -> Bank:
     """The bank in the folder; what is dated after today moves its last day no further."""
-    from features import Bank
+    from sheaf.features import Bank
 
     return Bank.open(data, today=dt.date.today())
 
@@ -112,7 +112,7 @@ def keep_apart(
 ) -> None:
     """ValueError where a file would be written over one that was given to be read, over a table of the bank in the
     folder `data`, or over another."""
-    from features import TABLES
+    from sheaf.features import TABLES
 
     places: dict[Path, str] = {path.resolve(): name for name, path in (read or {}).items() if path}
     for name, path in written.items():
@@ -125,7 +125,7 @@ def keep_apart(
 def of_one_day(day: dt.date, asked: str, read: dict[str, Path | None], previous: Path | None = None) -> None:
     """ValueError where a file that is read says that it is of another day than the one that is `asked` for, or plans
     made before of a later one. Files that say none, as others write them, are taken as they are."""
-    from features import written_as_of
+    from sheaf.features import written_as_of
 
     told = {f"{name} {path}": of for name, path in read.items() if path and (of := written_as_of(path))}
     days = {asked: day} | told
@@ -138,7 +138,7 @@ def of_one_day(day: dt.date, asked: str, read: dict[str, Path | None], previous:
 
 
 def write_table(out: Path, table: Any) -> None:
-    from features import write_csv, write_parquet
+    from sheaf.features import write_csv, write_parquet
 
     (write_parquet if out.suffix.lower() == ".parquet" else write_csv)(out, [table])
 
@@ -148,9 +148,9 @@ def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any 
 
     `told`: what is wrong with the catalog's conditions was said already.
     """
-    from features.conditions import need_fitting, tell_unmet
-    from strategy import DEFAULT as OURS
-    from strategy import profile_columns, profile_texts, read_strategy
+    from sheaf.features.conditions import need_fitting, tell_unmet
+    from sheaf.strategy import DEFAULT as OURS
+    from sheaf.strategy import profile_columns, profile_texts, read_strategy
 
     columns = profile_columns(profiles) if profiles else columns
     if columns is not None and not told:
@@ -162,7 +162,7 @@ def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any 
 
 def columns_of(bank: Any, sold: Any) -> dict[str, Any]:
     """The columns of the profiles of a bank."""
-    from features import dictionary
+    from sheaf.features import dictionary
 
     return {one.name: one.type for one in dictionary(bank, sold)}
 

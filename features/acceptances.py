@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import narwhals as nw
 
-from catalog import Catalog
-from features.contract import Answered, C
-from features.recency import STOPPED, reach
-from features.tables import Bank, day_number, from_day_number
+from sheaf.catalog import Catalog
+from sheaf.features.contract import Answered, C
+from sheaf.features.recency import STOPPED, reach
+from sheaf.features.tables import Bank, day_number, from_day_number
 
 
 def awaited_since(day: dt.date, last: dt.date | None) -> dt.date:

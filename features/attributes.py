@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import duckdb
 import narwhals as nw
 
-from catalog import Catalog
-from features.demographics import open_attributes
-from features.tables import Bank, TableError, connect, one_line
+from sheaf.catalog import Catalog
+from sheaf.features.demographics import open_attributes
+from sheaf.features.tables import Bank, TableError, connect, one_line
 
 MOSTLY = 0.8  # of the texts of a column, from which those that are no numbers or days are taken for mistakes
 SHOWN = 5

@@ -10,12 +10,12 @@ import datetime as dt
 
 import narwhals as nw
 
-from catalog import Catalog
-from features.contract import C
-from features.expressions import Frame, Tables, amount_where, ratio, spread
-from features.feature import Feature, number
-from features.positions import LAST_MONTH, balance_where, positions_back, side_of
-from features.tables import Bank, day_number
+from sheaf.catalog import Catalog
+from sheaf.features.contract import C
+from sheaf.features.expressions import Frame, Tables, amount_where, ratio, spread
+from sheaf.features.feature import Feature, number
+from sheaf.features.positions import LAST_MONTH, balance_where, positions_back, side_of
+from sheaf.features.tables import Bank, day_number
 
 _SIDES = {"deposits": "deposit", "loans": "asset"}
 _MEANS = (3, 12)  # month-ends

@@ -1,7 +1,7 @@
 """What is wrong with a bank's tables, all of it at once, before any work starts.
 
-The rules follow from `features.contract` and the catalog. pandera runs them as expressions over Ibis tables, so that
-DuckDB works them out where the files lie: of ten million bookings only counts and a few keys ever reach Python.
+The rules follow from `sheaf.features.contract` and the catalog. pandera runs them as expressions over Ibis tables, so
+that DuckDB works them out where the files lie: of ten million bookings only counts and a few keys ever reach Python.
 That takes pandera's Narwhals backend: its own Ibis backend fetches every row of a table as soon as one fails.
 pointblank was the other candidate; it takes no DuckDB relation but through Ibis, and then, to find the first failing
 rows among ten million, fifteen times as long and over a gigabyte. By hand is what neither has: the keys of the rows
@@ -28,17 +28,17 @@ from pandera.errors import SchemaErrors
 from rich.table import Table as Grid
 from rich.text import Text
 
-from catalog import Catalog
-from features.check_attributes import of_attributes
-from features.check_codes import CODES, PROBLEM, known_codes, other_spellings
-from features.check_days import ahead, months_told_twice, no_month_end, reached, stopped
-from features.contract import TABLES, C, Column, Table, Type
-from features.moments import in_utc
-from features.positions import rates_of
-from features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
-from features.tables import AGAIN, TableError, connect, reason, relation
-from pricing.book import Book
-from pricing.money import ROUNDED
+from sheaf.catalog import Catalog
+from sheaf.features.check_attributes import of_attributes
+from sheaf.features.check_codes import CODES, PROBLEM, known_codes, other_spellings
+from sheaf.features.check_days import ahead, months_told_twice, no_month_end, reached, stopped
+from sheaf.features.contract import TABLES, C, Column, Table, Type
+from sheaf.features.moments import in_utc
+from sheaf.features.positions import rates_of
+from sheaf.features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
+from sheaf.features.tables import AGAIN, TableError, connect, reason, relation
+from sheaf.pricing.book import Book
+from sheaf.pricing.money import ROUNDED
 
 SHOWN = 5  # keys and values that a finding names
 RAW = "as written: "  # prefix of the column that keeps a text beside what was read from it

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 import duckdb
 import narwhals as nw
 
-from catalog import Catalog
-from features.attributes import Told, numbers_as_texts, quoted
-from features.conditions import conditions, kinds_of_bank, unfit, unmet
-from features.contract import TABLES
-from features.demographics import protected_spellings
-from features.dictionary import named_twice, stated_by
-from features.tables import Bank, reason
+from sheaf.catalog import Catalog
+from sheaf.features.attributes import Told, numbers_as_texts, quoted
+from sheaf.features.conditions import conditions, kinds_of_bank, unfit, unmet
+from sheaf.features.contract import TABLES
+from sheaf.features.demographics import protected_spellings
+from sheaf.features.dictionary import named_twice, stated_by
+from sheaf.features.tables import Bank, reason
 
 NO_ATTRIBUTE = r"(TIME(?!STAMP)|INTERVAL|STRUCT|MAP|UNION|BLOB|BIT)|.*\]$"  # types of DuckDB
 

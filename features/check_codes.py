@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import ibis
 import ibis.expr.types as ir
 
-from catalog import Catalog
-from features.contract import C
-from features.positions import rates_of
+from sheaf.catalog import Catalog
+from sheaf.features.contract import C
+from sheaf.features.positions import rates_of
 
 MOST = 1_000  # spellings that one rule names
 CODES = {

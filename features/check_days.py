@@ -9,10 +9,10 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 
-from features.contract import TABLES, C, Type
-from features.positions import month_end
-from features.recency import STOPPED, few_beyond, supported, until
-from features.tables import day_number, from_day_number
+from sheaf.features.contract import TABLES, C, Type
+from sheaf.features.positions import month_end
+from sheaf.features.recency import STOPPED, few_beyond, supported, until
+from sheaf.features.tables import day_number, from_day_number
 
 MANY = 100  # openings: a bank that has had fewer may well have none for two months
 ALWAYS_TELL = {"positions": C.MONTH, "transactions": C.BOOKED_AT}

@@ -11,15 +11,15 @@ import narwhals as nw
 import numpy as np
 import pyarrow.compute as pc
 
-from catalog import Catalog, Range
-from catalog.checks import did_you_mean
-from catalog.spelling import plain
-from catalog.wording import wanted
-from features.attributes import tell_numbers_as_texts
-from features.dictionary import dictionary
-from features.feature import Feature, FeatureType
-from features.matrix import UNSEEN, ProfileMatrix
-from features.tables import Bank
+from sheaf.catalog import Catalog, Range
+from sheaf.catalog.checks import did_you_mean
+from sheaf.catalog.spelling import plain
+from sheaf.catalog.wording import wanted
+from sheaf.features.attributes import tell_numbers_as_texts
+from sheaf.features.dictionary import dictionary
+from sheaf.features.feature import Feature, FeatureType
+from sheaf.features.matrix import UNSEEN, ProfileMatrix
+from sheaf.features.tables import Bank
 
 MANY = 100  # clients whose value is known: of fewer, that nobody meets a condition may be chance
 Kinds = Mapping[str, FeatureType]

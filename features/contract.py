@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, nextafter
 
-from catalog import Kind
+from sheaf.catalog import Kind
 
 
 class Columns:

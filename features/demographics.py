@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 import narwhals as nw
 
-from catalog import Catalog
-from catalog.spelling import spelled_as
-from features.contract import TABLES, C
-from features.expressions import DAYS_A_MONTH, Frame, Tables, indicator, months_since, where
-from features.feature import Feature, category, flag, number
-from features.tables import EPOCH, MINUTES_A_DAY, Bank, TableError, day_number
+from sheaf.catalog import Catalog
+from sheaf.catalog.spelling import spelled_as
+from sheaf.features.contract import TABLES, C
+from sheaf.features.expressions import DAYS_A_MONTH, Frame, Tables, indicator, months_since, where
+from sheaf.features.feature import Feature, category, flag, number
+from sheaf.features.tables import EPOCH, MINUTES_A_DAY, Bank, TableError, day_number
 
 _STATED = (
     category(C.KIND, "Kind of client: retail, corporate or institution."),

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
-from catalog import Catalog, Line
-from features import balances, demographics, flows, holdings, links, offers, value
-from features.contract import C
-from features.expressions import Frame, Tables
-from features.feature import Feature
-from features.tables import Bank
+from sheaf.catalog import Catalog, Line
+from sheaf.features import balances, demographics, flows, holdings, links, offers, value
+from sheaf.features.contract import C
+from sheaf.features.expressions import Frame, Tables
+from sheaf.features.feature import Feature
+from sheaf.features.tables import Bank
 
 
 class Group(Protocol):

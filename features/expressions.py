@@ -10,8 +10,8 @@ from typing import Any
 
 import narwhals as nw
 
-from features.contract import C
-from features.tables import day_number
+from sheaf.features.contract import C
+from sheaf.features.tables import day_number
 
 Frame = nw.LazyFrame[Any]
 Tables = Mapping[str, Frame]

@@ -6,11 +6,11 @@ import datetime as dt
 
 import narwhals as nw
 
-from catalog import Catalog
-from features.contract import C
-from features.expressions import DAYS, Frame, Tables, amount_where, indicator, ratio, spread
-from features.feature import Feature, count, number
-from features.tables import Bank, day_number
+from sheaf.catalog import Catalog
+from sheaf.features.contract import C
+from sheaf.features.expressions import DAYS, Frame, Tables, amount_where, indicator, ratio, spread
+from sheaf.features.feature import Feature, count, number
+from sheaf.features.tables import Bank, day_number
 
 _YEAR = DAYS[12]
 _QUARTER = DAYS[3]

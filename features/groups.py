@@ -1,4 +1,4 @@
-"""Groups of linked clients: who is in one with whom. What a group is worth, `features.value` says.
+"""Groups of linked clients: who is in one with whom. What a group is worth, `sheaf.features.value` says.
 
 Clients are of one group by the same `group_id` or by a link of relation `group`, directly or through others, whichever
 way the link runs. Ties also run through clients who have left; only active ones are members. A client is of one group,
@@ -13,10 +13,10 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from features.contract import C, Relation
-from features.expressions import Frame
-from features.tables import Bank, day_number
-from pricing.worth import groups
+from sheaf.features.contract import C, Relation
+from sheaf.features.expressions import Frame
+from sheaf.features.tables import Bank, day_number
+from sheaf.pricing.worth import groups
 
 GROUP = "group"
 

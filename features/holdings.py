@@ -6,11 +6,11 @@ import datetime as dt
 
 import narwhals as nw
 
-from catalog import Catalog, Line
-from features.contract import C
-from features.expressions import Frame, Tables, indicator, months_before, months_since, ratio
-from features.feature import Feature, count, flag, number
-from features.tables import Bank
+from sheaf.catalog import Catalog, Line
+from sheaf.features.contract import C
+from sheaf.features.expressions import Frame, Tables, indicator, months_before, months_since, ratio
+from sheaf.features.feature import Feature, count, flag, number
+from sheaf.features.tables import Bank
 
 LAGS = (1, 2, 3, 4)  # calendar months
 WINDOWS = (3, 6, 12)  # calendar months

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import narwhals as nw
 
-from catalog import Catalog
-from features.contract import C, Relation
-from features.expressions import Frame, Tables, indicator, months_before, ratio
-from features.feature import Feature, Of, count
-from features.tables import Bank, day_number
+from sheaf.catalog import Catalog
+from sheaf.features.contract import C, Relation
+from sheaf.features.expressions import Frame, Tables, indicator, months_before, ratio
+from sheaf.features.feature import Feature, Of, count
+from sheaf.features.tables import Bank, day_number
 
 RECENT_MONTHS = 3
 _OTHER, _WAY = "_other", "_way"

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contract import C
-from features.feature import Feature, FeatureType
+from sheaf.features.contract import C
+from sheaf.features.feature import Feature, FeatureType
 
 LARGEST = float(np.finfo(np.float32).max)  # of a matrix; what is beyond, such as a sum that overflowed, counts as this
 UNSEEN = "(unseen)"  # among categories: stands for every text that they lack, which is not the same as not known

@@ -8,11 +8,11 @@ import datetime as dt
 import narwhals as nw
 import pyarrow as pa
 
-from catalog import Catalog
-from features.contract import C
-from features.expressions import DAYS_A_MONTH, Frame, lookup, where
-from features.recency import by_day, supported
-from features.tables import Bank, TableError, day_number, from_day_number
+from sheaf.catalog import Catalog
+from sheaf.features.contract import C
+from sheaf.features.expressions import DAYS_A_MONTH, Frame, lookup, where
+from sheaf.features.recency import by_day, supported
+from sheaf.features.tables import Bank, TableError, day_number, from_day_number
 
 LAST_MONTH = "last_month"  # among the tables of some clients: `last_month` of the positions of all
 STALE_DAYS = 62  # positions older than two months say nothing about today
@@ -42,8 +42,8 @@ def positions_back(positions: Frame, last: Frame, catalog: Catalog, day: int) ->
 def at_month_ends(known: Bank, as_of: dt.date) -> Bank:
     """The bank with one row of positions a client, product and month: the latest known of each month, dated by its end.
 
-    `known` is what was known on the day. Months after the last that enough rows speak of (`features.recency`) are left
-    out: a row or two of a next month would be everybody's last month-end, on which the others have nothing.
+    `known` is what was known on the day. Months after the last that enough rows speak of (`sheaf.features.recency`) are
+    left out: a row or two of a next month would be everybody's last month-end, on which the others have nothing.
     """
     if "positions" not in known:
         return known

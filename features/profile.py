@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 
-from catalog import Catalog
-from features.attributes import tell_numbers_as_texts
-from features.contract import C
-from features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
-from features.expressions import Frame, Tables
-from features.feature import Feature
-from features.matrix import ProfileMatrix, assemble, tabulate
-from features.positions import LAST_MONTH, at_month_ends, last_month, need_rates
-from features.stopped import unknown, without
-from features.tables import Bank, TableError, day_number
+from sheaf.catalog import Catalog
+from sheaf.features.attributes import tell_numbers_as_texts
+from sheaf.features.contract import C
+from sheaf.features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
+from sheaf.features.expressions import Frame, Tables
+from sheaf.features.feature import Feature
+from sheaf.features.matrix import ProfileMatrix, assemble, tabulate
+from sheaf.features.positions import LAST_MONTH, at_month_ends, last_month, need_rates
+from sheaf.features.stopped import unknown, without
+from sheaf.features.tables import Bank, TableError, day_number
 
 PART = 100_000  # clients: about a gigabyte while they are computed
 _OF_CLIENT = {"holdings", "positions", "transactions", "offers"}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import narwhals as nw
 import numpy as np
 
-from features.contract import TABLES, C
-from features.expressions import Frame
-from features.tables import Bank, day_number, from_day_number
+from sheaf.features.contract import TABLES, C
+from sheaf.features.expressions import Frame
+from sheaf.features.tables import Bank, day_number, from_day_number
 
 FEW = 5  # rows that move nothing: so many, or one in `SHARE` where that is more
 SHARE = 1_000

@@ -21,20 +21,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog import Catalog, Kind
-from features.contract import C
-from features.demographics import open_attributes
-from features.expressions import Frame
-from features.groups import GROUP, members, told
-from features.positions import STALE_DAYS, at_month_ends, last_month, need_rates, positions_back
-from features.recency import ages
-from features.replacing import staging
-from features.sealing import SEAL, is_sealed, seal
-from features.snapshot import SnapshotError
-from features.tables import Bank, day_number, from_day_number
-from pricing import Client, Position
-from pricing.book import Book, need_pricing
-from pricing.worth import BOUNDS, Held, Own, worths
+from sheaf.catalog import Catalog, Kind
+from sheaf.features.contract import C
+from sheaf.features.demographics import open_attributes
+from sheaf.features.expressions import Frame
+from sheaf.features.groups import GROUP, members, told
+from sheaf.features.positions import STALE_DAYS, at_month_ends, last_month, need_rates, positions_back
+from sheaf.features.recency import ages
+from sheaf.features.replacing import staging
+from sheaf.features.sealing import SEAL, is_sealed, seal
+from sheaf.features.snapshot import SnapshotError
+from sheaf.features.tables import Bank, day_number, from_day_number
+from sheaf.pricing import Client, Position
+from sheaf.pricing.book import Book, need_pricing
+from sheaf.pricing.worth import BOUNDS, Held, Own, worths
 
 FORMAT = b"2"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
@@ -141,7 +141,8 @@ class Relationships:
         return [str(one) for one in self._of_group(client_id)[C.CLIENT].to_pylist()]
 
     def group(self, client_id: str, catalog: Catalog) -> tuple[tuple[Client, ...], int]:
-        """The active clients of the client's group (`features.groups`), itself too, none where it is of none; and 0.
+        """The active clients of the client's group (`sheaf.features.groups`), itself too, none where it is of none; and
+        0.
 
         Of a group of more than `LARGEST_GROUP`, none and its size. A rating that the catalog's grades lack counts as
         unrated, as in profiles: it is not theirs that is quoted.

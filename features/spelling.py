@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from catalog.spelling import plain
-from features.contract import TABLES, Table
+from sheaf.catalog.spelling import plain
+from sheaf.features.contract import TABLES, Table
 
 ALIKE = 0.9  # difflib's ratio from which a name is taken for a misspelt one of the contract
 

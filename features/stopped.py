@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from features.expressions import DAYS
-from features.feature import Feature
-from features.recency import REACH, by_day, supported
-from features.tables import Bank, day_number
+from sheaf.features.expressions import DAYS
+from sheaf.features.feature import Feature
+from sheaf.features.recency import REACH, by_day, supported
+from sheaf.features.tables import Bank, day_number
 
 PART = 3  # bookings that end more than this part of a window before the day leave the window's sums unknown
 _MONTHS = {"regular_inflow": 1, "last_transaction_days": 1, "inflow_trend": 3, "outflow_trend": 3, "performance": 12}

@@ -21,13 +21,13 @@ import duckdb
 import narwhals as nw
 from narwhals.typing import IntoFrame
 
-from catalog import Catalog
-from features.contract import TABLES, C, Table, Type
-from features.moments import in_utc, zoneless
-from features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
+from sheaf.catalog import Catalog
+from sheaf.features.contract import TABLES, C, Table, Type
+from sheaf.features.moments import in_utc, zoneless
+from sheaf.features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
 
 if TYPE_CHECKING:
-    from features.check import Finding
+    from sheaf.features.check import Finding
 
 EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
@@ -61,7 +61,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     Columns beyond the contract are kept for the clients, as attributes, and dropped elsewhere.
     """
 
-    attributes_told = False  # whether `features.attributes` has said what it has to say
+    attributes_told = False  # whether `sheaf.features.attributes` has said what it has to say
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
 
     def check(self, catalog: Catalog) -> list[Finding]:
         """What `sheaf check` finds in a folder, found in the frames that this bank was made of."""
-        from features.check import check_frames  # it takes libraries that nothing else needs
+        from sheaf.features.check import check_frames  # it takes libraries that nothing else needs
 
         return check_frames({name: nw.to_native(frame) for name, frame in self._handed_over.items()}, catalog)
 
@@ -102,7 +102,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         The bank's last day is not after `today`, where that is given.
 
         Nothing is read but the files' heads; what is asked of the tables later reads what it needs.
-        `features.check.check` tells beforehand whether the values are what the contract wants.
+        `sheaf.features.check.check` tells beforehand whether the values are what the contract wants.
         """
         connection = connection or connect()
         found = {name: relation(Path(folder), name, connection) for name in TABLES}

@@ -3,7 +3,7 @@
 Contribution is margin by funds-transfer pricing plus fees, before cost, risk and capital. Where the catalog has a price
 sheet, net income, expected loss, capital, RAROC and EVA follow by the economics of `pricing`, over the same twelve
 month-ends. Places and shares are among all clients active on the day, whichever of them are profiled. A group's figures
-are sums over its active clients, each once (`features.groups`), and its RAROC is the ratio of sums.
+are sums over its active clients, each once (`sheaf.features.groups`), and its RAROC is the ratio of sums.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import replace
 
 import narwhals as nw
 
-from catalog import Catalog, Kind
-from features.contract import C
-from features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
-from features.feature import Feature, Of, category, number
-from features.groups import GROUP, members, told
-from features.positions import at_month_ends, last_month, need_rates, positions_back, year_margin
-from features.tables import Bank, day_number
-from features.worth import cells, economics_of, of_holdings, of_positions
+from sheaf.catalog import Catalog, Kind
+from sheaf.features.contract import C
+from sheaf.features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
+from sheaf.features.feature import Feature, Of, category, number
+from sheaf.features.groups import GROUP, members, told
+from sheaf.features.positions import at_month_ends, last_month, need_rates, positions_back, year_margin
+from sheaf.features.tables import Bank, day_number
+from sheaf.features.worth import cells, economics_of, of_holdings, of_positions
 
 _AMONG_ALL = ("contribution_share", "contribution_rank", "contribution_cumulative", "tier", "net_income_share")
 _TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
@@ -185,7 +185,7 @@ def _active(known: Bank, as_of: dt.date) -> Frame:
 
 
 def _worth(known: Bank, catalog: Catalog, as_of: dt.date, active: Frame) -> Frame:
-    """One row a client: contribution and, where the catalog has a price sheet, `features.worth.SUMS`."""
+    """One row a client: contribution and, where the catalog has a price sheet, `sheaf.features.worth.SUMS`."""
     earned = "positions" in known
     if catalog.pricing is None:
         return _earned(known, catalog, as_of) if earned else _assumed(known, catalog)

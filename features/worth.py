@@ -10,12 +10,12 @@ from __future__ import annotations
 import narwhals as nw
 import numpy as np
 
-from catalog import AssetClass, Catalog
-from features.contract import C
-from features.expressions import Frame, amount_where, indicator, lookup
-from pricing.basel import maturity_factor, unit_capital
-from pricing.book import Book
-from pricing.economics import Coefficients, Rates, Volumes, cost_risk_capital, economic_value_added, net_income
+from sheaf.catalog import AssetClass, Catalog
+from sheaf.features.contract import C
+from sheaf.features.expressions import Frame, amount_where, indicator, lookup
+from sheaf.pricing.basel import maturity_factor, unit_capital
+from sheaf.pricing.book import Book
+from sheaf.pricing.economics import Coefficients, Rates, Volumes, cost_risk_capital, economic_value_added, net_income
 
 _GRADE, _SIZE = "_grade", "_size"
 SUMS = ("contribution", "opex", "expected_loss", "capital", "net_income", "eva", "_balance")
@@ -86,7 +86,7 @@ def of_holdings(held: Frame, catalog: Catalog) -> Frame:
 
 
 def economics_of(held: Frame, cells: Frame, catalog: Catalog) -> Frame:
-    """One row a client with `SUMS`: what `pricing.worth` gives, summed over the client's products."""
+    """One row a client with `SUMS`: what `sheaf.pricing.worth` gives, summed over the client's products."""
     book = Book(catalog)
     rates = Rates.of(book.pricing)
     grades = book.pricing.grades

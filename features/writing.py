@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from features.spreadsheets import for_spreadsheets
+from sheaf.features.spreadsheets import for_spreadsheets
 
 _AS_OF = b"sheaf.as_of"  # in the metadata of a Parquet file: the day that its rows are of
 

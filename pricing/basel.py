@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from catalog import AssetClass
+from sheaf.catalog import AssetClass
 
 CONFIDENCE = 0.999  # CRE31: capital covers losses in all but one year of a thousand
 MATURITY_YEARS = (1.0, 5.0)  # CRE32: the effective maturity is held between these

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog, Grade, Pricing, Product, Sheet
-from catalog.prices import Benefit
-from pricing.basel import maturity_factor, unit_capital
-from pricing.economics import Coefficients, Economics, Rates, Volumes, cost_risk_capital
-from pricing.transfer import average_balance, blended, effective_maturity
+from sheaf.catalog import Catalog, Grade, Pricing, Product, Sheet
+from sheaf.catalog.prices import Benefit
+from sheaf.pricing.basel import maturity_factor, unit_capital
+from sheaf.pricing.economics import Coefficients, Economics, Rates, Volumes, cost_risk_capital
+from sheaf.pricing.transfer import average_balance, blended, effective_maturity
 
 ELEMENTS = ("margin", "fee", "unit")
 """What a client can pay: a margin on the balance, a fixed fee, a price a unit."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from catalog import Kind
-from pricing.book import Book
-from pricing.economics import Economics
-from pricing.worth import BOUNDS, Held, refuse, worth
+from sheaf.catalog import Kind
+from sheaf.pricing.book import Book
+from sheaf.pricing.economics import Economics
+from sheaf.pricing.worth import BOUNDS, Held, refuse, worth
 
 NAN = float("nan")
 
@@ -53,7 +53,7 @@ class Client:
 
     def worth(self, book: Book, balance_alone: bool = False) -> Economics:
         """(products,): a year's economics of what is held now, 0 where a product is not held; `balance_alone` as in
-        `pricing.worth.worth`.
+        `sheaf.pricing.worth.worth`.
 
         Raises ValueError for positions that cannot be.
         """

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Pricing
+from sheaf.catalog import Pricing
 
 
 @dataclass(frozen=True)

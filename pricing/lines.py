@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import numpy as np
 
-from pricing.book import Book
-from pricing.economics import break_even_income, left_of_income, ratio
-from pricing.money import cents, decimal
-from pricing.spreading import Element, elements
+from sheaf.pricing.book import Book
+from sheaf.pricing.economics import break_even_income, left_of_income, ratio
+from sheaf.pricing.money import cents, decimal
+from sheaf.pricing.spreading import Element, elements
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
-from catalog import Authority, Bundle
-from pricing.book import AskedError, Book
-from pricing.response import Offers, Response, best_concession, of_policy, once
-from pricing.worth import Held, Own, worth
+from sheaf.catalog import Authority, Bundle
+from sheaf.pricing.book import AskedError, Book
+from sheaf.pricing.response import Offers, Response, best_concession, of_policy, once
+from sheaf.pricing.worth import Held, Own, worth
 
 CHUNK = 50_000  # pairs at once: what is computed between stays in the processor's cache
 

@@ -9,18 +9,18 @@ from decimal import Decimal
 
 import numpy as np
 
-from catalog import Authority, Bundle, Catalog
-from catalog.checks import did_you_mean
-from pricing.book import AskedError, Book, NoPriceSheetError
-from pricing.clients import Client
-from pricing.economics import Economics, left_of_income
-from pricing.lines import Amounts, Line, line_of, total
-from pricing.money import cents
-from pricing.offering import Clients, Pricer, Prices, signing
-from pricing.response import Assumed, Offers, Response
-from pricing.rules import Check, checks
-from pricing.spreading import spread
-from pricing.worth import Own
+from sheaf.catalog import Authority, Bundle, Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.pricing.book import AskedError, Book, NoPriceSheetError
+from sheaf.pricing.clients import Client
+from sheaf.pricing.economics import Economics, left_of_income
+from sheaf.pricing.lines import Amounts, Line, line_of, total
+from sheaf.pricing.money import cents
+from sheaf.pricing.offering import Clients, Pricer, Prices, signing
+from sheaf.pricing.response import Assumed, Offers, Response
+from sheaf.pricing.rules import Check, checks
+from sheaf.pricing.spreading import spread
+from sheaf.pricing.worth import Own
 
 CURVE_POINTS = 41
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from catalog import Bundle, Pricing, Product, Range
-from catalog.prices import Sheet
-from catalog.wording import wanted
-from pricing.clients import Client
+from sheaf.catalog import Bundle, Pricing, Product, Range
+from sheaf.catalog.prices import Sheet
+from sheaf.catalog.wording import wanted
+from sheaf.pricing.clients import Client
 
 Status = Literal["kept", "broken", "open"]
 

@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from pricing.quoting import Quote
-from pricing.spreading import Element
+from sheaf.pricing.quoting import Quote
+from sheaf.pricing.spreading import Element
 
 MARKS = {"kept": "[green]kept[/]", "broken": "[red]broken[/]", "open": "[yellow]open[/]"}
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import numpy as np
 
-from catalog import Product, Sheet
-from catalog.prices import Benefit
-from pricing.book import ELEMENTS, FEES, SPREADS
-from pricing.money import cents, decimal, split
+from sheaf.catalog import Product, Sheet
+from sheaf.catalog.prices import Benefit
+from sheaf.pricing.book import ELEMENTS, FEES, SPREADS
+from sheaf.pricing.money import cents, decimal, split
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from catalog import Catalog
-from catalog.checks import key_path
-from catalog.prices import Slice
-from catalog.wording import in_words
-from pricing.book import AskedError, funds_rate, need_pricing
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import key_path
+from sheaf.catalog.prices import Slice
+from sheaf.catalog.wording import in_words
+from sheaf.pricing.book import AskedError, funds_rate, need_pricing
 
 OF_PRODUCT = ("balance", "limit", "rate", "margin", "fee", "unit_price", "volume", "term", "lgd", "currency")
 OF_POLICY = {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from catalog import Curve
-from catalog.prices import Credit, Slice
-from pricing.basel import MATURITY_YEARS
+from sheaf.catalog import Curve
+from sheaf.catalog.prices import Credit, Slice
+from sheaf.pricing.basel import MATURITY_YEARS
 
 MONTHS = 12
 

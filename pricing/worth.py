@@ -10,8 +10,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pricing.book import Book
-from pricing.economics import Coefficients, Economics, Volumes, cost_risk_capital, ratio
+from sheaf.pricing.book import Book
+from sheaf.pricing.economics import Coefficients, Economics, Volumes, cost_risk_capital, ratio
 
 BOUNDS = {"balance": (0.0, np.inf), "limit": (0.0, np.inf), "rate": (-0.5, 1.0)}
 """Of what is known of a position: from, and below."""

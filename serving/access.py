@@ -32,8 +32,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from starlette.requests import Request
 
-from serving.issuer import Issuer, file_content
-from serving.problems import Refusal, in_words
+from sheaf.serving.issuer import Issuer, file_content
+from sheaf.serving.problems import Refusal, in_words
 
 RATE = "50/second"  # of a caller that none is named for
 READ_EVERY = 1.0  # seconds between two looks at the file

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving import logs, metrics
-from serving.paths import path_by_segments
-from serving.problems import Refusal, problem
+from sheaf.serving import logs, metrics
+from sheaf.serving.paths import path_by_segments
+from sheaf.serving.problems import Refusal, problem
 
 WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
 WINDOW = 0.5  # seconds that are looked at together

@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from catalog import Line
-from pricing import Client
-from pricing.worth import Own
-from serving.contact import Resting
-from serving.planned import ALWAYS_SENT, Gate, Plan
-from strategy.deciding import Approval
-from training.by_value import Aim
+from sheaf.catalog import Line
+from sheaf.pricing import Client
+from sheaf.pricing.worth import Own
+from sheaf.serving.contact import Resting
+from sheaf.serving.planned import ALWAYS_SENT, Gate, Plan
+from sheaf.strategy.deciding import Approval
+from sheaf.training.by_value import Aim
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ class Decided:
     not be sold, or in an order by value have no price. `own` is what prices went by of the client's holdings,
     `drawn` the places of the best that an explored list shows, and `list_propensity` the chance with which it was
     shown.
-    `plan` is the client's, as `strategy.snapshot.Plans` has it.
+    `plan` is the client's, as `sheaf.strategy.snapshot.Plans` has it.
     """
 
     answer: Answer
@@ -155,9 +155,9 @@ class PricedBy:
     """What a quote goes by beside the catalog and what was asked: the client as it stands, those of its group, the day,
     the authority that is priced by, what the learned price response takes of it (without one, None, and the model's
     probability of the whole bundle is the `acceptance` at list price; None: the policy's share), its plan, the size of
-    a group that is too large for a quote (`features.relationship.LARGEST_GROUP`; else 0), the caller's own authority
-    (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), what the
-    quote's notes tell beside its prices, and the gate of the bundle's kinds and conditions (None: logged before it
+    a group that is too large for a quote (`sheaf.features.relationship.LARGEST_GROUP`; else 0), the caller's own
+    authority (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), what
+    the quote's notes tell beside its prices, and the gate of the bundle's kinds and conditions (None: logged before it
     was)."""
 
     client: Client

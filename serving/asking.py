@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from catalog import Line
-from serving.decisions import Outcome
-from training.by_value import Aim
+from sheaf.catalog import Line
+from sheaf.serving.decisions import Outcome
+from sheaf.training.by_value import Aim
 
 PRINTABLE, NO_CONTROL = r"^[!-~]{1,200}$", r"^[^\x00-\x1f\x7f]*$"
 MOST_CLIENTS = 1_000  # of one batch

@@ -13,15 +13,15 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from catalog import Line
-from pricing.worth import Own
-from serving.answers import ANSWER, Answer, Decided, PricedBy
-from serving.asking import AskQuote
-from serving.decisions import Accepted, Outcome, new_id
-from serving.planned import worked_out_again
-from serving.quoting import QUOTED, Quoted
-from serving.recommender import Hidden, Recommender, Sees
-from training.by_value import Aim
+from sheaf.catalog import Line
+from sheaf.pricing.worth import Own
+from sheaf.serving.answers import ANSWER, Answer, Decided, PricedBy
+from sheaf.serving.asking import AskQuote
+from sheaf.serving.decisions import Accepted, Outcome, new_id
+from sheaf.serving.planned import worked_out_again
+from sheaf.serving.quoting import QUOTED, Quoted
+from sheaf.serving.recommender import Hidden, Recommender, Sees
+from sheaf.training.by_value import Aim
 
 TOLD = 20  # differences that a replay names
 _FLOAT = np.dtype("<f4")

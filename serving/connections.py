@@ -20,9 +20,9 @@ import httptools
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving import logs, metrics
-from serving.decisions import new_id
-from serving.problems import MEDIA_TYPE, problem_body
+from sheaf.serving import logs, metrics
+from sheaf.serving.decisions import new_id
+from sheaf.serving.problems import MEDIA_TYPE, problem_body
 
 HEAD_SECONDS = 10.0  # until a request's head is there: from the connection's beginning, then from the head's first byte
 HEAD_BYTES, PATH_BYTES, HEADERS = 32_768, 8_192, 100  # of a head: a token of a large bank has 8 KiB

@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog import Contact
-from serving.decisions import Accepted, Outcome, Past
+from sheaf.catalog import Contact
+from sheaf.serving.decisions import Accepted, Outcome, Past
 
 
 @dataclass(slots=True)

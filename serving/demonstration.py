@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import psutil
 
-from serving.answers import Answer
-from serving.preparing import command, load
+from sheaf.serving.answers import Answer
+from sheaf.serving.preparing import command, load
 
 START_SECONDS, STOP_SECONDS = 90, 20
 LOOKED_AT = 300  # clients of each kind

@@ -16,16 +16,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from catalog import Catalog
-from features import ProfileMatrix
-from features.snapshot import Snapshot
-from serving.decisions import Writer, read_versions
-from serving.recommender import Recommender
-from strategy.policy import Strategy
-from strategy.snapshot import Plans
-from training.model import Model
-from training.price_response import Artifact
-from training.registry import models, price_responses
+from sheaf.catalog import Catalog
+from sheaf.features import ProfileMatrix
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving.decisions import Writer, read_versions
+from sheaf.serving.recommender import Recommender
+from sheaf.strategy.policy import Strategy
+from sheaf.strategy.snapshot import Plans
+from sheaf.training.model import Model
+from sheaf.training.price_response import Artifact
+from sheaf.training.registry import models, price_responses
 
 T = TypeVar("T")
 _NOBODY = dt.date(1970, 1, 1)  # the day of profiles of which there are none

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from catalog import Bundle, Catalog, Kind
-from catalog.wording import wanted
-from features import UNSEEN, C, ProfileMatrix
-from pricing import Client
-from pricing.rules import ELIGIBLE, SUITABILITY, Check
-from pricing.rules import checks as rules
-from serving.planned import Gate
-from training.candidates import Encoding, Gates
+from sheaf.catalog import Bundle, Catalog, Kind
+from sheaf.catalog.wording import wanted
+from sheaf.features import UNSEEN, C, ProfileMatrix
+from sheaf.pricing import Client
+from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, Check
+from sheaf.pricing.rules import checks as rules
+from sheaf.serving.planned import Gate
+from sheaf.training.candidates import Encoding, Gates
 
 _WHY_POLICY = {
     "failed": "the bundle is no candidate for the client",

@@ -19,10 +19,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import metrics
-from serving.asking import PRINTABLE
-from serving.decisions import new_id
-from serving.problems import problem
+from sheaf.serving import metrics
+from sheaf.serving.asking import PRINTABLE
+from sheaf.serving.decisions import new_id
+from sheaf.serving.problems import problem
 
 HEADER = "X-Request-ID"
 SLOWEST = 9.5  # seconds of an answer: BentoML cuts off after ten, with words of its own

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from serving.decisions import Outcome
-from serving.shared_figures import SharedCollector
+from sheaf.serving.decisions import Outcome
+from sheaf.serving.shared_figures import SharedCollector
 
 PATH = "/metrics"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

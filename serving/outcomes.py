@@ -14,9 +14,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from features.writing import write_parquet
-from serving.decisions.database import LogSettingError, connect, said, shown
-from serving.decisions.tables import Outcome, decisions, feedback
+from sheaf.features.writing import write_parquet
+from sheaf.serving.decisions.database import LogSettingError, connect, said, shown
+from sheaf.serving.decisions.tables import Outcome, decisions, feedback
 
 PART = 50_000  # rows in memory at a time
 _SECONDS = 60.0  # for one answer of the database: this is no request

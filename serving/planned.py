@@ -12,11 +12,11 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import to_json
 
-from strategy import Explanation, Need, Strategy, explained
-from strategy.conditions import shown
-from strategy.deciding import Approval, planned
-from strategy.policy import Route, Visit
-from strategy.snapshot import read_plan
+from sheaf.strategy import Explanation, Need, Strategy, explained
+from sheaf.strategy.conditions import shown
+from sheaf.strategy.deciding import Approval, planned
+from sheaf.strategy.policy import Route, Visit
+from sheaf.strategy.snapshot import read_plan
 
 ALWAYS_SENT = ConfigDict(json_schema_serialization_defaults_required=True)
 """Of answers with fields that older ones in the decision log lack: those sent have them all."""
@@ -113,7 +113,7 @@ WHOLE_PLAN = TypeAdapter(WholePlan)
 
 
 def in_short(policy: Strategy, values: Mapping[str, Any]) -> Plan:
-    """What an answer says of a plan; `values` are those of `strategy.snapshot.read_plan`."""
+    """What an answer says of a plan; `values` are those of `sheaf.strategy.snapshot.read_plan`."""
     visit = values["next_visit"]
     return Plan(
         as_of=str(values["as_of"]),

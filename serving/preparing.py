@@ -14,22 +14,22 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
-from catalog import Catalog
-from features import Bank, profile_matrices
-from features.acceptances import awaited
-from features.conditions import Occurring, kinds_in, kinds_of_bank, need_fitting
-from features.relationship import Relationships
-from features.replacing import NEXT, part, replace, staging
-from features.snapshot import Snapshot
-from serving.decisions import Accepted
-from serving.earlier import keep, keep_policy
-from serving.recommender import Recommender
-from strategy import Planner
-from strategy.snapshot import Plans
-from training.model import Model
-from training.price_response import FILE, Artifact
-from training.registry import need_champion, price_response
-from training.sample import last_day
+from sheaf.catalog import Catalog
+from sheaf.features import Bank, profile_matrices
+from sheaf.features.acceptances import awaited
+from sheaf.features.conditions import Occurring, kinds_in, kinds_of_bank, need_fitting
+from sheaf.features.relationship import Relationships
+from sheaf.features.replacing import NEXT, part, replace, staging
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving.decisions import Accepted
+from sheaf.serving.earlier import keep, keep_policy
+from sheaf.serving.recommender import Recommender
+from sheaf.strategy import Planner
+from sheaf.strategy.snapshot import Plans
+from sheaf.training.model import Model
+from sheaf.training.price_response import FILE, Artifact
+from sheaf.training.registry import need_champion, price_response
+from sheaf.training.sample import last_day
 
 _CODE = Path(__file__).resolve().parents[1]
 # A built bento holds what it serves beside its code; else it is the current folder that has it.
@@ -49,7 +49,7 @@ def prepare(
     profiles and relationships as of a day (default: its last).
 
     All is made beside what is there and then put in its place at once; a service that runs takes it up by itself. What
-    answered before is kept (`serving.earlier`).
+    answered before is kept (`sheaf.serving.earlier`).
     """
     progress("champion")
     champion, bank = need_champion(), Bank.open(data, today=dt.date.today())
@@ -233,5 +233,5 @@ def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
             ) from error
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"
     os.environ["SHEAF_WORKERS"] = str(workers)  # BentoML's own --api-workers does nothing for services of this kind
-    serve = [sys.executable, "-m", "bentoml", "serve", "serving.service:SheafService"]
+    serve = [sys.executable, "-m", "bentoml", "serve", "sheaf.serving.service:SheafService"]
     return [*serve, "--host", host, "--port", str(port), "--timeout-keep-alive", str(KEPT)]

@@ -12,8 +12,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.routing import BaseRoute, Match
 
-from serving.asking import PRINTABLE
-from serving.decisions import LogUnavailableError, RefusedError
+from sheaf.serving.asking import PRINTABLE
+from sheaf.serving.decisions import LogUnavailableError, RefusedError
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 MEDIA_TYPE = "application/problem+json"

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import TypeAdapter
 
-from pricing import Quote
-from serving.planned import ALWAYS_SENT, Gate, Plan
-from strategy.deciding import Approval
+from sheaf.pricing import Quote
+from sheaf.serving.planned import ALWAYS_SENT, Gate, Plan
+from sheaf.strategy.deciding import Approval
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from operator import itemgetter
 
 import numpy as np
 
-from features import UNSEEN, Feature, FeatureType
-from training import Candidates, Model
+from sheaf.features import UNSEEN, Feature, FeatureType
+from sheaf.training import Candidates, Model
 
 MOST = 4
 COMPARED = ("affinity", "affinity_most", "peers_hold", "peers_opened")

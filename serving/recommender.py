@@ -13,33 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog, Exploration, Kind, Line
-from catalog.checks import did_you_mean
-from features import Alignment, C, Of, ProfileMatrix, of_earlier
-from features.acceptances import awaited_since
-from features.conditions import kinds_in, need_comparable
-from features.relationship import Relationships
-from features.snapshot import Snapshot
-from pricing import Client, Clients, Pricer, quote, what_if
-from pricing.book import need_pricing
-from pricing.rules import ELIGIBLE, SUITABILITY
-from pricing.terms import OF_RESPONSE
-from pricing.worth import Own
-from serving.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy
-from serving.asking import AskQuote
-from serving.contact import Resting, awaited
-from serving.decisions import Accepted
-from serving.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
-from serving.planned import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole
-from serving.quoting import AcceptanceBy, Quoted, plain
-from serving.reasons import Grounds, Reasons
-from strategy import explained_route
-from strategy.deciding import Approval, Approver
-from strategy.snapshot import Plans, read_plan
-from training import Candidates, Contributions, Model, bundle_rows
-from training.by_value import Aim, Valuer, Worth
-from training.candidates import Pairs
-from training.price_response import Artifact, pair_of
+from sheaf.catalog import Catalog, Exploration, Kind, Line
+from sheaf.catalog.checks import did_you_mean
+from sheaf.features import Alignment, C, Of, ProfileMatrix, of_earlier
+from sheaf.features.acceptances import awaited_since
+from sheaf.features.conditions import kinds_in, need_comparable
+from sheaf.features.relationship import Relationships
+from sheaf.features.snapshot import Snapshot
+from sheaf.pricing import Client, Clients, Pricer, quote, what_if
+from sheaf.pricing.book import need_pricing
+from sheaf.pricing.rules import ELIGIBLE, SUITABILITY
+from sheaf.pricing.terms import OF_RESPONSE
+from sheaf.pricing.worth import Own
+from sheaf.serving.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy
+from sheaf.serving.asking import AskQuote
+from sheaf.serving.contact import Resting, awaited
+from sheaf.serving.decisions import Accepted
+from sheaf.serving.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
+from sheaf.serving.planned import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole
+from sheaf.serving.quoting import AcceptanceBy, Quoted, plain
+from sheaf.serving.reasons import Grounds, Reasons
+from sheaf.strategy import explained_route
+from sheaf.strategy.deciding import Approval, Approver
+from sheaf.strategy.snapshot import Plans, read_plan
+from sheaf.training import Candidates, Contributions, Model, bundle_rows
+from sheaf.training.by_value import Aim, Valuer, Worth
+from sheaf.training.candidates import Pairs
+from sheaf.training.price_response import Artifact, pair_of
 
 
 class UnknownClientError(LookupError):

@@ -52,15 +52,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
-from pricing import NoPriceSheetError
-from pricing.book import AskedError
-from pricing.quoting import too_large
-from serving import logs, metrics, workers
-from serving.access import Caller, Gatekeeper, Scope
-from serving.admission import Admission, Gate
-from serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
-from serving.asking import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
-from serving.auditing import (
+from sheaf.pricing import NoPriceSheetError
+from sheaf.pricing.book import AskedError
+from sheaf.pricing.quoting import too_large
+from sheaf.serving import logs, metrics, workers
+from sheaf.serving.access import Caller, Gatekeeper, Scope
+from sheaf.serving.admission import Admission, Gate
+from sheaf.serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
+from sheaf.serving.asking import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
+from sheaf.serving.auditing import (
     AUDIT,
     HAPPENED,
     QUOTE_AUDIT,
@@ -74,9 +74,9 @@ from serving.auditing import (
     quote_audit,
     quote_entry,
 )
-from serving.connections import limit_connections
-from serving.contact import Resting, look_back, resting
-from serving.decisions import (
+from sheaf.serving.connections import limit_connections
+from sheaf.serving.contact import Resting, look_back, resting
+from sheaf.serving.decisions import (
     Accepted,
     Told,
     Visible,
@@ -92,15 +92,15 @@ from serving.decisions import (
     unless_accepted,
     upgrade,
 )
-from serving.decisions.writer import Work
-from serving.earlier import who_decided
-from serving.planned import WHOLE_PLAN, WholePlan
-from serving.preparing import load, place, stamp
-from serving.problems import Refusal, answered_with_problems, refusals, status_of
-from serving.quoting import Quoted
-from serving.recommender import Hidden, Recommender, Sees, UnknownClientError
-from serving.together import Together
-from training.by_value import Aim
+from sheaf.serving.decisions.writer import Work
+from sheaf.serving.earlier import who_decided
+from sheaf.serving.planned import WHOLE_PLAN, WholePlan
+from sheaf.serving.preparing import load, place, stamp
+from sheaf.serving.problems import Refusal, answered_with_problems, refusals, status_of
+from sheaf.serving.quoting import Quoted
+from sheaf.serving.recommender import Hidden, Recommender, Sees, UnknownClientError
+from sheaf.serving.together import Together
+from sheaf.training.by_value import Aim
 
 _log = logging.getLogger("sheaf.serving")
 AT_ONCE = 128  # clients of a batch in a step

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from catalog import Line
-from serving.answers import Decided
-from serving.contact import Resting
-from serving.recommender import Recommender
-from training.by_value import Aim
+from sheaf.catalog import Line
+from sheaf.serving.answers import Decided
+from sheaf.serving.contact import Resting
+from sheaf.serving.recommender import Recommender
+from sheaf.training.by_value import Aim
 
 Wish = tuple[int, tuple[Line, ...], Aim, str | None]
 """How many offers at most, of which lines, in which order, over which channel: what rests for a client goes by it."""

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 import psutil
 
-from serving import shared_figures
+from sheaf.serving import shared_figures
 
 PAUSE = 1.0  # seconds before another takes the place of a worker: one that cannot start would be started all the time
 SOON = 10.0  # seconds: a worker that lived for longer can start, and is replaced at once

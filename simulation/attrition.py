@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulation.conditions import Conditions
-from simulation.openings import log_odds_of
-from simulation.state import IDLE, Array
-from simulation.timing import Draws, Purpose
+from sheaf.simulation.conditions import Conditions
+from sheaf.simulation.openings import log_odds_of
+from sheaf.simulation.state import IDLE, Array
+from sheaf.simulation.timing import Draws, Purpose
 
 
 def leaving_probabilities(now: Conditions) -> Array:

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from catalog import DEFAULT, Catalog, read_catalog
-from simulation.attrition import leaving_probabilities, start_drains
-from simulation.bookings import Partners, book
-from simulation.changes import change, change_jobs, end_holdings
-from simulation.conditions import Conditions, link_signals
-from simulation.money import settle
-from simulation.needs import advance_needs
-from simulation.offers import Offering
-from simulation.openings import open_products, opening_probabilities, start_holdings
-from simulation.population import populate
-from simulation.records import Records
-from simulation.state import Bank
-from simulation.tables import SimulationError, replacing
-from simulation.timing import Draws, Month, calendar
+from sheaf.catalog import DEFAULT, Catalog, read_catalog
+from sheaf.simulation.attrition import leaving_probabilities, start_drains
+from sheaf.simulation.bookings import Partners, book
+from sheaf.simulation.changes import change, change_jobs, end_holdings
+from sheaf.simulation.conditions import Conditions, link_signals
+from sheaf.simulation.money import settle
+from sheaf.simulation.needs import advance_needs
+from sheaf.simulation.offers import Offering
+from sheaf.simulation.openings import open_products, opening_probabilities, start_holdings
+from sheaf.simulation.population import populate
+from sheaf.simulation.records import Records
+from sheaf.simulation.state import Bank
+from sheaf.simulation.tables import SimulationError, replacing
+from sheaf.simulation.timing import Draws, Month, calendar
 
 TRUTH_MONTHS = 2  # the last ones, whose probabilities are written
 WARM_UP_MONTHS = 8  # before the first: until needs, what they made clients open, and balances have found their level
@@ -55,7 +55,7 @@ def simulate(
     beside what is opened anyway, and table offers tells them; the probabilities stay those without an offer, and
     `truth/offer_response.parquet` holds as_of, client_id, bundle_id, list_price, utility and slope of every offer
     that might be made in December: accepted with 1 / (1 + exp(-(utility + slope·concession))). With
-    `attrition` clients leave for reasons that the tables tell before (`simulation.attrition`), and
+    `attrition` clients leave for reasons that the tables tell before (`sheaf.simulation.attrition`), and
     `truth/leaving_probability.parquet` holds as_of, client_id and the probability that the client leaves in the 31 days
     after `as_of`, being made no offer, for every active client on the same two days. The same arguments give the same
     bytes. `progress` is called after every month with the months done and all months.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.behaviour import Booking
-from simulation.conditions import Conditions
-from simulation.money import Statement
-from simulation.needs import traces
-from simulation.state import NOBODY, Array, Bank, Segment
-from simulation.timing import Draws, Month, Purpose
+from sheaf.simulation.behaviour import Booking
+from sheaf.simulation.conditions import Conditions
+from sheaf.simulation.money import Statement
+from sheaf.simulation.needs import traces
+from sheaf.simulation.state import NOBODY, Array, Bank, Segment
+from sheaf.simulation.timing import Draws, Month, Purpose
 
 FOREIGN = ("USD", "GBP", "CHF", "CNY", "SEK", "JPY")  # what foreign bookings are in, less the bank's own currency
 WITHOUT_ACCOUNT = 0.4  # factor on the count of a client's bookings whose main account is elsewhere

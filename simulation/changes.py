@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.needs import advance_needs
-from simulation.population import hire
-from simulation.state import MARITAL, NOBODY, RATINGS, Array, Bank, Segment
-from simulation.timing import Draws, Month, Purpose
+from sheaf.simulation.needs import advance_needs
+from sheaf.simulation.population import hire
+from sheaf.simulation.state import MARITAL, NOBODY, RATINGS, Array, Bank, Segment
+from sheaf.simulation.timing import Draws, Month, Purpose
 
 LEAVES_A_YEAR = 0.035  # share of clients
 LEAVES_LESS_A_PRODUCT = 0.85  # factor on leaving for every product held

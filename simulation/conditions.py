@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from catalog import Kind
-from simulation.behaviour import DRAIN, conditions
-from simulation.state import TEXTS, Array, Bank, Edges, Segment
-from simulation.timing import DAYS_A_MONTH, DAYS_A_YEAR, Month
+from sheaf.catalog import Kind
+from sheaf.simulation.behaviour import DRAIN, conditions
+from sheaf.simulation.state import TEXTS, Array, Bank, Edges, Segment
+from sheaf.simulation.timing import DAYS_A_MONTH, DAYS_A_YEAR, Month
 
 RECENT_MONTHS = 3  # how long an opening counts as recent
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.needs import lasting
-from simulation.state import Array, Segment
-from simulation.timing import DAYS_A_MONTH, Draws, Month, Purpose
+from sheaf.simulation.needs import lasting
+from sheaf.simulation.state import Array, Segment
+from sheaf.simulation.timing import DAYS_A_MONTH, Draws, Month, Purpose
 
 WOBBLE = 0.12  # standard deviation of a balance's logarithm around its aim, month by month
 RATING_STEP = 0.004  # a year, added to a credit rate for every grade below B

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulation.conditions import Conditions
-from simulation.state import IDLE, Array, Segment
-from simulation.timing import Draws, Month, Purpose
+from sheaf.simulation.conditions import Conditions
+from sheaf.simulation.state import IDLE, Array, Segment
+from sheaf.simulation.timing import Draws, Month, Purpose
 
 SILENT_SHARE = 0.015  # needs that leave no trace in bookings and balances
 

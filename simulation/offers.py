@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from catalog import Catalog, Kind
-from pricing import Book
-from simulation.state import RATINGS, Array, Segment
-from simulation.timing import Draws, Month, Purpose
+from sheaf.catalog import Catalog, Kind
+from sheaf.pricing import Book
+from sheaf.simulation.state import RATINGS, Array, Segment
+from sheaf.simulation.timing import Draws, Month, Purpose
 
 OFFERED_A_MONTH = 0.06  # share of the clients who may have any bundle
 CHOICES = 3  # bundles that come to mind for a client: the one that is wanted most is offered

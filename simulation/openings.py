@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from catalog import Catalog
-from simulation.behaviour import conditions
-from simulation.conditions import Conditions
-from simulation.state import Array, Bank, Segment
-from simulation.timing import Draws, Month, Purpose
+from sheaf.catalog import Catalog
+from sheaf.simulation.behaviour import conditions
+from sheaf.simulation.conditions import Conditions
+from sheaf.simulation.state import Array, Bank, Segment
+from sheaf.simulation.timing import Draws, Month, Purpose
 
 PROFILE_WEIGHT = 0.5  # how far the profile's coefficients act on what is held at the start
 STAFF_WITH_ACCOUNT = 0.65  # share of the staff of payroll agency users with a payroll account at the start

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog, Kind
-from simulation.behaviour import read_behaviour
-from simulation.state import IDLE, NOBODY, RATINGS, SECTORS, SEXES, Array, Bank, Edges, Segment
-from simulation.timing import DAYS_A_YEAR, Draws, Month, Purpose
+from sheaf.catalog import Catalog, Kind
+from sheaf.simulation.behaviour import read_behaviour
+from sheaf.simulation.state import IDLE, NOBODY, RATINGS, SECTORS, SEXES, Array, Bank, Edges, Segment
+from sheaf.simulation.timing import DAYS_A_YEAR, Draws, Month, Purpose
 
 SHARE_RETAIL, SHARE_INSTITUTIONS = 0.88, 0.02  # of all clients; the rest are firms
 JOINERS_A_YEAR = 0.04  # share of all clients

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from catalog import Kind
-from simulation.bookings import FOREIGN, Rows, recipes
-from simulation.changes import Closed, Employment
-from simulation.money import Statement
-from simulation.offers import CHANNELS, Made, Offering, Response
-from simulation.state import TEXTS, Array, Bank, Edges, Segment
-from simulation.tables import DAY, NUMBER, TEXT, Table, client_ids, days, ids, numbers, texts
-from simulation.timing import Month
+from sheaf.catalog import Kind
+from sheaf.simulation.bookings import FOREIGN, Rows, recipes
+from sheaf.simulation.changes import Closed, Employment
+from sheaf.simulation.money import Statement
+from sheaf.simulation.offers import CHANNELS, Made, Offering, Response
+from sheaf.simulation.state import TEXTS, Array, Bank, Edges, Segment
+from sheaf.simulation.tables import DAY, NUMBER, TEXT, Table, client_ids, days, ids, numbers, texts
+from sheaf.simulation.timing import Month
 
 ATTRIBUTES = {
     "age": NUMBER, "income": NUMBER, "children": NUMBER, "sex": TEXT, "marital_status": TEXT,

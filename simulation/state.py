@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog import Bundle, Catalog, Kind, Product, Range
-from simulation.behaviour import Behaviour
+from sheaf.catalog import Bundle, Catalog, Kind, Product, Range
+from sheaf.simulation.behaviour import Behaviour
 
 Array = npt.NDArray[Any]
 

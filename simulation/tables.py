@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simulation.state import NOBODY, Array
+from sheaf.simulation.state import NOBODY, Array
 
 TABLES = ("clients", "holdings", "positions", "transactions", "links", "offers", "cohorts", "truth")
 ID_DIGITS = 7

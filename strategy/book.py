@@ -17,19 +17,19 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from catalog import Catalog
-from catalog.checks import did_you_mean
-from features import Bank, C, day_number
-from features.acceptances import awaited
-from features.relationship import Relationships
-from features.tables import connect
-from pricing import quote
-from pricing.book import Book, need_pricing
-from strategy.columns import of_file, parquet
-from strategy.conditions import quoted
-from strategy.contacts import Contacts
-from strategy.managing import VISIT, Day, Meeting, nearest
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.features import Bank, C, day_number
+from sheaf.features.acceptances import awaited
+from sheaf.features.relationship import Relationships
+from sheaf.features.tables import connect
+from sheaf.pricing import quote
+from sheaf.pricing.book import Book, need_pricing
+from sheaf.strategy.columns import of_file, parquet
+from sheaf.strategy.conditions import quoted
+from sheaf.strategy.contacts import Contacts
+from sheaf.strategy.managing import VISIT, Day, Meeting, nearest
+from sheaf.strategy.policy import Strategy
 
 PLAN = ("tier", "priority", "channels", "visit_days", "visit_rule", "visit_purpose", "next_visit")
 OFFER = ("rank", C.BUNDLE, C.CONCESSION, "acceptance", "eva")

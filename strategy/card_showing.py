@@ -12,9 +12,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import Catalog
-from strategy.measures import MEASURES
-from strategy.scorecard import AS_EXPECTED, SCORE, Scorecard
+from sheaf.catalog import Catalog
+from sheaf.strategy.measures import MEASURES
+from sheaf.strategy.scorecard import AS_EXPECTED, SCORE, Scorecard
 
 _FORMATS = {"money": "{:,.0f}", "count": "{:,.1f}", "share": "{:.1%}", "rate": "{:+.2%}", "mean": "{:.2f}"}
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from catalog import Catalog
-from catalog.checks import Where, did_you_mean
-from features import C
-from strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_LIST, OF_PAIR, OF_PLAN, Columns, texts
-from strategy.conditions import Condition, Rule, exact
-from strategy.managing import of_card, of_day
-from strategy.measures import MEASURES
-from strategy.policy import NONE, OF_TIER, POTENTIAL, Entry, Scale, Strategy
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import Where, did_you_mean
+from sheaf.features import C
+from sheaf.strategy.columns import CATEGORY, NUMBER, OF_CALL, OF_LIST, OF_PAIR, OF_PLAN, Columns, texts
+from sheaf.strategy.conditions import Condition, Rule, exact
+from sheaf.strategy.managing import of_card, of_day
+from sheaf.strategy.measures import MEASURES
+from sheaf.strategy.policy import NONE, OF_TIER, POTENTIAL, Entry, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]
 REPAIRS = ("exit", "repair", "watch", NONE)

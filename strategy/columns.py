@@ -9,12 +9,12 @@ from typing import get_args
 import duckdb
 import pyarrow as pa
 
-from catalog import Catalog, Kind, Line, Range
-from features import TABLES, Bank, C, FeatureType, dictionary
-from features.contract import Type
-from features.tables import connect
-from strategy.conditions import literal, quoted
-from strategy.policy import OUTCOMES, Marketed, Strategy
+from sheaf.catalog import Catalog, Kind, Line, Range
+from sheaf.features import TABLES, Bank, C, FeatureType, dictionary
+from sheaf.features.contract import Type
+from sheaf.features.tables import connect
+from sheaf.strategy.conditions import literal, quoted
+from sheaf.strategy.policy import OUTCOMES, Marketed, Strategy
 
 Columns = Mapping[str, FeatureType]
 NUMBER, CATEGORY, FLAG = FeatureType.NUMBER, FeatureType.CATEGORY, FeatureType.FLAG

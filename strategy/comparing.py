@@ -11,13 +11,13 @@ from typing import Any, get_args
 import duckdb
 import pyarrow as pa
 
-from catalog import Catalog
-from features import C
-from features.tables import connect
-from strategy.columns import of_file, parquet
-from strategy.planning import Planner
-from strategy.policy import POTENTIAL, Marketed, Strategy
-from strategy.routing import Router
+from sheaf.catalog import Catalog
+from sheaf.features import C
+from sheaf.features.tables import connect
+from sheaf.strategy.columns import of_file, parquet
+from sheaf.strategy.planning import Planner
+from sheaf.strategy.policy import POTENTIAL, Marketed, Strategy
+from sheaf.strategy.routing import Router
 
 _WORTH = ("eva", "capital")
 

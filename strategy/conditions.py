@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from catalog.models import Id, Model, Name, Number
+from sheaf.catalog.models import Id, Model, Name, Number
 
 Value = float | str | None
 T = TypeVar("T")

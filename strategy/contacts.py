@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import narwhals as nw
 
-from catalog import Contact
-from features import Bank, C, day_number, from_day_number
+from sheaf.catalog import Contact
+from sheaf.features import Bank, C, day_number, from_day_number
 
 Seen = tuple[int, str | None]
 """A contact: its day as a number, and its channel."""

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog
-from features import C
-from pricing import signing
-from pricing.book import need_pricing
-from strategy.conditions import Rule
-from strategy.planning import thresholds
-from strategy.policy import INDUSTRIES, Stage, Strategy
+from sheaf.catalog import Catalog
+from sheaf.features import C
+from sheaf.pricing import signing
+from sheaf.pricing.book import need_pricing
+from sheaf.strategy.conditions import Rule
+from sheaf.strategy.planning import thresholds
+from sheaf.strategy.policy import INDUSTRIES, Stage, Strategy
 
 Values = Mapping[str, Any]
 

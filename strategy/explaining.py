@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from features import C
-from strategy.conditions import Condition, Rule, exact
-from strategy.linking import TIES, Room, linked_clients
-from strategy.planning import thresholds
-from strategy.policy import Strategy
+from sheaf.features import C
+from sheaf.strategy.conditions import Condition, Rule, exact
+from sheaf.strategy.linking import TIES, Room, linked_clients
+from sheaf.strategy.planning import thresholds
+from sheaf.strategy.policy import Strategy
 
 
 @dataclass(frozen=True)

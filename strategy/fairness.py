@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from catalog import Catalog, Line
-from features import C
-from strategy.conditions import Rule
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog, Line
+from sheaf.features import C
+from sheaf.strategy.conditions import Rule
+from sheaf.strategy.policy import Strategy
 
 Verdict = Literal["look", "worth", "same", "few"]
 LEAST = 30  # clients of a group, and of all others: fewer are not judged

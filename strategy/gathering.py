@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from catalog import Catalog
-from catalog.checks import did_you_mean
-from features import Bank, C
-from features.tables import connect
-from strategy.columns import of_file, parquet
-from strategy.conditions import quoted
-from strategy.fairness import outcomes_of
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.features import Bank, C
+from sheaf.features.tables import connect
+from sheaf.strategy.columns import of_file, parquet
+from sheaf.strategy.conditions import quoted
+from sheaf.strategy.fairness import outcomes_of
+from sheaf.strategy.policy import Strategy
 
 _PLANS = (C.CLIENT, "as_of", "tier", "priority", "visit_days")
 _OFFERS, _ROUTES = (C.CLIENT, C.BUNDLE), (C.CLIENT, C.BUNDLE, "list_price", "days")
@@ -66,7 +66,8 @@ def gathered(
     offers: Path | None = None,
     routes: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clients and their outcomes, a row each, as `strategy.fairness.audit` takes them, of the clients who have a plan.
+    """Clients and their outcomes, a row each, as `sheaf.strategy.fairness.audit` takes them, of the clients who have a
+    plan.
 
     Attributes are as known on the day of the plans, worth and the columns that the policy asks for those of `profiles`.
     Raises ValueError for a file that lacks what it should have, and where no client of the plans is in table clients.

@@ -20,14 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog import Catalog, Kind
-from features import C
-from pricing import Book, Client, NoPriceSheetError, Position, Quote, quote
-from pricing.lines import Line
-from pricing.money import CENT, decimal, split
-from strategy.columns import OF_PAIR
-from strategy.policy import Strategy, Tie
-from strategy.routing import HELD, Router
+from sheaf.catalog import Catalog, Kind
+from sheaf.features import C
+from sheaf.pricing import Book, Client, NoPriceSheetError, Position, Quote, quote
+from sheaf.pricing.lines import Line
+from sheaf.pricing.money import CENT, decimal, split
+from sheaf.strategy.columns import OF_PAIR
+from sheaf.strategy.policy import Strategy, Tie
+from sheaf.strategy.routing import HELD, Router
 
 TIES: Mapping[Tie, str] = {
     "staff": "links_employer_of", "employer": "links_employer", "owner": "links_owner", "owned": "links_owner_of",

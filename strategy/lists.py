@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import Bank, C
-from strategy.columns import OF_LIST, of_file, parquet
-from strategy.conditions import Rule, first, literal, quoted
-from strategy.explaining import Explanation, of_rules
-from strategy.planning import PART, Planner, known
-from strategy.policy import NONE, POTENTIAL, Entry, Lists
-from strategy.winning import BOOKS, close, likeness, network
-from training.attrition import Attrition
+from sheaf.features import Bank, C
+from sheaf.strategy.columns import OF_LIST, of_file, parquet
+from sheaf.strategy.conditions import Rule, first, literal, quoted
+from sheaf.strategy.explaining import Explanation, of_rules
+from sheaf.strategy.planning import PART, Planner, known
+from sheaf.strategy.policy import NONE, POTENTIAL, Entry, Lists
+from sheaf.strategy.winning import BOOKS, close, likeness, network
+from sheaf.training.attrition import Attrition
 
 LISTS = tuple(OF_LIST)
 FIRMS = ("corporate", "institution")

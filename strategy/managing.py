@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from catalog.checks import Where, did_you_mean
-from catalog.models import Model, Name, Number
-from strategy.conditions import Rule
+from sheaf.catalog.checks import Where, did_you_mean
+from sheaf.catalog.models import Model, Name, Number
+from sheaf.strategy.conditions import Rule
 
 VISIT = "visit"
 """The channel of a visit that is due."""

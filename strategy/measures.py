@@ -15,14 +15,14 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from catalog import Catalog
-from features import Bank, C, day_number
-from features.positions import at_month_ends, need_rates, rates_of
-from features.tables import connect
-from pricing.book import Book
-from strategy.conditions import literal
-from strategy.managing import Card
-from strategy.planning import known as cleaned
+from sheaf.catalog import Catalog
+from sheaf.features import Bank, C, day_number
+from sheaf.features.positions import at_month_ends, need_rates, rates_of
+from sheaf.features.tables import connect
+from sheaf.pricing.book import Book
+from sheaf.strategy.conditions import literal
+from sheaf.strategy.managing import Card
+from sheaf.strategy.planning import known as cleaned
 
 UNITS = {"manager": C.MANAGER, "branch": C.BRANCH}
 SATISFACTION, NON_PERFORMING = "satisfaction", "non_performing"

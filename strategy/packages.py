@@ -21,16 +21,16 @@ from typing import cast
 
 import numpy as np
 
-from catalog import Catalog
-from catalog.checks import did_you_mean
-from pricing import Clients, Offers
-from pricing.response import best_concession
-from pricing.worth import Own
-from strategy.linking import TIES
-from strategy.policy import Tie
-from training import Model
-from training.by_value import Valuer
-from training.price_response import Artifact, inputs
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.pricing import Clients, Offers
+from sheaf.pricing.response import best_concession
+from sheaf.pricing.worth import Own
+from sheaf.strategy.linking import TIES
+from sheaf.strategy.policy import Tie
+from sheaf.training import Model
+from sheaf.training.by_value import Valuer
+from sheaf.training.price_response import Artifact, inputs
 
 SHARES: Mapping[Tie, tuple[str, str]] = {
     "staff": ("employer_held__", "links_employer"), "employer": ("staff_held__", "links_employer_of")

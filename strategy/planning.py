@@ -2,8 +2,8 @@
 
 The policy is compiled to one query, which DuckDB streams over any number of profiles. Between tiers every threshold is
 a switch with a margin: who was above it last time stays so down to the threshold less the margin, who was below it has
-to reach the threshold plus the margin. As margins do not overlap (`strategy.checks`), a client is in one tier, and the
-same policy applied to its own result gives it again.
+to reach the threshold plus the margin. As margins do not overlap (`sheaf.strategy.checks`), a client is in one tier,
+and the same policy applied to its own result gives it again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from features import C, FeatureType
-from features.tables import connect
-from strategy.columns import of_file, parquet
-from strategy.conditions import first, literal, quoted
-from strategy.policy import INDUSTRIES, POTENTIAL, Scale, Stage, Strategy
+from sheaf.features import C, FeatureType
+from sheaf.features.tables import connect
+from sheaf.strategy.columns import of_file, parquet
+from sheaf.strategy.conditions import first, literal, quoted
+from sheaf.strategy.policy import INDUSTRIES, POTENTIAL, Scale, Stage, Strategy
 
 PART = 100_000  # clients that are handed on at once
 

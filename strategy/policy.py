@@ -1,7 +1,7 @@
 """The strategy policy: who a client is, how it is served and who approves what, as frozen typed models.
 
-A model checks what can be said of it alone; `strategy.checks` says what must be true between its parts, the catalog
-and the columns of profiles.
+A model checks what can be said of it alone; `sheaf.strategy.checks` says what must be true between its parts, the
+catalog and the columns of profiles.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
-from catalog import Line
-from catalog.models import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
-from strategy.conditions import Rule, When
-from strategy.managing import Card, Day
+from sheaf.catalog import Line
+from sheaf.catalog.models import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
+from sheaf.strategy.conditions import Rule, When
+from sheaf.strategy.managing import Card, Day
 
 DEFAULT = Path(__file__).parent / "default.yaml"
 """The policy that comes with the project."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from catalog import Catalog, read_model
-from strategy.checks import contradictions
-from strategy.columns import Columns, of_catalog
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog, read_model
+from sheaf.strategy.checks import contradictions
+from sheaf.strategy.columns import Columns, of_catalog
+from sheaf.strategy.policy import Strategy
 
 
 class StrategyError(ValueError):

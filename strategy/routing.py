@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog import Catalog
-from catalog.checks import did_you_mean
-from features import C
-from pricing import Book, Clients, Pricer, signing
-from strategy.columns import OF_PAIR
-from strategy.conditions import first, literal
-from strategy.planning import Planner
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.features import C
+from sheaf.pricing import Book, Clients, Pricer, signing
+from sheaf.strategy.columns import OF_PAIR
+from sheaf.strategy.conditions import first, literal
+from sheaf.strategy.planning import Planner
 
 HELD = "held__"
 PAIR = (C.CLIENT, C.BUNDLE, C.CONCESSION)

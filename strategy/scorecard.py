@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog import Catalog
-from catalog.checks import did_you_mean
-from features import Bank, from_day_number
-from features.recency import last_opening, reach
-from strategy.managing import Card, Measure, nearest
-from strategy.measures import MEASURES, UNITS, Month, month_of
-from strategy.peers import NORMAL, standardised, standing
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog
+from sheaf.catalog.checks import did_you_mean
+from sheaf.features import Bank, from_day_number
+from sheaf.features.recency import last_opening, reach
+from sheaf.strategy.managing import Card, Measure, nearest
+from sheaf.strategy.measures import MEASURES, UNITS, Month, month_of
+from sheaf.strategy.peers import NORMAL, standardised, standing
+from sheaf.strategy.policy import Strategy
 
 AS_EXPECTED = 100.0
 RULE_OF_THREE = 3.0
@@ -101,8 +101,8 @@ def need_card(policy: Strategy) -> Card:
 
 
 def known_until(bank: Bank) -> dt.date:
-    """The last day of an opening or a position, as `features.recency` finds them. Raises ValueError where the bank has
-    neither."""
+    """The last day of an opening or a position, as `sheaf.features.recency` finds them. Raises ValueError where the
+    bank has neither."""
     positions, opened = reach(bank, "positions"), last_opening(bank)
     told = [day for day in (None if positions is None else from_day_number(positions), opened) if day is not None]
     if not told:

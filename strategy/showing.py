@@ -13,18 +13,18 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import Catalog
-from features import C
-from strategy.book import Calls
-from strategy.comparing import Comparison
-from strategy.conditions import shown
-from strategy.explaining import Explanation, Need
-from strategy.fairness import Audit, Interval
-from strategy.linking import Room
-from strategy.lists import FIGURES, Listed, schema
-from strategy.packages import Members, Package
-from strategy.policy import NONE, Entry, Route, Strategy, Visit
-from training.attrition import Found
+from sheaf.catalog import Catalog
+from sheaf.features import C
+from sheaf.strategy.book import Calls
+from sheaf.strategy.comparing import Comparison
+from sheaf.strategy.conditions import shown
+from sheaf.strategy.explaining import Explanation, Need
+from sheaf.strategy.fairness import Audit, Interval
+from sheaf.strategy.linking import Room
+from sheaf.strategy.lists import FIGURES, Listed, schema
+from sheaf.strategy.packages import Members, Package
+from sheaf.strategy.policy import NONE, Entry, Route, Strategy, Visit
+from sheaf.training.attrition import Found
 
 
 def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanation]) -> Group:
@@ -234,7 +234,7 @@ def list_table(name: str, listed: Listed, policy: Strategy, top: int) -> Table:
 
 
 def list_rows(name: str, listed: Listed) -> pa.Table:
-    """All of a list, a row a client, with the columns of `strategy.lists.schema`."""
+    """All of a list, a row a client, with the columns of `sheaf.strategy.lists.schema`."""
     told = [
         {**row, "because": because(one), "change": would_change(one)}
         for row, one in zip(listed.rows, listed.why, strict=True)

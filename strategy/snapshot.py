@@ -14,16 +14,16 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from catalog import Catalog
-from features import C
-from features.relationship import SEALED
-from features.replacing import staging
-from features.sealing import SEAL, is_sealed, seal
-from strategy.checks import contradictions
-from strategy.columns import CATEGORY, NUMBER, OF_PAIR, of_catalog
-from strategy.conditions import Rule
-from strategy.planning import LAST, Planner
-from strategy.policy import Strategy
+from sheaf.catalog import Catalog
+from sheaf.features import C
+from sheaf.features.relationship import SEALED
+from sheaf.features.replacing import staging
+from sheaf.features.sealing import SEAL, is_sealed, seal
+from sheaf.strategy.checks import contradictions
+from sheaf.strategy.columns import CATEGORY, NUMBER, OF_PAIR, of_catalog
+from sheaf.strategy.conditions import Rule
+from sheaf.strategy.planning import LAST, Planner
+from sheaf.strategy.policy import Strategy
 
 FORMAT = b"2"
 PLAN = "plan"
@@ -38,7 +38,7 @@ class PlansError(ValueError):
 @dataclass(frozen=True)
 class Plans:
     """Plans by one policy as of a day, ids ascending: `plan` is JSON of the outcomes by column and of the columns that
-    the rules looked at, with the scale, tier and next visit of the plan before (`strategy.planning.LAST`)."""
+    the rules looked at, with the scale, tier and next visit of the plan before (`sheaf.strategy.planning.LAST`)."""
 
     policy: Strategy
     as_of: dt.date

@@ -17,9 +17,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from features import Bank, C, day_number
-from features.contract import Relation
-from strategy.conditions import literal
+from sheaf.features import Bank, C, day_number
+from sheaf.features.contract import Relation
+from sheaf.strategy.conditions import literal
 
 YEAR_DAYS = 365
 BOOKS = ("ties", "received", "paid")

@@ -20,9 +20,9 @@ settings.register_profile("sheaf", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("sheaf")
 
 if TYPE_CHECKING:  # the fixtures import what they need: the tests of the other rooms need not wait for LightGBM
-    from features.snapshot import Snapshot
-    from serving import Recommender
-    from training import Model, TrainingSample
+    from sheaf.features.snapshot import Snapshot
+    from sheaf.serving import Recommender
+    from sheaf.training import Model, TrainingSample
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def sample() -> TrainingSample:
     """Two days of the made bank (`tests.made`)."""
+    from sheaf.training import read_sample
     from tests import made
-    from training import read_sample
 
     return read_sample(made.bank(), made.CATALOG, made.DAYS)
 
@@ -39,8 +39,8 @@ def sample() -> TrainingSample:
 @pytest.fixture(scope="session")
 def model(sample: TrainingSample) -> Model:
     """Trained on the made bank."""
+    from sheaf.training import fit
     from tests import made
-    from training import fit
 
     trained, _ = fit(sample, made.CATALOG, made.QUICK, {"horizon_days": sample.horizon_days})
     return trained
@@ -63,8 +63,8 @@ def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """The made bank's profiles as of its last day."""
-    from features import profile_matrices
-    from features.snapshot import Snapshot
+    from sheaf.features import profile_matrices
+    from sheaf.features.snapshot import Snapshot
     from tests import made
 
     bank, folder = made.bank(), tmp_path_factory.mktemp("snapshot") / "profiles"
@@ -74,7 +74,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture(scope="session")
 def recommender(model: Model, snapshot: Snapshot) -> Recommender:
-    from serving import Recommender
+    from sheaf.serving import Recommender
 
     return Recommender(model, snapshot)
 
@@ -116,19 +116,19 @@ class WholeLine:
 @pytest.fixture(scope="session")
 def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> WholeLine:
     """The way from a simulated bank to a service, gone once, with the default catalog."""
-    from catalog import DEFAULT, read_catalog
-    from features import Bank, profile_tables
-    from features.relationship import Relationships
-    from features.snapshot import Snapshot
-    from serving import Recommender
-    from serving.preparing import FOLDER, lay_out_plans, prepare
-    from simulation import simulate
-    from strategy import DEFAULT as POLICY
-    from strategy import Planner, read_strategy
-    from strategy.snapshot import Plans
+    from sheaf.catalog import DEFAULT, read_catalog
+    from sheaf.features import Bank, profile_tables
+    from sheaf.features.relationship import Relationships
+    from sheaf.features.snapshot import Snapshot
+    from sheaf.serving import Recommender
+    from sheaf.serving.preparing import FOLDER, lay_out_plans, prepare
+    from sheaf.simulation import simulate
+    from sheaf.strategy import DEFAULT as POLICY
+    from sheaf.strategy import Planner, read_strategy
+    from sheaf.strategy.snapshot import Plans
+    from sheaf.training import Model
+    from sheaf.training.train import train
     from tests import made
-    from training import Model
-    from training.train import train
 
     folder = _with_registry(tmp_path_factory.mktemp("line"), empty_registry)
     catalog, bank = read_catalog(DEFAULT), folder / "bank"
@@ -151,7 +151,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
 @pytest.fixture(scope="session")
 def service(line: WholeLine) -> Iterator[str]:
     """The address of the service over the simulated bank, run by BentoML in a process of its own."""
-    from serving.demonstration import running
+    from sheaf.serving.demonstration import running
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))

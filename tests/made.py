@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from catalog import Bundle, Catalog, Kind, Line, Product, Range
-from features import Bank
-from training import Parameters
-from training.ranking import COLUMNS, Sample
+from sheaf.catalog import Bundle, Catalog, Kind, Line, Product, Range
+from sheaf.features import Bank
+from sheaf.training import Parameters
+from sheaf.training.ranking import COLUMNS, Sample
 
 RETAIL, FIRMS = (Kind.RETAIL,), (Kind.CORPORATE, Kind.INSTITUTION)
 DAYS = [dt.date(2025, 10, 30), dt.date(2025, 11, 30)]  # as-of days to train on

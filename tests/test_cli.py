@@ -18,12 +18,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import cli
-from catalog import read_catalog
-from cli.offers import offers_table
-from features import write_parquet
-from serving.decisions import Writer, add_decisions
-from serving.decisions.database import parsed
+import sheaf.cli as sheaf_cli
+from sheaf.catalog import read_catalog
+from sheaf.cli.offers import offers_table
+from sheaf.features import write_parquet
+from sheaf.serving.decisions import Writer, add_decisions
+from sheaf.serving.decisions.database import parsed
+from sheaf.training import Model, registry
 from tests.conftest import ROOT
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_catalog
 from tests.serving.logged import decision
@@ -31,7 +32,6 @@ from tests.training.test_attrition import DAYS as LEAVE_DAYS
 from tests.training.test_attrition import frames as leavers
 from tests.training.test_by_value import priced
 from tests.training.test_price_response import tables
-from training import Model, registry
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def sheaf(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def run(*arguments: str | Path) -> Ended:
         monkeypatch.setattr(sys, "argv", ["sheaf", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            sheaf_cli.main()
         told = capsys.readouterr()
         assert "Traceback" not in told.err + told.out
         return Ended(int(ended.value.code or 0), " ".join(told.out.split()), " ".join(told.err.split()))
@@ -519,7 +519,9 @@ def test_who_is_about_to_leave_is_learned_and_listed(sheaf: Sheaf, workplace: Pa
     assert (nobody.code, "left within the horizon; a model needs" in nobody.err) == (1, True), nobody.err
 
 
-VERBS = sorted(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback)
+VERBS = sorted(
+    command.name or command.callback.__name__ for command in sheaf_cli.app.registered_commands if command.callback
+)
 
 
 def test_these_are_the_verbs() -> None:
@@ -531,17 +533,17 @@ def test_these_are_the_verbs() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str) -> None:
-    shown = CliRunner().invoke(cli.app, [verb, "--help"], prog_name="sheaf")
+    shown = CliRunner().invoke(sheaf_cli.app, [verb, "--help"], prog_name="sheaf")
     assert shown.exit_code == 0
     assert f"Usage: sheaf {verb}" in shown.output
     assert "--help" in shown.output
 
 
 def test_a_fault_of_our_own_shows_where(sheaf: Sheaf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.bank.read_catalog", lambda path: 1 / 0)
+    monkeypatch.setattr("sheaf.cli.bank.read_catalog", lambda path: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["sheaf", "check", "bank"])
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        sheaf_cli.main()
 
 
 def test_the_command_starts_without_what_it_does_not_need() -> None:
@@ -554,7 +556,7 @@ def test_the_command_starts_without_what_it_does_not_need() -> None:
 
 def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "cli", "simulate", "bank", "--months", "300"],
+        [sys.executable, "-m", "sheaf", "simulate", "bank", "--months", "300"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -567,9 +569,9 @@ def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def small_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a simulated `bank/` and its `profiles.parquet` as of 2025-12-31."""
-    from catalog import DEFAULT
-    from features import Bank, profile_tables, write_parquet
-    from simulation import simulate
+    from sheaf.catalog import DEFAULT
+    from sheaf.features import Bank, profile_tables, write_parquet
+    from sheaf.simulation import simulate
 
     folder = tmp_path_factory.mktemp("small")
     simulate(folder / "bank", 150, months=3, seed=1)
@@ -614,7 +616,7 @@ def test_plans_of_all_clients_and_then_of_one(sheaf: Sheaf, small_bank: Path) ->
 
 
 def test_files_of_different_days_are_not_read_together(sheaf: Sheaf, small_bank: Path) -> None:
-    from features import write_parquet
+    from sheaf.features import write_parquet
 
     bank = ["--data", small_bank / "bank"]
     assert sheaf("profile", *bank, "--as-of", "2025-11-30", "--out", "profiles.parquet").code == 0
@@ -686,7 +688,7 @@ def test_what_a_plan_needs_is_told(sheaf: Sheaf, small_bank: Path) -> None:
 
 
 def test_a_policy_is_checked_and_compared(sheaf: Sheaf, small_bank: Path) -> None:
-    from strategy import DEFAULT
+    from sheaf.strategy import DEFAULT
 
     profiles = small_bank / "profiles.parquet"
     good = sheaf("policy", "check", DEFAULT)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cli import app
-from serving.preparing import PLACES
-from training import Parameters
+from sheaf.cli import app
+from sheaf.serving.preparing import PLACES
+from sheaf.training import Parameters
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])

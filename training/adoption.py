@@ -1,9 +1,9 @@
 """Stage one: how likely a client is to open a product within the horizon.
 
 One LightGBM model sees every (client, product) pair, so what it learns of one product serves another, and a new
-product works through its attributes. Beside it, where enough was opened, a choice model (`training.choice`) weighs a
-client's products against each other; one calibration makes a probability of both. All is cross-fitted by client:
-no pair is calibrated, and no ranking trained, on what a model says of a client that it saw.
+product works through its attributes. Beside it, where enough was opened, a choice model (`sheaf.training.choice`)
+weighs a client's products against each other; one calibration makes a probability of both. All is cross-fitted by
+client: no pair is calibrated, and no ranking trained, on what a model says of a client that it saw.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from training.boosting import Boosters, cross_fit
-from training.candidates import Candidates, Slate
-from training.choice import Choice
-from training.parameters import Parameters
+from sheaf.training.boosting import Boosters, cross_fit
+from sheaf.training.candidates import Candidates, Slate
+from sheaf.training.choice import Choice
+from sheaf.training.parameters import Parameters
 
 TINY = 1e-6
 OPENINGS_A_LEAF = 500
@@ -163,7 +163,7 @@ class Adoption:
 
 
 def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[Boosters, float]:
-    """The adoption model's boosters, and the rounds they took: `training.boosting.cross_fit`.
+    """The adoption model's boosters, and the rounds they took: `sheaf.training.boosting.cross_fit`.
 
     Raises ValueError where there is no row, and where none, or every one, is an opening.
     """

@@ -21,18 +21,18 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
-from catalog import Catalog
-from features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
-from features.conditions import need_met
-from training.adoption import Calibration, keep_share
-from training.booster_text import read_booster
-from training.boosting import cross_fit
-from training.candidates import split_product
-from training.metrics import bootstrap_interval, calibration_error, reliability
-from training.one_file import OneFile
-from training.parameters import Parameters
-from training.promotion import Verdict, contest
-from training.sample import HORIZON_DAYS, default_days, fold, need_horizons
+from sheaf.catalog import Catalog
+from sheaf.features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
+from sheaf.features.conditions import need_met
+from sheaf.training.adoption import Calibration, keep_share
+from sheaf.training.booster_text import read_booster
+from sheaf.training.boosting import cross_fit
+from sheaf.training.candidates import split_product
+from sheaf.training.metrics import bootstrap_interval, calibration_error, reliability
+from sheaf.training.one_file import OneFile
+from sheaf.training.parameters import Parameters
+from sheaf.training.promotion import Verdict, contest
+from sheaf.training.sample import HORIZON_DAYS, default_days, fold, need_horizons
 
 BY_PRODUCT = ("held", "balance", "in_1m", "in_3m", "out_1m", "out_3m")
 """Of what profiles know product by product, or by kind of booking, this tells of leaving too."""
@@ -285,7 +285,7 @@ def auc_interval(probability: np.ndarray, left: np.ndarray) -> tuple[float, floa
 
 def register(found: Found) -> tuple[str, str]:
     """Logs and registers it; returns version and alias, by its `verdict`."""
-    from training import plots, registry
+    from sheaf.training import plots, registry
 
     parameters = {name: json.dumps(value) if isinstance(value, list) else value for name, value in
                   found.model.about.items()}  # fmt: skip

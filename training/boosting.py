@@ -9,7 +9,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from training.parameters import Parameters
+from sheaf.training.parameters import Parameters
 
 MORE_ROUNDS = 1.2  # a model of all rows has more to learn from than one that lacks a fold, so it may go on for longer
 

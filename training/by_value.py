@@ -3,8 +3,8 @@
     value = q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
 
 with `s` the concession that is best within an authority and `q` the chance of acceptance: as learned from the bank's
-own offers (`training.price_response`), or until there is that, by the policy's elasticity around the model's calibrated
-probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
+own offers (`sheaf.training.price_response`), or until there is that, by the policy's elasticity around the model's
+calibrated probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle that
 a rule of the catalog's jurisdiction forbids is not offered, nor an investment to a client whose suitability profile
 has ended; one that may not be tied to a concession is offered at list
 price.
@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Kind
-from pricing import Client, Clients, Pricer
-from pricing.book import Book
-from pricing.rules import checks
-from pricing.worth import Own
-from training.candidates import Candidates
-from training.model import Ranking, ordered
-from training.price_response import Artifact, Cells, inputs
+from sheaf.catalog import Kind
+from sheaf.pricing import Client, Clients, Pricer
+from sheaf.pricing.book import Book
+from sheaf.pricing.rules import checks
+from sheaf.pricing.worth import Own
+from sheaf.training.candidates import Candidates
+from sheaf.training.model import Ranking, ordered
+from sheaf.training.price_response import Artifact, Cells, inputs
 
 
 class Aim(StrEnum):

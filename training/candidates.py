@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from catalog import Bundle, Catalog, Line, Product, Range
-from features import UNSEEN, Feature, ProfileMatrix
-from training.co_openings import CoOpenings
-from training.population import HELD, KIND, PEERS, Population
+from sheaf.catalog import Bundle, Catalog, Line, Product, Range
+from sheaf.features import UNSEEN, Feature, ProfileMatrix
+from sheaf.training.co_openings import CoOpenings
+from sheaf.training.population import HELD, KIND, PEERS, Population
 
 # Of what is known product by product, this speaks for other products too, so the models see it for all of them:
 # what is held and since when, and what those close to the client hold and took.

@@ -2,7 +2,7 @@
 
 The adoption model judges every product by itself; this one weighs a client's products against each other, as a
 conditional choice among the candidates does (McFadden 1974, Conditional logit analysis of qualitative choice behavior).
-Both views together order better than either; `training.adoption` calibrates them into one probability.
+Both views together order better than either; `sheaf.training.adoption` calibrates them into one probability.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from training.boosting import cross_fit
-from training.candidates import Candidates
-from training.parameters import Parameters
+from sheaf.training.boosting import cross_fit
+from sheaf.training.candidates import Candidates
+from sheaf.training.parameters import Parameters
 
 SURE = 1e-6  # a share is never nearer to 1: that of an only candidate would have no odds
 LEAST_A_PRODUCT = 10  # openings, of the clients that a fold is trained on: fewer teach trees nothing

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Bundle, Catalog, Product
-from features import ProfileMatrix
-from training import adoption, choice, ranking
-from training.adoption import Adoption, Odds, Rows, keep_share, logit
-from training.boosting import Boosters
-from training.candidates import Candidates, Encoding, Pairs
-from training.choice import Choice, Openings
-from training.co_openings import CoOpenings
-from training.model import CLIENTS, Model
-from training.parameters import Parameters
-from training.population import Population
-from training.ranking import Completion, Sample, slices
-from training.sample import Day, TrainingSample, fold
+from sheaf.catalog import Bundle, Catalog, Product
+from sheaf.features import ProfileMatrix
+from sheaf.training import adoption, choice, ranking
+from sheaf.training.adoption import Adoption, Odds, Rows, keep_share, logit
+from sheaf.training.boosting import Boosters
+from sheaf.training.candidates import Candidates, Encoding, Pairs
+from sheaf.training.choice import Choice, Openings
+from sheaf.training.co_openings import CoOpenings
+from sheaf.training.model import CLIENTS, Model
+from sheaf.training.parameters import Parameters
+from sheaf.training.population import Population
+from sheaf.training.ranking import Completion, Sample, slices
+from sheaf.training.sample import Day, TrainingSample, fold
 
 
 def fit(

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from catalog import Catalog
-from features import Feature, FeatureType, Of, ProfileMatrix, of_earlier
-from training.adoption import Adoption, Calibration
-from training.booster_text import read_booster
-from training.candidates import Candidates, Encoding
-from training.choice import Choice
-from training.co_openings import CoOpenings
-from training.population import Population
-from training.ranking import Completion, Order, bundle_rows, slices
+from sheaf.catalog import Catalog
+from sheaf.features import Feature, FeatureType, Of, ProfileMatrix, of_earlier
+from sheaf.training.adoption import Adoption, Calibration
+from sheaf.training.booster_text import read_booster
+from sheaf.training.candidates import Candidates, Encoding
+from sheaf.training.choice import Choice
+from sheaf.training.co_openings import CoOpenings
+from sheaf.training.population import Population
+from sheaf.training.ranking import Completion, Order, bundle_rows, slices
 
 FORMAT = 4
 MANIFEST = "manifest.json"

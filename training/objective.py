@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog import Catalog
-from features import Bank
-from training.evaluation import DECIDING, MAP_AT, NDCG_AT, RECALL_AT, evaluate
-from training.fitting import fit
-from training.parameters import Parameters
-from training.sample import Day, SampleError, TrainingSample, fold, held_out
-from training.train import earlier_days
+from sheaf.catalog import Catalog
+from sheaf.features import Bank
+from sheaf.training.evaluation import DECIDING, MAP_AT, NDCG_AT, RECALL_AT, evaluate
+from sheaf.training.fitting import fit
+from sheaf.training.parameters import Parameters
+from sheaf.training.sample import Day, SampleError, TrainingSample, fold, held_out
+from sheaf.training.train import earlier_days
 
 PARTS = 5
 FIGURES = (  # means over clients, the more the better

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import lightgbm as lgb
 
-from training.model import ArtifactError
+from sheaf.training.model import ArtifactError
 
 
 class OneFile(ABC):

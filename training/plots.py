@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from catalog import Kind, Line
-from training.evaluation import MAP_AT, Evaluation
-from training.model import Model
-from training.price_response import KINDS, Found
+from sheaf.catalog import Kind, Line
+from sheaf.training.evaluation import MAP_AT, Evaluation
+from sheaf.training.model import Model
+from sheaf.training.price_response import KINDS, Found
 
 
 def calibration(evaluation: Evaluation) -> Figure:

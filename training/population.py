@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features import ProfileMatrix
+from sheaf.features import ProfileMatrix
 
 HELD = "held"
 KIND = "kind"

@@ -30,23 +30,23 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from catalog import Catalog, Kind, Line
-from features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
-from features.conditions import need_met
-from features.contract import Answered
-from pricing import Assumed, Book, Clients, Offers, Pricer, Response
-from pricing.book import need_pricing
-from pricing.money import ROUNDED
-from training.booster_text import read_booster
-from training.candidates import Candidates
-from training.fitting import fit
-from training.metrics import bootstrap_interval
-from training.model import ArtifactError, Model
-from training.one_file import OneFile
-from training.parameters import Parameters
-from training.population import KIND
-from training.promotion import Verdict, contest, differing
-from training.sample import HORIZON_DAYS, fold, last_day, read_sample
+from sheaf.catalog import Catalog, Kind, Line
+from sheaf.features import Bank, C, ProfileMatrix, day_number, from_day_number, profile_matrices
+from sheaf.features.conditions import need_met
+from sheaf.features.contract import Answered
+from sheaf.pricing import Assumed, Book, Clients, Offers, Pricer, Response
+from sheaf.pricing.book import need_pricing
+from sheaf.pricing.money import ROUNDED
+from sheaf.training.booster_text import read_booster
+from sheaf.training.candidates import Candidates
+from sheaf.training.fitting import fit
+from sheaf.training.metrics import bootstrap_interval
+from sheaf.training.model import ArtifactError, Model
+from sheaf.training.one_file import OneFile
+from sheaf.training.parameters import Parameters
+from sheaf.training.population import KIND
+from sheaf.training.promotion import Verdict, contest, differing
+from sheaf.training.sample import HORIZON_DAYS, fold, last_day, read_sample
 
 KINDS, LINES = tuple(map(str, Kind)), tuple(map(str, Line))
 OF_PAIR = (
@@ -730,7 +730,7 @@ def described(found: Found) -> dict[str, float]:
 
 def register(found: Found) -> tuple[str, str]:
     """Logs and registers it; returns version and alias, by its `verdict`."""
-    from training import plots, registry
+    from sheaf.training import plots, registry
 
     artifact = Artifact(found.response, found.about)
     parameters = {**found.about, "prices_by_chance": found.by_chance}

@@ -16,13 +16,13 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from training.adoption import TINY, logit, sigmoid
-from training.boosting import on_any_machine
-from training.candidates import Candidates, Pairs, Slate
-from training.co_openings import CoOpenings, sets_of
-from training.metrics import Ranked, ndcg
-from training.parameters import Parameters
-from training.population import KIND
+from sheaf.training.adoption import TINY, logit, sigmoid
+from sheaf.training.boosting import on_any_machine
+from sheaf.training.candidates import Candidates, Pairs, Slate
+from sheaf.training.co_openings import CoOpenings, sets_of
+from sheaf.training.metrics import Ranked, ndcg
+from sheaf.training.parameters import Parameters
+from sheaf.training.population import KIND
 
 COLUMNS = (
     "expected_gain", "brings", "size", "held_share", "expected_openings", "most_likely", "least_likely",

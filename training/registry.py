@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from training.attrition import Attrition
-from training.model import ArtifactError, Model
-from training.price_response import Artifact
+from sheaf.training.attrition import Attrition
+from sheaf.training.model import ArtifactError, Model
+from sheaf.training.price_response import Artifact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from training import registry
+from sheaf.training import registry
 
 PARENT, OF_STUDY = "mlflow.parentRunId", "sheaf.study"
 

@@ -12,11 +12,11 @@ import narwhals as nw
 import numpy as np
 from narwhals.typing import IntoFrame
 
-from catalog import Catalog
-from features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
-from features.conditions import Occurring, kinds_of_bank, need_fitting
-from features.expressions import DAYS_A_MONTH
-from features.recency import last_opening, latest_opening
+from sheaf.catalog import Catalog
+from sheaf.features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
+from sheaf.features.conditions import Occurring, kinds_of_bank, need_fitting
+from sheaf.features.expressions import DAYS_A_MONTH
+from sheaf.features.recency import last_opening, latest_opening
 
 HORIZON_DAYS = 31
 DAYS = 6  # as-of days that a run uses where none are named
@@ -152,7 +152,7 @@ def labels(bank: Bank, catalog: Catalog, as_of: dt.date, horizon_days: int, clie
 
 
 def last_day(bank: Bank) -> dt.date:
-    """The day of the bank's last opening, as `features.recency` finds it: up to there, its openings are told."""
+    """The day of the bank's last opening, as `sheaf.features.recency` finds it: up to there, its openings are told."""
     last = last_opening(bank)
     if last is None:
         by = f" by {bank.today}" if bank.today else ""

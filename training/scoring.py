@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from catalog import Catalog, Line
-from features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
-from features.acceptances import awaited
-from features.conditions import Occurring, kinds_in, kinds_of_bank, need_comparable, need_fitting
-from features.relationship import Relationships
-from training.by_value import Aim, Valuer
-from training.model import Model
-from training.price_response import Artifact
-from training.ranking import slices
+from sheaf.catalog import Catalog, Line
+from sheaf.features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
+from sheaf.features.acceptances import awaited
+from sheaf.features.conditions import Occurring, kinds_in, kinds_of_bank, need_comparable, need_fitting
+from sheaf.features.relationship import Relationships
+from sheaf.training.by_value import Aim, Valuer
+from sheaf.training.model import Model
+from sheaf.training.price_response import Artifact
+from sheaf.training.ranking import slices
 
 CLIENTS = 20_000  # ranked at a time: 50 MB of profiles
 SCHEMA = pa.schema(
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
     ]
 )
 VALUES = ("concession", "acceptance", "eva")
-"""What stands beside a ranking by value, whose score is the value: `training.by_value.Worth`."""
+"""What stands beside a ranking by value, whose score is the value: `sheaf.training.by_value.Worth`."""
 
 
 def rank(
@@ -50,7 +50,7 @@ def rank(
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
     clients and rows. What brings a client a product that was accepted, and that holdings do not show yet, is left out
-    (`features.acceptances`). By value there are the columns of `VALUES` too, priced by the
+    (`sheaf.features.acceptances`). By value there are the columns of `VALUES` too, priced by the
     response `learned` from offers, if given. The file appears when it is whole.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such

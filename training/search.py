@@ -14,12 +14,12 @@ import lightgbm as lgb
 import numpy as np
 from ruamel.yaml import YAML
 
-from training.metrics import bootstrap_interval
-from training.objective import PARTS, Objective
-from training.parameters import Parameters
-from training.runs import StudyRuns
-from training.space import Space, replaced
-from training.study import PRESENT, Study, TuneError
+from sheaf.training.metrics import bootstrap_interval
+from sheaf.training.objective import PARTS, Objective
+from sheaf.training.parameters import Parameters
+from sheaf.training.runs import StudyRuns
+from sheaf.training.space import Space, replaced
+from sheaf.training.study import PRESENT, Study, TuneError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from training.parameters import LIGHTGBM, ParameterError, Parameters, refused
+from sheaf.training.parameters import LIGHTGBM, ParameterError, Parameters, refused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training import registry
-from training.space import Space
+from sheaf.training import registry
+from sheaf.training.space import Space
 
 if TYPE_CHECKING:
     import optuna

@@ -17,17 +17,26 @@ from typing import Any
 import numpy as np
 from narwhals.typing import IntoFrame
 
-from catalog import Catalog
-from features import Bank
-from training import plots, registry
-from training.evaluation import DECIDING, Evaluation, evaluate
-from training.fitting import fit
-from training.metrics import bootstrap_interval
-from training.model import ArtifactError, Model
-from training.parameters import Parameters
-from training.population import KIND
-from training.promotion import Verdict, contest, differing
-from training.sample import HORIZON_DAYS, Day, SampleError, TrainingSample, default_days, held_out, labels, read_sample
+from sheaf.catalog import Catalog
+from sheaf.features import Bank
+from sheaf.training import plots, registry
+from sheaf.training.evaluation import DECIDING, Evaluation, evaluate
+from sheaf.training.fitting import fit
+from sheaf.training.metrics import bootstrap_interval
+from sheaf.training.model import ArtifactError, Model
+from sheaf.training.parameters import Parameters
+from sheaf.training.population import KIND
+from sheaf.training.promotion import Verdict, contest, differing
+from sheaf.training.sample import (
+    HORIZON_DAYS,
+    Day,
+    SampleError,
+    TrainingSample,
+    default_days,
+    held_out,
+    labels,
+    read_sample,
+)
 
 OPENERS = "clients who opened something"
 LEAST_KNOWN = 0.8  # of a horizon: month-ends a short month apart overlap by days

@@ -18,17 +18,17 @@ from typing import Any
 import lightgbm as lgb
 from narwhals.typing import IntoFrame
 
-from catalog import Catalog
-from features import Bank
-from training.evaluation import DECIDING
-from training.objective import FIGURES, PARTS, Objective
-from training.parameters import Parameters
-from training.runs import StudyRuns
-from training.sample import HORIZON_DAYS, default_days, read_sample
-from training.search import Found, Progress, Search, as_yaml
-from training.space import Space
-from training.study import TuneError, need_optuna, opened
-from training.train import fingerprint
+from sheaf.catalog import Catalog
+from sheaf.features import Bank
+from sheaf.training.evaluation import DECIDING
+from sheaf.training.objective import FIGURES, PARTS, Objective
+from sheaf.training.parameters import Parameters
+from sheaf.training.runs import StudyRuns
+from sheaf.training.sample import HORIZON_DAYS, default_days, read_sample
+from sheaf.training.search import Found, Progress, Search, as_yaml
+from sheaf.training.space import Space
+from sheaf.training.study import TuneError, need_optuna, opened
+from sheaf.training.train import fingerprint
 
 TRIALS = 50  # where neither a number of trials nor a time is given
 
@@ -64,7 +64,7 @@ def tune(
 
     Goes on with the study of this name (by default a name that stands for all that is given here but the budget)
     until it has `trials` trials, or until no further one may start after `minutes`. Each is measured on the clients
-    of `folds` of five parts (`training.objective`). The same seed on the same data proposes the same trials.
+    of `folds` of five parts (`sheaf.training.objective`). The same seed on the same data proposes the same trials.
     Raises TuneError, SampleError and other ValueErrors where it cannot start.
     """
     started = time.monotonic()

@@ -26,10 +26,10 @@ from benchmarks.ranking.ours import Ours
 from benchmarks.ranking.tables import Quality, against_first
 from benchmarks.ranking.tasks import Answers, Task, View
 from benchmarks.santander import folds as santander
-from features import ProfileMatrix
-from training import Parameters, Population, candidates, fit
-from training.candidates import split_product
-from training.sample import Day, TrainingSample
+from sheaf.features import ProfileMatrix
+from sheaf.training import Parameters, Population, candidates, fit
+from sheaf.training.candidates import split_product
+from sheaf.training.sample import Day, TrainingSample
 
 CHANGES = ("opened_months", "closed_months", "openings", "closings")
 PARAMETERS = Parameters.read(santander.PARAMETERS)

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.ranking.bundles import CHANCE, ORDER, SIZES, WHOLE
 from benchmarks.ranking.tables import Sheet, difference, told
 from benchmarks.ranking.tasks import Answers
-from catalog import Catalog
-from training.metrics import calibration_error
+from sheaf.catalog import Catalog
+from sheaf.training.metrics import calibration_error
 
 DRAWS = 20
 ALONE = "single probabilities"

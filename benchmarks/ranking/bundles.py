@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 
 from benchmarks.ranking.tasks import View
-from catalog import Bundle, Catalog, Kind
-from training import Model, Pairs, Slate, bundle_rows
-from training.ranking import slices
+from sheaf.catalog import Bundle, Catalog, Kind
+from sheaf.training import Model, Pairs, Slate, bundle_rows
+from sheaf.training.ranking import slices
 
 SIZES = (2, 3, 4)
 LIKELIEST = 10  # products of a client whose bundles are compared: a bundle with a less likely one is not the best

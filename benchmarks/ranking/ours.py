@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.ranking import bundles
 from benchmarks.ranking.tasks import Task, View
-from training import Model, Parameters, fit
+from sheaf.training import Model, Parameters, fit
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from benchmarks.ranking import tasks
 from benchmarks.ranking.tables import Quality, against_first
 from benchmarks.ranking.tasks import Task
 from benchmarks.santander import folds as santander
-from training import Parameters
+from sheaf.training import Parameters
 
 ROUNDS, OF_ROWS = 120, 450
 OF_ONE = 80  # rounds of a model of one product

@@ -11,8 +11,8 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from benchmarks.ranking.results import Result
 from benchmarks.ranking.tasks import Answers
-from training import metrics
-from training.metrics import Ranked
+from sheaf.training import metrics
+from sheaf.training.metrics import Ranked
 
 MAP_AT, AT = 7, 5
 BINS = 15

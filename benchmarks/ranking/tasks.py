@@ -18,11 +18,11 @@ import pandas as pd
 
 from benchmarks import simulated
 from benchmarks.santander import folds
-from catalog import DEFAULT, Catalog, read_catalog
-from features import Bank, ProfileMatrix
-from training import Candidates, Encoding, Pairs, Population, Slate, TrainingSample, read_sample
-from training.co_openings import CoOpenings
-from training.train import fingerprint
+from sheaf.catalog import DEFAULT, Catalog, read_catalog
+from sheaf.features import Bank, ProfileMatrix
+from sheaf.training import Candidates, Encoding, Pairs, Population, Slate, TrainingSample, read_sample
+from sheaf.training.co_openings import CoOpenings
+from sheaf.training.train import fingerprint
 
 
 @dataclass(frozen=True)

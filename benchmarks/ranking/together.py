@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from benchmarks.ranking.tasks import Task, View
-from training.metrics import Ranked, ndcg
-from training.sample import fold
+from sheaf.training.metrics import Ranked, ndcg
+from sheaf.training.sample import fold
 
 AT = 5
 TENTHS = 10

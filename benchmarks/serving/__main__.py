@@ -1,9 +1,9 @@
 """What answers of the service cost, against a bare FastAPI endpoint that only predicts 40 rows, and what load it bears.
 
-The real service (`serving.demonstration.start`, one worker) over a simulated bank with a model trained on it answers
-`POST /v1/recommend`: profile, candidates, both models, order, prices, reasons, and the decision on the disk. The peer,
-uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one thread. Who asks is a
-process of its own, on the same machine.
+The real service (`sheaf.serving.demonstration.start`, one worker) over a simulated bank with a model trained on it
+answers `POST /v1/recommend`: profile, candidates, both models, order, prices, reasons, and the decision on the disk.
+The peer, uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one thread. Who
+asks is a process of its own, on the same machine.
 
 - median: one connection that stays open, each in turns. A batch is asked for the same clients, all at once, after each
   round.
@@ -36,13 +36,13 @@ import typer
 from benchmarks.figures import ROOT, Figure
 from benchmarks.measure import child, console, median_ratio, report, simulated
 from benchmarks.serving.million import MIB, multiply, started
-from catalog import DEFAULT, read_catalog
-from features import Bank
-from features.snapshot import Snapshot
-from serving.demonstration import end, family, start
-from serving.preparing import FOLDER, prepare
-from training import Model, Parameters
-from training.train import train
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving.demonstration import end, family, start
+from sheaf.serving.preparing import FOLDER, prepare
+from sheaf.training import Model, Parameters
+from sheaf.training.train import train
 
 ROWS = 40
 ASKED = 500  # different clients, over and over

@@ -1,7 +1,7 @@
 """The decision log: every answer with all that it rests on, and what became of it, in SQLite or PostgreSQL."""
 
-from serving.decisions.database import LogSettingError, configured, upgrade
-from serving.decisions.entries import (
+from sheaf.serving.decisions.database import LogSettingError, configured, upgrade
+from sheaf.serving.decisions.entries import (
     Accepted,
     Past,
     Told,
@@ -17,8 +17,8 @@ from serving.decisions.entries import (
     read_versions,
     unless_accepted,
 )
-from serving.decisions.tables import Outcome
-from serving.decisions.writer import LogUnavailableError, RefusedError, Writer
+from sheaf.serving.decisions.tables import Outcome
+from sheaf.serving.decisions.writer import LogUnavailableError, RefusedError, Writer
 
 __all__ = [
     "Accepted",

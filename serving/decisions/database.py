@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from serving.decisions.tables import metadata
+from sheaf.serving.decisions.tables import metadata
 
 DEFAULT = Path("mlruns") / "decisions.db"
 SECONDS = 2.0

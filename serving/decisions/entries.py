@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.decisions.tables import Outcome, decisions, feedback, quotes
-from serving.decisions.writer import RefusedError, Work
+from sheaf.serving.decisions.tables import Outcome, decisions, feedback, quotes
+from sheaf.serving.decisions.writer import RefusedError, Work
 
 LEEWAY = dt.timedelta(seconds=5)  # by which callers' clocks may differ from ours
 # Nothing else is looked up: there are texts that PostgreSQL does not compare.

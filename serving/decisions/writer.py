@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from serving.decisions.database import SECONDS, connect, said
+from sheaf.serving.decisions.database import SECONDS, connect, said
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]

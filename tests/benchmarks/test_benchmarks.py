@@ -14,9 +14,9 @@ from benchmarks.figures import Figure
 from benchmarks.measure import in_turns, median_ratio
 from benchmarks.profile_query import query
 from benchmarks.santander import __main__ as santander
-from catalog import DEFAULT, read_catalog
-from features.tables import connect
-from simulation.behaviour import read_behaviour
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features.tables import connect
+from sheaf.simulation.behaviour import read_behaviour
 
 
 def test_average_precision_counts_the_first_seven_and_divides_by_what_was_opened():

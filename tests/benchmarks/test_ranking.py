@@ -16,8 +16,8 @@ from benchmarks.ranking.peers import EXTRA, PEERS, Peer
 from benchmarks.ranking.tables import Quality
 from benchmarks.ranking.tasks import Answers, Task
 from benchmarks.ranking.together import autoencoder, cosines
+from sheaf.training.metrics import calibration_error
 from tests import made
-from training.metrics import calibration_error
 
 QUICK = ("popularity", "by-segment", "cosine", "ease", "logistic", "multiclass")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from catalog import (
+from sheaf.catalog import (
     DEFAULT,
     Bundle,
     Catalog,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog import DEFAULT, Catalog, CatalogError, read_catalog
+from sheaf.catalog import DEFAULT, Catalog, CatalogError, read_catalog
 
 GOOD = """\
 currency: EUR

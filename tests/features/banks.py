@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from hypothesis import strategies as st
 
-from catalog import Catalog, Line, Policy, Product
-from features import Bank, profile
-from features.contract import TABLES, Relation, Type
+from sheaf.catalog import Catalog, Line, Policy, Product
+from sheaf.features import Bank, profile
+from sheaf.features.contract import TABLES, Relation, Type
 
 DAY = dt.date(2024, 6, 30)
 

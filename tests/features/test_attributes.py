@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from catalog import Catalog, Line, Product
-from features import Bank, TableError, profile
-from features.check import check
+from sheaf.catalog import Catalog, Line, Product
+from sheaf.features import Bank, TableError, profile
+from sheaf.features.check import check
 
 CARD = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards")
 CATALOG = Catalog(name="test", products=(CARD,))

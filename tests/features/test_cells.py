@@ -6,8 +6,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from features.worth import cells
-from pricing.book import Book
+from sheaf.features.worth import cells
+from sheaf.pricing.book import Book
 from tests.pricing.test_book import in_forints
 
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from catalog import Bundle, Catalog, Kind, Line, Product
-from features.check import Finding, check, render
-from features.tables import AGAIN, connect
+from sheaf.catalog import Bundle, Catalog, Kind, Line, Product
+from sheaf.features.check import Finding, check, render
+from sheaf.features.tables import AGAIN, connect
 from tests.pricing.books import catalog
 
 CATALOG = Catalog(

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from catalog import Catalog, Line, Product, Range
-from features import Bank, TableError
-from features.check import Finding, check
+from sheaf.catalog import Catalog, Line, Product, Range
+from sheaf.features import Bank, TableError
+from sheaf.features.check import Finding, check
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
 CATALOG = Catalog(name="test", products=(AGE,))

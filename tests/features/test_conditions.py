@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from catalog import Catalog, Line, Product, Range
-from features import Bank, TableError, dictionary
-from features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unmet
-from training.candidates import Encoding, Gates
+from sheaf.catalog import Catalog, Line, Product, Range
+from sheaf.features import Bank, TableError, dictionary
+from sheaf.features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unmet
+from sheaf.training.candidates import Encoding, Gates
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
 SEGMENT = Product(product_id="fund", name="Fund", line=Line.RETAIL, family="funds", where={"segment": ("2",)})
@@ -122,7 +122,7 @@ def test_a_protected_attribute_in_another_spelling_is_refused(column: str, frame
 
 
 def test_a_protected_attribute_in_another_spelling_decides_nothing(tmp_path) -> None:
-    from catalog.checks import contradictions
+    from sheaf.catalog.checks import contradictions
 
     sold = AGE.model_copy(update={"where": {"Sex": ("f",)}})
     told = [what for _, what in contradictions([sold], [], catalog(AGE).policy)]
@@ -138,7 +138,7 @@ HOLDS = {"retail_trade": 100, "agriculture": 100}
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "Polars", "PyArrow"])
 def test_a_bank_tells_of_texts_that_no_client_has(frame) -> None:
-    from features.conditions import need_met
+    from sheaf.features.conditions import need_met
 
     sectors = [text for text, clients in HOLDS.items() for _ in range(clients)]
     people = frame({"client_id": [f"c{at}" for at in range(200)], "kind": ["retail"] * 200,
@@ -153,14 +153,14 @@ def test_a_bank_tells_of_texts_that_no_client_has(frame) -> None:
 
 
 def attrition(made: Bank) -> None:
-    from training.attrition import learn
+    from sheaf.training.attrition import learn
 
     learn(made, catalog(AGE), [pd.Timestamp("2020-01-02").date()])
 
 
 def price_response(made: Bank) -> None:
+    from sheaf.training.price_response import learn
     from tests.pricing.books import catalog as priced
-    from training.price_response import learn
 
     sold = priced()
     product = sold.products[0].model_copy(update={"where": {"age": Range(min=18)}})
@@ -179,7 +179,7 @@ def test_models_are_not_learned_with_conditions_that_cannot_be_compared(learn) -
 def test_plans_and_quotes_name_conditions_that_cannot_be_compared(tmp_path, command: list[str]) -> None:
     from typer.testing import CliRunner
 
-    from cli import app
+    from sheaf.cli import app
 
     (tmp_path / "clients.csv").write_text("client_id,kind,joined_on,age\nc0,retail,2020-01-01,old\n")
     (tmp_path / "holdings.csv").write_text("client_id,product_id,opened_on\nc0,mortgage,2020-01-01\n")

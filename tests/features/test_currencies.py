@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, TableError
-from features.check import check
-from features.relationship import client_on
-from features.value import of_groups
+from sheaf.features import Bank, TableError
+from sheaf.features.check import check
+from sheaf.features.relationship import client_on
+from sheaf.features.value import of_groups
 from tests.features.banks import DAY, client, frame, profiles, written
 from tests.pricing.books import catalog
 

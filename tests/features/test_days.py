@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import Bank
-from features.check import Finding, check
-from features.recency import FEW, ages, last_opening, supported
-from features.relationship import Relationships
-from strategy.scorecard import known_until
+from sheaf.features import Bank
+from sheaf.features.check import Finding, check
+from sheaf.features.recency import FEW, ages, last_opening, supported
+from sheaf.features.relationship import Relationships
+from sheaf.strategy.scorecard import known_until
+from sheaf.training.sample import SampleError, default_days, last_day
 from tests.features.banks import CATALOG, client, profiles
-from training.sample import SampleError, default_days, last_day
 
 D = dt.date
 LAST = D(1998, 12, 31)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from catalog import Policy
-from features import Bank, dictionary
+from sheaf.catalog import Policy
+from sheaf.features import Bank, dictionary
 from tests.features.banks import CATALOG, bank, client, profiles
 
 DAY_IN_MONTHS = 1 / 30.4375

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog import DEFAULT, read_catalog
-from features import Bank, dictionary, to_markdown
-from simulation import simulate
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank, dictionary, to_markdown
+from sheaf.simulation import simulate
 from tests.features.banks import CATALOG, bank, client, frame
 
 PAGE = Path(__file__).parents[2] / "docs" / "features.md"

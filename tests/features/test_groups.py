@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from features import Bank
-from features.groups import members
-from features.relationship import LARGEST_GROUP, Relationships, client_on
-from features.value import of_groups
-from pricing import Quote, quote
-from pricing.showing import shown
+from sheaf.features import Bank
+from sheaf.features.groups import members
+from sheaf.features.relationship import LARGEST_GROUP, Relationships, client_on
+from sheaf.features.value import of_groups
+from sheaf.pricing import Quote, quote
+from sheaf.pricing.showing import shown
 from tests.features.banks import DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 from tests.pricing.books import catalog
 

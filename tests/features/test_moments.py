@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import Bank, day_number, profile
+from sheaf.features import Bank, day_number, profile
 from tests.features.banks import CATALOG
 
 HOLDINGS = {"client_id": ["a"], "product_id": ["account"], "opened_on": [dt.date(2020, 1, 1)]}

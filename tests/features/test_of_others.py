@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from features import Feature, FeatureType, Of, dictionary, of_earlier
+from sheaf.features import Feature, FeatureType, Of, dictionary, of_earlier
 from tests.features.banks import Rows, bank, client, profiles
 from tests.pricing.books import catalog
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, ProfileMatrix, TableError, day_number, dictionary, profile, profile_matrices
-from features.expressions import months_before
-from features.feature import number
-from features.matrix import assemble
+from sheaf.features import Bank, ProfileMatrix, TableError, day_number, dictionary, profile, profile_matrices
+from sheaf.features.expressions import months_before
+from sheaf.features.feature import number
+from sheaf.features.matrix import assemble
 from tests.features.banks import CATALOG, DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 
 MINIMAL = {

@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from catalog import Kind
-from features import Bank
-from features.relationship import Relationships, client_on
-from features.snapshot import SnapshotError
-from pricing import Book, Position, quote
-from pricing.rules import SUITABILITY, TYING
+from sheaf.catalog import Kind
+from sheaf.features import Bank
+from sheaf.features.relationship import Relationships, client_on
+from sheaf.features.snapshot import SnapshotError
+from sheaf.pricing import Book, Position, quote
+from sheaf.pricing.rules import SUITABILITY, TYING
 from tests.features.banks import DAY, client, frame
 from tests.pricing.books import catalog
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from features import replacing
+from sheaf.features import replacing
 from tests.conftest import ROOT
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from features import replacing
+from sheaf.features import replacing
 left = [int(sys.argv[2])]
 def dying(function):
     def call(*arguments, **named):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.relationship import SEALED
-from features.sealing import SEAL, is_sealed, seal
+from sheaf.features.relationship import SEALED
+from sheaf.features.sealing import SEAL, is_sealed, seal
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import Bank, ProfileMatrix, profile_matrices
-from features.snapshot import Snapshot, SnapshotError
+from sheaf.features import Bank, ProfileMatrix, profile_matrices
+from sheaf.features.snapshot import Snapshot, SnapshotError
 from tests.features.banks import CATALOG, DAY, bank, client
 
 CLIENTS = [

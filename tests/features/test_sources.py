@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import Bank, TableError
-from features.check import Finding, check
+from sheaf.features import Bank, TableError
+from sheaf.features.check import Finding, check
 from tests.features.banks import CATALOG, profiles
 
 D = dt.date

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.contract import TABLES, Type
-from features.tables import Bank, TableError, connect, day_number, from_day_number
+from sheaf.features.contract import TABLES, Type
+from sheaf.features.tables import Bank, TableError, connect, day_number, from_day_number
 
 CLIENTS = {
     "client_id": ["007", "c2", "c3"],

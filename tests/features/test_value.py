@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from catalog import Closeness, Policy
-from features import Bank, profile
+from sheaf.catalog import Closeness, Policy
+from sheaf.features import Bank, profile
 from tests.features.banks import CATALOG, DAY, bank, client, frame, profiles, written
 
 

@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from features import Bank, profile
-from features.check import check
-from features.contract import TABLES, Answered
+from sheaf.features import Bank, profile
+from sheaf.features.check import check
+from sheaf.features.contract import TABLES, Answered
 from tests.features.banks import DAY, client
 from tests.pricing.books import catalog
 
@@ -75,7 +75,7 @@ def test_another_word_for_an_outcome_is_a_finding(tmp_path: Path, word: str) -> 
 
 
 def test_the_words_are_those_of_the_log() -> None:
-    from serving.decisions import Outcome
+    from sheaf.serving.decisions import Outcome
 
     assert {*Answered} == {*Outcome} - {Outcome.SHOWN}
     assert TABLES["offers"].column("outcome").values == tuple(Answered)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank
-from features.dictionary import GROUPS
-from pricing.book import Book
-from pricing.worth import Held, of_clients, shares, worth
+from sheaf.features import Bank
+from sheaf.features.dictionary import GROUPS
+from sheaf.pricing.book import Book
+from sheaf.pricing.worth import Held, of_clients, shares, worth
 from tests.features.banks import DAY, bank, client, frame, profiles, written
 from tests.pricing.books import PRODUCTS, catalog
 
@@ -34,7 +34,7 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:
 
 
 def by_pricing(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The same by `pricing.worth`, from one row a client and product that stands for the whole year."""
+    """The same by `sheaf.pricing.worth`, from one row a client and product that stands for the whole year."""
     owner = np.array([int(row["client_id"]) for row in rows], dtype=int)
     cells = [
         BOOK.cell(r if r in BOOK.grades else None, None if s != s else s) for r, s in zip(RATINGS, SALES, strict=True)

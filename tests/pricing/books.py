@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog import Bundle, Catalog, Kind, Line, Pricing, Product
+from sheaf.catalog import Bundle, Catalog, Kind, Line, Pricing, Product
 
 CURVES = {
     "EUR": [{"years": 0.25, "rate": 0.02}, {"years": 5.0, "rate": 0.03}],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pricing.basel import capital_share, correlation, maturity_factor, unit_capital
+from sheaf.pricing.basel import capital_share, correlation, maturity_factor, unit_capital
 
 # PD: corporate LGD 45 % M 2.5 with sales of 50 and of 5 million, mortgages LGD 45 % and 25 %, other retail LGD 45 % and
 # 85 %, qualifying revolving LGD 45 % and 85 %; risk weights in percent.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from catalog import Catalog, CatalogError, read_catalog
-from pricing.basel import capital_share
-from pricing.book import Book, NoPriceSheetError, funds_rate
+from sheaf.catalog import Catalog, CatalogError, read_catalog
+from sheaf.pricing.basel import capital_share
+from sheaf.pricing.book import Book, NoPriceSheetError, funds_rate
 from tests.catalog.test_errors import GOOD
 from tests.pricing.books import SHEETS, catalog, with_sheet
 

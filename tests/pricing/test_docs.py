@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from catalog import DEFAULT, Kind, read_catalog
-from pricing import Client, Quote, quote
-from pricing.showing import draw, shown
+from sheaf.catalog import DEFAULT, Kind, read_catalog
+from sheaf.pricing import Client, Quote, quote
+from sheaf.pricing.showing import draw, shown
 
 PAGE = Path(__file__).parents[2] / "docs" / "pricing.md"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing.economics import Coefficients, Economics, Rates, Volumes, cost_risk_capital
-from pricing.money import cents, decimal, split
+from sheaf.pricing.economics import Coefficients, Economics, Rates, Volumes, cost_risk_capital
+from sheaf.pricing.money import cents, decimal, split
 
 
 def component(rates: Rates, **amounts: float) -> Economics:

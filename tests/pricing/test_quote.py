@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog import Catalog, Kind, Range
-from pricing import Book, Client, NoPriceSheetError, Position, Quote, what_if
-from pricing import quote as quote_
-from pricing.lines import Amounts
-from pricing.offering import CHUNK, Clients, Pricer
-from pricing.response import Logit
-from pricing.rules import CROSS_SELLING, ELIGIBLE, MORTGAGES, SUITABILITY, TYING
-from pricing.spreading import spread
-from pricing.worth import Own
+from sheaf.catalog import Catalog, Kind, Range
+from sheaf.pricing import Book, Client, NoPriceSheetError, Position, Quote, what_if
+from sheaf.pricing import quote as quote_
+from sheaf.pricing.lines import Amounts
+from sheaf.pricing.offering import CHUNK, Clients, Pricer
+from sheaf.pricing.response import Logit
+from sheaf.pricing.rules import CROSS_SELLING, ELIGIBLE, MORTGAGES, SUITABILITY, TYING
+from sheaf.pricing.spreading import spread
+from sheaf.pricing.worth import Own
 from tests.pricing.books import BUNDLES, catalog, with_sheet
 
 DAY = dt.date(2025, 12, 31)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from catalog.prices import Assumption
-from pricing.response import Assumed, Logit, Offers, best_concession, closed_form, search
+from sheaf.catalog.prices import Assumption
+from sheaf.pricing.response import Assumed, Logit, Offers, best_concession, closed_form, search
 
 UTILITY, GAMMA, VALUE = st.floats(-6, 3), st.floats(1e-4, 0.5), st.floats(-500, 5000)
 

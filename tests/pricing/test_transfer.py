@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.prices import Credit, Point, Slice
-from pricing.transfer import average_balance, blended, effective_maturity, outstanding, price_of_funds
+from sheaf.catalog.prices import Credit, Point, Slice
+from sheaf.pricing.transfer import average_balance, blended, effective_maturity, outstanding, price_of_funds
 
 CURVE = (Point(years=0.25, rate=0.02), Point(years=1.0, rate=0.022), Point(years=5.0, rate=0.03))
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing.basel import capital_share
-from pricing.book import Book
-from pricing.economics import Economics, Rates
-from pricing.worth import Held, groups, of_clients, of_groups, shares, worth
+from sheaf.pricing.basel import capital_share
+from sheaf.pricing.book import Book
+from sheaf.pricing.economics import Economics, Rates
+from sheaf.pricing.worth import Held, groups, of_clients, of_groups, shares, worth
 from tests.pricing.books import PRODUCTS, catalog
 
 BOOK = Book(catalog())

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from serving.decisions import Outcome, Told, new_id
+from sheaf.serving.decisions import Outcome, Told, new_id
 
 ASKED = dt.datetime(2025, 6, 2, 9, 30, tzinfo=dt.UTC)
 NOW = ASKED + dt.timedelta(days=30)

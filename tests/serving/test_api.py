@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from features import Bank
-from features.relationship import client_on
-from pricing import quote
-from serving import ANSWER
-from serving.asking import AskQuote
+from sheaf.features import Bank
+from sheaf.features.relationship import client_on
+from sheaf.pricing import quote
+from sheaf.serving import ANSWER
+from sheaf.serving.asking import AskQuote
+from sheaf.training.by_value import Aim
 from tests.conftest import WholeLine
 from tests.serving.test_service import is_as_described, post, unlogged
-from training.by_value import Aim
 
 
 @pytest.fixture(scope="module")

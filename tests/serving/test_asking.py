@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.asking import AskQuote, Feedback
+from sheaf.serving.asking import AskQuote, Feedback
 
 FEEDBACK = {"idempotency_key": "k", "decision_id": "d", "bundle_id": "b", "outcome": "shown"}
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from catalog import Line
-from cli import app
-from serving import ANSWER, Recommender
-from serving.asking import AskQuote
-from serving.auditing import AUDIT, audit, entry, quote_audit, quote_entry, replay, replay_quote
-from serving.decisions import Writer, add_decisions, upgrade
-from serving.decisions.database import parsed
-from serving.earlier import keep, who_decided
-from serving.preparing import FOLDER
+from sheaf.catalog import Line
+from sheaf.cli import app
+from sheaf.serving import ANSWER, Recommender
+from sheaf.serving.asking import AskQuote
+from sheaf.serving.auditing import AUDIT, audit, entry, quote_audit, quote_entry, replay, replay_quote
+from sheaf.serving.decisions import Writer, add_decisions, upgrade
+from sheaf.serving.decisions.database import parsed
+from sheaf.serving.earlier import keep, who_decided
+from sheaf.serving.preparing import FOLDER
+from sheaf.training import Model
+from sheaf.training.by_value import Aim
+from sheaf.training.price_response import COLUMNS, KINDS, Artifact, ShareLogit
 from tests.conftest import WholeLine
 from tests.serving.logged import decision
-from training import Model
-from training.by_value import Aim
-from training.price_response import COLUMNS, KINDS, Artifact, ShareLogit
 
 
 def test_every_answer_is_replayed_to_the_last_digit(line: WholeLine) -> None:

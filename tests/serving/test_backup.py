@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from serving.decisions import Writer, add_decisions, upgrade
-from serving.decisions.database import connect, differences, parsed
-from serving.decisions.tables import decisions
+from sheaf.serving.decisions import Writer, add_decisions, upgrade
+from sheaf.serving.decisions.database import connect, differences, parsed
+from sheaf.serving.decisions.tables import decisions
 from tests.conftest import ROOT
 from tests.serving import postgres
 from tests.serving.logged import decision

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from catalog import Contact
-from serving import Recommender
-from serving.answers import Decided
-from serving.auditing import entry, replay
-from serving.contact import Resting, awaited, look_back, resting
-from serving.decisions import (
+from sheaf.catalog import Contact
+from sheaf.serving import Recommender
+from sheaf.serving.answers import Decided
+from sheaf.serving.auditing import entry, replay
+from sheaf.serving.contact import Resting, awaited, look_back, resting
+from sheaf.serving.decisions import (
     Accepted,
     Outcome,
     Past,
@@ -31,12 +31,12 @@ from serving.decisions import (
     unless_accepted,
     upgrade,
 )
-from serving.decisions.database import parsed
-from serving.together import Together
+from sheaf.serving.decisions.database import parsed
+from sheaf.serving.together import Together
+from sheaf.training.by_value import Aim
 from tests.conftest import WholeLine
 from tests.serving.logged import ASKED, NOW, decision, told
 from tests.serving.test_shutdown import serving
-from training.by_value import Aim
 
 DAY = dt.timedelta(days=1)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from serving.decisions import (
+from sheaf.serving.decisions import (
     LogSettingError,
     LogUnavailableError,
     RefusedError,
@@ -27,8 +27,8 @@ from serving.decisions import (
     read_decision,
     upgrade,
 )
-from serving.decisions.database import connect, differences, parsed, shown
-from serving.decisions.tables import decisions, feedback
+from sheaf.serving.decisions.database import connect, differences, parsed, shown
+from sheaf.serving.decisions.tables import decisions, feedback
 from tests.serving.logged import ASKED, NOW, decision, told
 from tests.serving.postgres import Postgres
 

@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.measure import child
-from serving.decisions import LogUnavailableError, Writer, add_decisions, new_id, upgrade
-from serving.decisions.database import connect, parsed
-from serving.decisions.tables import decisions
-from serving.demonstration import end, family, start
+from sheaf.serving.decisions import LogUnavailableError, Writer, add_decisions, new_id, upgrade
+from sheaf.serving.decisions.database import connect, parsed
+from sheaf.serving.decisions.tables import decisions
+from sheaf.serving.demonstration import end, family, start
 from tests.conftest import ROOT, WholeLine
 from tests.serving.logged import decision
 from tests.serving.postgres import RECOVERS, Postgres

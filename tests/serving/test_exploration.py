@@ -8,13 +8,13 @@ from itertools import permutations
 
 import pytest
 
-from catalog import Exploration, Policy
-from features.snapshot import Snapshot
-from serving import Recommender
-from serving.auditing import entry, replay
-from serving.recommender import explorer
+from sheaf.catalog import Exploration, Policy
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving import Recommender
+from sheaf.serving.auditing import entry, replay
+from sheaf.serving.recommender import explorer
+from sheaf.training import Model
 from tests.made import CATALOG
-from training import Model
 
 
 def exploring(model: Model, snapshot: Snapshot, share: float, depth: int) -> Recommender:

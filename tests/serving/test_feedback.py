@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import ANSWER
-from serving.decisions import new_id
+from sheaf.serving import ANSWER
+from sheaf.serving.decisions import new_id
 from tests.conftest import WholeLine
 from tests.serving.test_service import is_as_described, post
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalog import Bundle, Kind, Line, Range
-from features import UNSEEN, ProfileMatrix
-from pricing.rules import ELIGIBLE, SUITABILITY, Check
-from serving import Recommender
-from serving.asking import AskQuote
-from serving.auditing import quote_entry, replay_quote
-from serving.gates import as_rated, asked_of, eligible, judged, of_profile
-from serving.planned import Gate
-from serving.quoting import QUOTED, Quoted
+from sheaf.catalog import Bundle, Kind, Line, Range
+from sheaf.features import UNSEEN, ProfileMatrix
+from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, Check
+from sheaf.serving import Recommender
+from sheaf.serving.asking import AskQuote
+from sheaf.serving.auditing import quote_entry, replay_quote
+from sheaf.serving.gates import as_rated, asked_of, eligible, judged, of_profile
+from sheaf.serving.planned import Gate
+from sheaf.serving.quoting import QUOTED, Quoted
 from tests.conftest import WholeLine
 
 NAN = float("nan")

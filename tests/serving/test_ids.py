@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from features import ProfileMatrix
-from features.snapshot import Snapshot
-from serving import service as of_service
-from serving.access import Caller, Scope
-from serving.decisions import RefusedError, read_decision, read_quote
-from serving.decisions.tables import decisions, metadata, quotes
-from serving.demonstration import running
-from serving.paths import path_by_segments
+from sheaf.features import ProfileMatrix
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving import service as of_service
+from sheaf.serving.access import Caller, Scope
+from sheaf.serving.decisions import RefusedError, read_decision, read_quote
+from sheaf.serving.decisions.tables import decisions, metadata, quotes
+from sheaf.serving.demonstration import running
+from sheaf.serving.paths import path_by_segments
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_connections import connect, received
 

@@ -18,10 +18,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from starlette.requests import Request
 
-from serving import issuer as of_issuer
-from serving.access import Caller, Gatekeeper, Scope
-from serving.issuer import Issuer, usable
-from serving.problems import Refusal
+from sheaf.serving import issuer as of_issuer
+from sheaf.serving.access import Caller, Gatekeeper, Scope
+from sheaf.serving.issuer import Issuer, usable
+from sheaf.serving.problems import Refusal
 from tests.serving.test_access import AUDIENCE, ISSUER, SIGNER, STRANGER, public, token
 
 EVERY = ("RS256", "PS256", "PS512", "ES256", "ES384", "EdDSA")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from serving.decisions import LogUnavailableError, Writer, add_decisions, add_feedback, read_decision, upgrade
-from serving.decisions.database import connect, parsed
-from serving.decisions.tables import decisions
-from serving.decisions.writer import MOST_WAITING
+from sheaf.serving.decisions import LogUnavailableError, Writer, add_decisions, add_feedback, read_decision, upgrade
+from sheaf.serving.decisions.database import connect, parsed
+from sheaf.serving.decisions.tables import decisions
+from sheaf.serving.decisions.writer import MOST_WAITING
 from tests.serving.logged import NOW, decision, told
 from tests.serving.postgres import Postgres
 

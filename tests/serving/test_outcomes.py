@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank
-from features.check import check
-from serving.decisions import LogSettingError, RefusedError, Writer, add_decisions, add_feedback, upgrade
-from serving.decisions.database import parsed
-from serving.outcomes import SCHEMA, Shown, write_outcomes
+from sheaf.features import Bank
+from sheaf.features.check import check
+from sheaf.serving.decisions import LogSettingError, RefusedError, Writer, add_decisions, add_feedback, upgrade
+from sheaf.serving.decisions.database import parsed
+from sheaf.serving.outcomes import SCHEMA, Shown, write_outcomes
 from tests.made import CATALOG, frames, write
 from tests.serving.logged import ASKED, NOW, decision, told
 

@@ -15,14 +15,14 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from cli import app
-from features import Bank, profile_tables
-from serving import Recommender
-from serving.asking import AskQuote
-from serving.auditing import entry, quote_entry, replay, replay_quote
-from serving.earlier import keep_policy, who_decided
-from strategy import DEFAULT, Planner, Router, Strategy, explained, read_strategy
-from strategy.snapshot import Plans, PlansError, read_plan
+from sheaf.cli import app
+from sheaf.features import Bank, profile_tables
+from sheaf.serving import Recommender
+from sheaf.serving.asking import AskQuote
+from sheaf.serving.auditing import entry, quote_entry, replay, replay_quote
+from sheaf.serving.earlier import keep_policy, who_decided
+from sheaf.strategy import DEFAULT, Planner, Router, Strategy, explained, read_strategy
+from sheaf.strategy.snapshot import Plans, PlansError, read_plan
 from tests.conftest import ROOT, WholeLine
 from tests.made import LAST_DAY
 from tests.serving.test_audit import learned

@@ -6,14 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from catalog import Catalog, Line, Product
-from features import Bank, profile_matrices
-from features.snapshot import Snapshot
-from serving import Answer, Recommender, UnknownClientError
+from sheaf.catalog import Catalog, Line, Product
+from sheaf.features import Bank, profile_matrices
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving import Answer, Recommender, UnknownClientError
+from sheaf.training import Model, TrainingSample, fit, read_sample
+from sheaf.training.by_value import Aim
 from tests.conftest import WholeLine
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
-from training import Model, TrainingSample, fit, read_sample
-from training.by_value import Aim
 
 RETAIL = {"home", "account", "card", "mortgage", "insurance"}
 

@@ -21,13 +21,13 @@ import httpx
 import numpy as np
 import pytest
 
-from catalog import DEFAULT, read_catalog
-from features import ProfileMatrix
-from features.relationship import Relationships
-from features.snapshot import Snapshot
-from serving.demonstration import running
-from serving.earlier import keep
-from serving.preparing import FOLDER, prepare
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import ProfileMatrix
+from sheaf.features.relationship import Relationships
+from sheaf.features.snapshot import Snapshot
+from sheaf.serving.demonstration import running
+from sheaf.serving.earlier import keep
+from sheaf.serving.preparing import FOLDER, prepare
 from tests.conftest import ROOT, WholeLine
 
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import DEFAULT, read_catalog
-from features import Bank, profile_matrices
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank, profile_matrices
+from sheaf.training import registry
+from sheaf.training.sample import last_day
+from sheaf.training.scoring import rank
 from tests.conftest import WholeLine
 from tests.made import LAST_DAY
-from training import registry
-from training.sample import last_day
-from training.scoring import rank
 
 
 @pytest.fixture(scope="module")

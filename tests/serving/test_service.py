@@ -25,10 +25,10 @@ import psutil
 import pytest
 from jsonschema import validate
 
-from catalog import Line
-from serving import ANSWER, Answer
-from serving.demonstration import running
-from serving.preparing import FOLDER
+from sheaf.catalog import Line
+from sheaf.serving import ANSWER, Answer
+from sheaf.serving.demonstration import running
+from sheaf.serving.preparing import FOLDER
 from tests.conftest import ROOT, WholeLine
 from tests.test_house import repository_files
 
@@ -318,14 +318,13 @@ def test_a_bento_built_from_a_clean_checkout_serves_away_from_its_source(
         command = [sys.executable, "-P", *arguments]
         return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
 
-    for room in ("serving", "cli", "catalog"):
-        assert "ModuleNotFoundError" in python("-c", f"import {room}").stderr
+    assert "ModuleNotFoundError" in python("-c", "import sheaf").stderr
     built = python("-m", "bentoml", "build", "--output", "tag", where=source)
     assert built.returncode == 0, built.stderr
     shutil.rmtree(source)
     [src] = (tmp_path / "bentoml").glob("bentos/sheaf/*/src")
     assert {path.name for path in src.iterdir() if path.is_dir()} == {
-        "catalog", "features", "pricing", "training", "strategy", "serving", "mlruns"
+        "sheaf", "catalog", "features", "pricing", "training", "strategy", "serving", "mlruns"
     }  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

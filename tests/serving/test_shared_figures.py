@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.shared_figures import Slot
+from sheaf.serving.shared_figures import Slot
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import serving
 
 FORKED = """
 import os
-from serving import metrics, shared_figures
+from sheaf.serving import metrics, shared_figures
 shared_figures.share(2)
 def worker(slot, count, day):
     if (pid := os.fork()) == 0:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalog import Line
-from serving import Recommender
-from serving.answers import ANSWER, Decided
-from serving.contact import Resting
-from serving.together import Together
+from sheaf.catalog import Line
+from sheaf.serving import Recommender
+from sheaf.serving.answers import ANSWER, Decided
+from sheaf.serving.contact import Resting
+from sheaf.serving.together import Together
+from sheaf.training.by_value import Aim
 from tests.conftest import WholeLine
-from training.by_value import Aim
 
 WISHES: list[tuple[int, list[Line], Aim]] = [
     (5, [], Aim.RELEVANCE),

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from serving import workers
+from sheaf.serving import workers
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import ready, serving
@@ -76,7 +76,7 @@ def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_servi
         assert not [one for one in third if one.is_running()]
 
 
-FORKING = "import signal\nfrom serving import workers\nworkers.PAUSE = 1.5\nworkers.fork(4)\nsignal.pause()"
+FORKING = "import signal\nfrom sheaf.serving import workers\nworkers.PAUSE = 1.5\nworkers.fork(4)\nsignal.pause()"
 
 
 def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None
 
 FAILING = """
 import errno, os, signal
-from serving import workers
+from sheaf.serving import workers
 failures, fork, workers.PAUSE = [1, 1], os.fork, 0.1
 def scarce():
     if failures:

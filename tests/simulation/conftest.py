@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from simulation import simulate
+from sheaf.simulation import simulate
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 TABLES = {

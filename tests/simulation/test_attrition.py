@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from catalog import DEFAULT, read_catalog
-from features.check import check
-from simulation import simulate
-from simulation.behaviour import Behaviour, read_behaviour
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features.check import check
+from sheaf.simulation import simulate
+from sheaf.simulation.behaviour import Behaviour, read_behaviour
 
 CLIENTS, MONTHS = 6_000, 8
 
@@ -53,7 +53,7 @@ def test_without_it_nothing_of_attrition_counts_and_the_bank_is_the_same_byte_fo
         changed = {"inflow": 0.0, "liquid": 0.5, "pull": 1.0, "starts": {"base": 5.0}, "leaves": {"base": 5.0}}
         return found.model_copy(update={"attrition": found.attrition.model_copy(update=changed)})
 
-    monkeypatch.setattr("simulation.population.read_behaviour", other)
+    monkeypatch.setattr("sheaf.simulation.population.read_behaviour", other)
     simulate(tmp_path / "again", 2_000, 4, seed=5)
     assert content(tmp_path / "again") == content(tmp_path / "plain")
     simulate(tmp_path / "leaving", 2_000, 4, seed=5, attrition=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from catalog import DEFAULT, read_catalog
-from features.check import check
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features.check import check
 
 
 def test_the_check_of_incoming_tables_finds_nothing(folder):

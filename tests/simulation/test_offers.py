@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from catalog import DEFAULT, read_catalog
-from features.check import check
-from simulation import simulate
-from simulation.offers import BY_CHANCE, LEVELS
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features.check import check
+from sheaf.simulation import simulate
+from sheaf.simulation.offers import BY_CHANCE, LEVELS
 
 CLIENTS = 3_000
 TABLES = ("clients", "holdings", "links", "truth/opening_probability")

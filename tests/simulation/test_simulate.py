@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from catalog import DEFAULT, read_catalog
-from simulation import SimulationError, simulate
-from simulation.behaviour import Behaviour, read_behaviour
-from simulation.conditions import Conditions
-from simulation.openings import opening_probabilities
-from simulation.population import populate
-from simulation.timing import Draws, calendar
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.simulation import SimulationError, simulate
+from sheaf.simulation.behaviour import Behaviour, read_behaviour
+from sheaf.simulation.conditions import Conditions
+from sheaf.simulation.openings import opening_probabilities
+from sheaf.simulation.population import populate
+from sheaf.simulation.timing import Draws, calendar
 
 
 def fingerprints(folder: Path) -> dict[str, str]:

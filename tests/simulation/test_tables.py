@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from catalog import DEFAULT, read_catalog
+from sheaf.catalog import DEFAULT, read_catalog
 
 END = dt.date(2025, 12, 31)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from catalog import DEFAULT, read_catalog
-from simulation.behaviour import read_behaviour
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.simulation.behaviour import read_behaviour
 
 OPENED = """select client_id, product_id, day as as_of from holdings, (select distinct as_of as day from truth)
     where opened_on > day and opened_on <= day + 31"""

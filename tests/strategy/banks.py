@@ -10,10 +10,10 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from catalog import DEFAULT as SOLD
-from catalog import read_catalog
-from features import C
-from strategy import DEFAULT, Planner, Strategy, read_strategy
+from sheaf.catalog import DEFAULT as SOLD
+from sheaf.catalog import read_catalog
+from sheaf.features import C
+from sheaf.strategy import DEFAULT, Planner, Strategy, read_strategy
 
 DAY = dt.date(2025, 12, 31)  # a Wednesday
 CATALOG = read_catalog(SOLD)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from strategy import Linker, Planner, Router, Strategy, read_strategy
+from sheaf.strategy import Linker, Planner, Router, Strategy, read_strategy
 from tests.strategy.banks import CATALOG, DAY, POLICY, profiles
 
 HERE = Path(__file__).parent

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from catalog import Catalog, Contact
-from features import Bank
-from strategy import Calls, Strategy, StrategyError, book_of, read_strategy
+from sheaf.catalog import Catalog, Contact
+from sheaf.features import Bank
+from sheaf.strategy import Calls, Strategy, StrategyError, book_of, read_strategy
 from tests.strategy.banks import CATALOG, POLICY, changed
 
 DAY = dt.date(2025, 12, 31)

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from strategy import compare, read_strategy
-from strategy.showing import comparison_tables
+from sheaf.strategy import compare, read_strategy
+from sheaf.strategy.showing import comparison_tables
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed, profiles
 
 SCALE = ("tiers", "scales", 1, "steps")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import C
-from strategy import Planner, Router
-from strategy.deciding import Approver, planned
+from sheaf.features import C
+from sheaf.strategy import Planner, Router
+from sheaf.strategy.deciding import Approver, planned
 from tests.strategy.banks import CATALOG, DAY, POLICY, profiles, some_clients
 
 ASKED = sorted(POLICY.asks_of_clients - POLICY.of_plans)

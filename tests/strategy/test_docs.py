@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from strategy import DEFAULT, Strategy
-from strategy.managing import Card, Day
-from strategy.measures import MEASURES
-from strategy.policy import Facts, Route, Service
+from sheaf.strategy import DEFAULT, Strategy
+from sheaf.strategy.managing import Card, Day
+from sheaf.strategy.measures import MEASURES
+from sheaf.strategy.policy import Facts, Route, Service
 from tests.strategy.banks import POLICY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import assume, given, settings
 
-from strategy import Explanation, Planner, explained
+from sheaf.strategy import Explanation, Planner, explained
 from tests.strategy.banks import DAY, POLICY, profiles, some_clients
 
 FIRM = {"kind": "corporate", "eva": 9_000.0, "contribution": 9_000.0}

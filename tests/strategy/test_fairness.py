@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from strategy import StrategyError, read_strategy
-from strategy.fairness import FOUR_FIFTHS, Audit, audit, grouped, outcomes_of, sentences
+from sheaf.cli import app
+from sheaf.strategy import StrategyError, read_strategy
+from sheaf.strategy.fairness import FOUR_FIFTHS, Audit, audit, grouped, outcomes_of, sentences
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed
 
 CLIENTS = 1_500

@@ -5,11 +5,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from catalog import DEFAULT, read_catalog
-from features import Bank
-from strategy import DEFAULT as POLICY
-from strategy import read_strategy
-from strategy.gathering import gathered, protected_of
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank
+from sheaf.strategy import DEFAULT as POLICY
+from sheaf.strategy import read_strategy
+from sheaf.strategy.gathering import gathered, protected_of
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import Bank, write_parquet
-from strategy import Listed, Lister, Planner, StrategyError, read_strategy
-from strategy.lists import schema
-from strategy.showing import list_rows, list_table
-from strategy.winning import likeness
+from sheaf.features import Bank, write_parquet
+from sheaf.strategy import Listed, Lister, Planner, StrategyError, read_strategy
+from sheaf.strategy.lists import schema
+from sheaf.strategy.showing import list_rows, list_table
+from sheaf.strategy.winning import likeness
+from sheaf.training.adoption import Calibration
+from sheaf.training.attrition import Attrition
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed, profiles, some_clients
-from training.adoption import Calibration
-from training.attrition import Attrition
 
 FIRM = {"kind": "corporate", "loans": 100_000.0, "held__business_account": 1.0}
 LOSING = FIRM | {"eva": -500.0, "raroc": 0.02, "contribution": 1_000.0, "expected_loss": 100.0}

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import Bank, ProfileMatrix, profile_matrices
-from features.links import tied
-from simulation import simulate
-from strategy.packages import Members, Offered, Package, Packager
+from sheaf.features import Bank, ProfileMatrix, profile_matrices
+from sheaf.features.links import tied
+from sheaf.simulation import simulate
+from sheaf.strategy.packages import Members, Offered, Package, Packager
+from sheaf.training import fit, read_sample
 from tests.made import QUICK
 from tests.strategy.banks import CATALOG
-from training import fit, read_sample
 
 DAY = dt.date(2025, 11, 30)
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from catalog import Policy
-from strategy import DEFAULT, StrategyError, read_strategy
+from sheaf.catalog import Policy
+from sheaf.strategy import DEFAULT, StrategyError, read_strategy
 from tests.strategy.banks import CATALOG, POLICY, changed, plan, profiles
 
 TEXT = DEFAULT.read_text(encoding="utf-8")

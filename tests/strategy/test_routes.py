@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import Kind
-from pricing import Client, Position, quote
-from strategy import Planner, Router, read_strategy
+from sheaf.catalog import Kind
+from sheaf.pricing import Client, Position, quote
+from sheaf.strategy import Planner, Router, read_strategy
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed, profiles
 
 GOOD = {"kind": "corporate", "rating": "A", "eva": 60_000.0, "contribution": 60_000.0, "sector": "health"}

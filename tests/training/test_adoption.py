@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sheaf.training import Model, Parameters, TrainingSample, adoption, fit
+from sheaf.training.adoption import Calibration, Rows, keep_share, logit, sigmoid
+from sheaf.training.sample import fold
 from tests.made import CATALOG, QUICK
-from training import Model, Parameters, TrainingSample, adoption, fit
-from training.adoption import Calibration, Rows, keep_share, logit, sigmoid
-from training.sample import fold
 
 
 @pytest.mark.parametrize(

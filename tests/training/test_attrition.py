@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog import DEFAULT, read_catalog
-from features import Bank, ProfileMatrix, profile_matrices, profile_tables
-from training import registry
-from training.attrition import (
+from sheaf.catalog import DEFAULT, read_catalog
+from sheaf.features import Bank, ProfileMatrix, profile_matrices, profile_tables
+from sheaf.training import registry
+from sheaf.training.attrition import (
     Attrition,
     AttritionError,
     Found,
@@ -28,10 +28,10 @@ from training.attrition import (
     measured,
     register,
 )
-from training.metrics import calibration_error
-from training.model import ArtifactError
-from training.parameters import Parameters
-from training.sample import SampleError
+from sheaf.training.metrics import calibration_error
+from sheaf.training.model import ArtifactError
+from sheaf.training.parameters import Parameters
+from sheaf.training.sample import SampleError
 
 CATALOG = read_catalog(DEFAULT)
 DAYS = [dt.date(2025, 9, 30), dt.date(2025, 10, 31), dt.date(2025, 11, 30)]

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catalog import Catalog, Kind
-from features import Bank, ProfileMatrix
+from sheaf.catalog import Catalog, Kind
+from sheaf.features import Bank, ProfileMatrix
+from sheaf.training import Model, Parameters, TrainingSample, evaluate, fit, read_sample, registry
+from sheaf.training.sample import held_out
+from sheaf.training.train import Trained, train
 from tests.made import CATALOG, DAYS, LAST_DAY, QUICK, frames, write, write_catalog
 from tests.test_cli import Sheaf, sheaf  # noqa: F401  a fixture
-from training import Model, Parameters, TrainingSample, evaluate, fit, read_sample, registry
-from training.sample import held_out
-from training.train import Trained, train
 
 Tables = dict[str, pd.DataFrame]
 IDS = frames(200)["clients"]["client_id"].to_numpy()

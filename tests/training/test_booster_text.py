@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training.booster_text import read_booster
+from sheaf.training.booster_text import read_booster
 
 
 @pytest.fixture(scope="module")

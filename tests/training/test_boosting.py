@@ -8,9 +8,9 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
+from sheaf.training import Parameters, TrainingSample, fit
+from sheaf.training.boosting import cross_fit, mean
 from tests import made
-from training import Parameters, TrainingSample, fit
-from training.boosting import cross_fit, mean
 
 
 def trained(objective: str, seed: int, rounds: int, **more: object) -> lgb.Booster:
@@ -65,5 +65,5 @@ def test_a_models_version_does_not_hang_on_the_threads(sample: TrainingSample) -
 def test_threads_that_wait_for_each_other_soon_leave_the_cores_to_others(given: str | None, taken: str) -> None:
     told = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     told |= {"OMP_DISPLAY_ENV": "verbose"} | ({} if given is None else {"GOMP_SPINCOUNT": given})
-    openmp = subprocess.run([sys.executable, "-c", "import training"], env=told, capture_output=True, text=True)
+    openmp = subprocess.run([sys.executable, "-c", "import sheaf.training"], env=told, capture_output=True, text=True)
     assert f"GOMP_SPINCOUNT = '{taken}'" in openmp.stderr

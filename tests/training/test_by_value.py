@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import Bundle, Catalog, Kind, Line, Pricing
-from features import Bank, ProfileMatrix
-from features.snapshot import Snapshot
-from pricing import Client, NoPriceSheetError, quote
-from serving import Recommender
+from sheaf.catalog import Bundle, Catalog, Kind, Line, Pricing
+from sheaf.features import Bank, ProfileMatrix
+from sheaf.features.snapshot import Snapshot
+from sheaf.pricing import Client, NoPriceSheetError, quote
+from sheaf.serving import Recommender
+from sheaf.training import Model, TrainingSample
+from sheaf.training.by_value import Aim, Valuer
+from sheaf.training.price_response import cells
+from sheaf.training.scoring import VALUES, rank
 from tests.made import CATALOG, DAYS, LAST_DAY, frames
-from training import Model, TrainingSample
-from training.by_value import Aim, Valuer
-from training.price_response import cells
-from training.scoring import VALUES, rank
 
 SHEETS: dict[str, Any] = {
     "account": {"funding": [{"share": 1.0, "years": 5.0}], "opex": 5.0, "cancellation": "Any day."},

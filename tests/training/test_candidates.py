@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catalog import Catalog, Line, Product, Range
-from features import Bank, ProfileMatrix, dictionary, profile_matrices
+from sheaf.catalog import Catalog, Line, Product, Range
+from sheaf.features import Bank, ProfileMatrix, dictionary, profile_matrices
+from sheaf.training import Candidates, Encoding, Model, Pairs, Population, TrainingSample
+from sheaf.training.co_openings import CoOpenings
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames
-from training import Candidates, Encoding, Model, Pairs, Population, TrainingSample
-from training.co_openings import CoOpenings
 
 DAY = dt.date(2025, 6, 30)
 Held = dict[str, list[str]]

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from catalog import Catalog, Product
-from features import ProfileMatrix, dictionary, profile_matrices
+from sheaf.catalog import Catalog, Product
+from sheaf.features import ProfileMatrix, dictionary, profile_matrices
+from sheaf.training import Candidates, TrainingSample
+from sheaf.training.candidates import Encoding
+from sheaf.training.choice import Choice, Openings, fit
+from sheaf.training.co_openings import CoOpenings
+from sheaf.training.fitting import Prepared
+from sheaf.training.population import Population
+from sheaf.training.sample import fold
 from tests.made import CATALOG, LAST_DAY, QUICK, bank
-from training import Candidates, TrainingSample
-from training.candidates import Encoding
-from training.choice import Choice, Openings, fit
-from training.co_openings import CoOpenings
-from training.fitting import Prepared
-from training.population import Population
-from training.sample import fold
 
 
 def candidates(catalog: Catalog = CATALOG) -> tuple[Candidates, np.ndarray]:

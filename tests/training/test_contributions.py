@@ -6,7 +6,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training import Contributions, Model, TrainingSample
+from sheaf.training import Contributions, Model, TrainingSample
 
 
 def candidate_rows(model: Model, sample: TrainingSample) -> np.ndarray:

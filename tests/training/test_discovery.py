@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from catalog import Bundle, Catalog, CatalogError, Kind, Line, Product, Range, read_catalog
-from features import Bank
+from sheaf.catalog import Bundle, Catalog, CatalogError, Kind, Line, Product, Range, read_catalog
+from sheaf.features import Bank
+from sheaf.training import SampleError
+from sheaf.training.discovery import Discovery, DiscoveryError, Settings, discover, outside, tables, write_proposal
+from sheaf.training.discovery.across import read_ties
+from sheaf.training.discovery.baskets import Baskets, held_baskets, opened_baskets, splits
+from sheaf.training.discovery.book import Book, coded, segments
+from sheaf.training.discovery.proposal import stake, unnested
 from tests.features import banks
 from tests.made import write_catalog
-from training import SampleError
-from training.discovery import Discovery, DiscoveryError, Settings, discover, outside, tables, write_proposal
-from training.discovery.across import read_ties
-from training.discovery.baskets import Baskets, held_baskets, opened_baskets, splits
-from training.discovery.book import Book, coded, segments
-from training.discovery.proposal import stake, unnested
 
 pytestmark = pytest.mark.filterwarnings("ignore:as-of .*the last opening known:UserWarning")  # most banks here are old
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.discovery.association import Association, associate, false_discovery, weakest
+from sheaf.training.discovery.association import Association, associate, false_discovery, weakest
 
 
 def marks(*rows: str) -> tuple[np.ndarray, np.ndarray]:

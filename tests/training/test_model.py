@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sheaf.training import ArtifactError, Model, TrainingSample
+from sheaf.training.model import FORMAT, MANIFEST
+from sheaf.training.ranking import Order, fit_order
 from tests.made import CATALOG, QUICK, bundles_wanted
-from training import ArtifactError, Model, TrainingSample
-from training.model import FORMAT, MANIFEST
-from training.ranking import Order, fit_order
 
 
 @pytest.fixture(scope="module")

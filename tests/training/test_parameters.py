@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training import ParameterError, Parameters
+from sheaf.training import ParameterError, Parameters
 
 
 def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:

@@ -14,18 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from catalog import Kind
-from features import Bank
-from features.relationship import client_on
-from features.snapshot import Snapshot
-from pricing import NoPriceSheetError, Offers, quote
-from pricing.response import best_concession, search
-from serving import Recommender
-from tests.made import MONTHS, QUICK, frames
-from tests.training.test_by_value import priced
-from training import ArtifactError, Model, TrainingSample, registry
-from training.by_value import Aim, Valuer
-from training.price_response import (
+from sheaf.catalog import Kind
+from sheaf.features import Bank
+from sheaf.features.relationship import client_on
+from sheaf.features.snapshot import Snapshot
+from sheaf.pricing import NoPriceSheetError, Offers, quote
+from sheaf.pricing.response import best_concession, search
+from sheaf.serving import Recommender
+from sheaf.training import ArtifactError, Model, TrainingSample, registry
+from sheaf.training.by_value import Aim, Valuer
+from sheaf.training.price_response import (
     COLUMNS,
     KINDS,
     LEAST,
@@ -45,6 +43,8 @@ from training.price_response import (
     register,
     slope_errors,
 )
+from tests.made import MONTHS, QUICK, frames
+from tests.training.test_by_value import priced
 
 SLOPES = np.array([6.0, 3.0, 2.0])
 LEVELS = np.array([0.0, 0.1, 0.2, 0.3])

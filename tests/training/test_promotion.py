@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from training import registry
-from training.attrition import Found
-from training.metrics import reliability
-from training.promotion import LEAST, contest
+from sheaf.training import registry
+from sheaf.training.attrition import Found
+from sheaf.training.metrics import reliability
+from sheaf.training.promotion import LEAST, contest
 
 TERMS = {"horizon_days": 31, "catalog": "retail", "cohort": "all clients"}
 FIGURES = {"clients": 1_000.0, "left": 40.0}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sheaf.training import BundleRows, Candidates, Model, Pairs, TrainingSample, bundle_rows, fit
+from sheaf.training.adoption import logit
+from sheaf.training.metrics import Ranked, ndcg
+from sheaf.training.ranking import COLUMNS, Completion, Order, Sample, expected_gain, fit_order, gain, opened_of
 from tests.made import CATALOG, OFFERS, QUICK, bundles_wanted
-from training import BundleRows, Candidates, Model, Pairs, TrainingSample, bundle_rows, fit
-from training.adoption import logit
-from training.metrics import Ranked, ndcg
-from training.ranking import COLUMNS, Completion, Order, Sample, expected_gain, fit_order, gain, opened_of
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.training import registry
 from tests.conftest import ROOT
-from training import registry
 
-MAKE = "from training import registry; print(registry.experiment_id(registry.client()))"
+MAKE = "from sheaf.training import registry; print(registry.experiment_id(registry.client()))"
 
 
 def test_two_at_once_in_a_new_folder_make_one_database(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import Bank
+from sheaf.features import Bank
+from sheaf.training import SampleError, default_days, read_sample
+from sheaf.training.sample import fold, held_out, labels, last_day
 from tests.made import CATALOG, DAYS, LAST_DAY, bank, frames
-from training import SampleError, default_days, read_sample
-from training.sample import fold, held_out, labels, last_day
 
 DAY = dt.date(2025, 6, 30)
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog import Catalog, Line, Product
-from features import Bank, profile_matrices, written_as_of
+from sheaf.catalog import Catalog, Line, Product
+from sheaf.features import Bank, profile_matrices, written_as_of
+from sheaf.training import Model, TrainingSample, evaluate, fit, read_sample
+from sheaf.training.scoring import rank
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
-from training import Model, TrainingSample, evaluate, fit, read_sample
-from training.scoring import rank
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from training import ParameterError, Parameters
-from training.parameters import LIGHTGBM, refused
-from training.space import Space, replaced
+from sheaf.training import ParameterError, Parameters
+from sheaf.training.parameters import LIGHTGBM, refused
+from sheaf.training.space import Space, replaced
 
 NO_SUCH = "no such parameter; wanted is one of folds, averaged"
 

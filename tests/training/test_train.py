@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import Bank
+from sheaf.features import Bank
+from sheaf.training import ArtifactError, Model, TrainingSample, evaluate, fit, read_sample, registry
+from sheaf.training.sample import held_out
+from sheaf.training.train import Trained, fingerprint, train
 from tests.made import CATALOG, DAYS, LAST_DAY, QUICK, bank, frames, write
-from training import ArtifactError, Model, TrainingSample, evaluate, fit, read_sample, registry
-from training.sample import held_out
-from training.train import Trained, fingerprint, train
 
 BAD = QUICK.model_copy(update={"rounds": 1, "ranking_rounds": 0, "adoption": {"learning_rate": 1e-9, "num_leaves": 2}})
 LAST = DAYS[-1:]

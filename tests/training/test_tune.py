@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from optuna import load_study
 
-from features import Bank
+from sheaf.features import Bank
+from sheaf.training import Parameters, SampleError, TrainingSample, read_sample, registry
+from sheaf.training.objective import PARTS, Objective
+from sheaf.training.sample import fold, held_out
+from sheaf.training.space import Space
+from sheaf.training.study import TuneError
+from sheaf.training.train import train
+from sheaf.training.tune import Tuned, tune
 from tests.conftest import ROOT, _with_registry
 from tests.made import CATALOG, DAYS, QUICK, bank, frames
-from training import Parameters, SampleError, TrainingSample, read_sample, registry
-from training.objective import PARTS, Objective
-from training.sample import fold, held_out
-from training.space import Space
-from training.study import TuneError
-from training.train import train
-from training.tune import Tuned, tune
 
 SPACE = """
 adoption.num_leaves: {type: int, low: 2, high: 31, log: true}
@@ -164,7 +164,7 @@ def test_after_kill_9_the_same_command_goes_on(
     YAML().dump(START.model_dump(exclude_unset=True), Path("start.yaml"))
     days = [argument for day in DAYS for argument in ("--as-of", str(day))]
     command: list[str | Path] = [
-        sys.executable, "-m", "cli", "tune", "--data", made_folder / "bank", "--catalog",
+        sys.executable, "-m", "sheaf", "tune", "--data", made_folder / "bank", "--catalog",
         made_folder / "catalog.yaml", *days, "--horizon-days", "30", "--parameters", "start.yaml",
         "--space", "space.yaml", "--trials", "3",
     ]  # fmt: skip

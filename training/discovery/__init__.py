@@ -1,11 +1,11 @@
 """What the bank could sell together and does not yet, from what clients open and hold: `discover`, `write_proposal`."""
 
-from training.discovery.book import DiscoveryError
-from training.discovery.evidence import Evidence, Settings
-from training.discovery.proposal import Discovery, LinkedProposal, Proposal, Stake
-from training.discovery.search import discover
-from training.discovery.tables import tables
-from training.discovery.writing import outside, write_proposal
+from sheaf.training.discovery.book import DiscoveryError
+from sheaf.training.discovery.evidence import Evidence, Settings
+from sheaf.training.discovery.proposal import Discovery, LinkedProposal, Proposal, Stake
+from sheaf.training.discovery.search import discover
+from sheaf.training.discovery.tables import tables
+from sheaf.training.discovery.writing import outside, write_proposal
 
 __all__ = [
     "Discovery",

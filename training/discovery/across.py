@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catalog import Catalog
-from features import Bank, C, from_day_number
-from features.contract import Relation
-from training.discovery.association import Association, weakest
-from training.discovery.baskets import HELD, OPENED, Baskets, Items, different, every, joined, splits
-from training.discovery.book import Book, coded, segments
-from training.discovery.evidence import Evidence, Settings, Trial, judged
-from training.discovery.proposal import LinkedProposal, stake, unnested
+from sheaf.catalog import Catalog
+from sheaf.features import Bank, C, from_day_number
+from sheaf.features.contract import Relation
+from sheaf.training.discovery.association import Association, weakest
+from sheaf.training.discovery.baskets import HELD, OPENED, Baskets, Items, different, every, joined, splits
+from sheaf.training.discovery.book import Book, coded, segments
+from sheaf.training.discovery.evidence import Evidence, Settings, Trial, judged
+from sheaf.training.discovery.proposal import LinkedProposal, stake, unnested
 
 # Of a row of `links`: what the client is to the linked one, and what that one is to the client.
 SIDES = {

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from training.discovery.association import Association, associate
-from training.discovery.book import Book, coded
+from sheaf.training.discovery.association import Association, associate
+from sheaf.training.discovery.book import Book, coded
 
 HELD, OPENED = "held", "opened"
 Items = tuple[int, ...]  # in ascending order

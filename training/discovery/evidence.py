@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.discovery.association import Association, false_discovery
+from sheaf.training.discovery.association import Association, false_discovery
 
 
 @dataclass(frozen=True)

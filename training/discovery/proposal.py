@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from catalog import Bundle
-from training.discovery.evidence import Evidence
+from sheaf.catalog import Bundle
+from sheaf.training.discovery.evidence import Evidence
 
 _P = TypeVar("_P")
 

@@ -6,15 +6,15 @@ import datetime as dt
 import warnings
 from collections.abc import Callable
 
-from catalog import Catalog
-from features import Bank, from_day_number
-from training.discovery.across import find_linked, read_ties
-from training.discovery.baskets import held_baskets, opened_baskets
-from training.discovery.book import Book, DiscoveryError, segments
-from training.discovery.evidence import Settings
-from training.discovery.proposal import Discovery
-from training.discovery.within import find_bundles
-from training.sample import last_day
+from sheaf.catalog import Catalog
+from sheaf.features import Bank, from_day_number
+from sheaf.training.discovery.across import find_linked, read_ties
+from sheaf.training.discovery.baskets import held_baskets, opened_baskets
+from sheaf.training.discovery.book import Book, DiscoveryError, segments
+from sheaf.training.discovery.evidence import Settings
+from sheaf.training.discovery.proposal import Discovery
+from sheaf.training.discovery.within import find_bundles
+from sheaf.training.sample import last_day
 
 
 def discover(

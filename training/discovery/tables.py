@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import Catalog
-from training.discovery.baskets import HELD, OPENED
-from training.discovery.evidence import Evidence
-from training.discovery.proposal import Discovery, Stake
+from sheaf.catalog import Catalog
+from sheaf.training.discovery.baskets import HELD, OPENED
+from sheaf.training.discovery.evidence import Evidence
+from sheaf.training.discovery.proposal import Discovery, Stake
 
 
 def tables(discovery: Discovery, catalog: Catalog) -> list[Table]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from catalog import Bundle, Catalog, Kind
-from training.discovery.association import Association, weakest
-from training.discovery.baskets import Baskets, Items, every, splits
-from training.discovery.book import Book
-from training.discovery.evidence import Settings, Trial, judged
-from training.discovery.proposal import Proposal, stake, unnested
+from sheaf.catalog import Bundle, Catalog, Kind
+from sheaf.training.discovery.association import Association, weakest
+from sheaf.training.discovery.baskets import Baskets, Items, every, splits
+from sheaf.training.discovery.book import Book
+from sheaf.training.discovery.evidence import Settings, Trial, judged
+from sheaf.training.discovery.proposal import Proposal, stake, unnested
 
 KINDS = tuple(Kind)
 Candidates = dict[Items, tuple[Kind, ...]]  # sets of products, and the kinds of clients they are frequent with

@@ -9,10 +9,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from catalog import Catalog
-from training.discovery.book import DiscoveryError
-from training.discovery.evidence import Evidence
-from training.discovery.proposal import Discovery, LinkedProposal, Stake
+from sheaf.catalog import Catalog
+from sheaf.training.discovery.book import DiscoveryError
+from sheaf.training.discovery.evidence import Evidence
+from sheaf.training.discovery.proposal import Discovery, LinkedProposal, Stake
 
 _HEAD = """\
 Proposals of `sheaf discover`, from what {clients:,} clients held on {as_of} and opened before. Nothing was changed

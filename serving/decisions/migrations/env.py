@@ -1,8 +1,8 @@
-"""Runs the migrations on the connection, and in the transaction, of `serving.decisions.database.upgrade`."""
+"""Runs the migrations on the connection, and in the transaction, of `sheaf.serving.decisions.database.upgrade`."""
 
 from alembic import context
 
-from serving.decisions.tables import metadata
+from sheaf.serving.decisions.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

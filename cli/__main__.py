@@ -1,5 +1,0 @@
-"""`python -m cli`: the same as `sheaf`."""
-
-from cli import main
-
-main()
