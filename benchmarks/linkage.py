@@ -6,9 +6,9 @@ and has staff among the bank's clients is offered it in December, and each of it
 bundle, once. Who is offered what is the same in every way; what differs is when, and by which price:
 
 - separately: all in December, each at the price that is best for it alone;
-- together: the firm in December, at the price that counts its staff (`sheaf.strategy.packages`), the staff in January,
-  at the price that is best after the firm's answer. Where sheaf finds that the firm's acceptance makes its staff less
-  willing, there is no package, and the offers are made separately here too.
+- together: the firm in December, at the price that counts its staff (`sheaf.strategy.plans.packages`), the staff in
+  January, at the price that is best after the firm's answer. Where sheaf finds that the firm's acceptance makes its
+  staff less willing, there is no package, and the offers are made separately here too.
 
 What it brings is by the truth, not by the model: the bank's state of 2025-11-30 is simulated once more (its
 probabilities have to be those in the bank's folder, or nothing is measured), and the simulation's own functions say how
@@ -39,11 +39,11 @@ from benchmarks.simulated import RANKED, month_end
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.features import Bank, ProfileMatrix, day_number, profile_matrices
 from sheaf.pricing import Clients, Pricer
-from sheaf.pricing.response import closed_form
+from sheaf.pricing.acceptance import closed_form
+from sheaf.simulation.balances import settle
 from sheaf.simulation.bank import WARM_UP_MONTHS
 from sheaf.simulation.changes import change, change_jobs, end_holdings
 from sheaf.simulation.conditions import RECENT_MONTHS, Conditions, link_signals
-from sheaf.simulation.money import settle
 from sheaf.simulation.needs import advance_needs
 from sheaf.simulation.offers import Offering
 from sheaf.simulation.openings import open_products, opening_probabilities, start_holdings
@@ -51,9 +51,9 @@ from sheaf.simulation.population import populate
 from sheaf.simulation.state import NOBODY, Segment
 from sheaf.simulation.state import Bank as State
 from sheaf.simulation.timing import Draws, Month, calendar
-from sheaf.strategy.packages import Packager
+from sheaf.strategy.plans.packages import Packager
 from sheaf.training import Parameters, fit, read_sample
-from sheaf.training.price_response import Artifact, choose, offers_made
+from sheaf.training.price_response.model import Artifact, choose, offers_made
 
 ANYBODY = "head_office"
 SIGNED = "payroll_agency"  # what the staff's employer has to open for the link to act

@@ -28,10 +28,10 @@ from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import TABLES, Bank
 from sheaf.serving.decisions import new_id, upgrade
 from sheaf.serving.decisions.database import connect, parsed
+from sheaf.serving.decisions.outcomes import write_outcomes
 from sheaf.serving.decisions.tables import decisions, feedback
-from sheaf.serving.outcomes import write_outcomes
 from sheaf.training.parameters import Parameters
-from sheaf.training.price_response import KINDS, between, choose, offers_made
+from sheaf.training.price_response.model import KINDS, between, choose, offers_made
 
 LEAST, MOST = 0.9, 1.1
 SECONDS = 60.0  # for the whole log in one transaction

@@ -1,7 +1,7 @@
 """How well a product or bundle that was added to the catalog yesterday is ranked, by its attributes alone.
 
-The products of the default catalog are dealt into parts. For each part a model is trained by `sheaf.training.train` at
-a bank that does not have the part's products yet: they are not in its catalog, and nobody holds them. Then they are
+The products of the default catalog are dealt into parts. For each part a model is trained by `sheaf.training.pipeline`
+at a bank that does not have the part's products yet: they are not in its catalog, and nobody holds them. Then they are
 added to the catalog, and the clients of 2025-11-30 of that same bank are ranked, products with which the model was
 trained and new ones alike. What they opened in December is the label. Beside it stand the model that was trained with
 all products, the new product's own popularity (which ranks no client before another: 0.5), and the truth.
@@ -34,8 +34,8 @@ from sheaf.catalog import DEFAULT, Bundle, Catalog, read_catalog
 from sheaf.features import Bank, C, day_number
 from sheaf.training import Model, Parameters, evaluate, read_sample
 from sheaf.training.metrics import Ranked, ndcg
-from sheaf.training.sample import Day
-from sheaf.training.train import train
+from sheaf.training.pipeline import train
+from sheaf.training.samples import Day
 
 AT = 5
 LEAST = 10  # openings of a product in the month that is measured

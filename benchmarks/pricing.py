@@ -2,8 +2,8 @@
 
 A simulated bank makes offers over two years, half of them at prices drawn by chance with logged propensity, half at a
 manager's, who sees more than the tables tell. It is handed over as known on 2025-11-30: the champion is trained on it,
-the response learned from it (`sheaf.training.price_response`). Every bundle that a client may be offered in December is
-then priced, whoever would have to grant it. What a concession s brings is what the truth says:
+the response learned from it (`sheaf.training.price_response.model`). Every bundle that a client may be offered in
+December is then priced, whoever would have to grant it. What a concession s brings is what the truth says:
 
     q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
 
@@ -40,9 +40,7 @@ from sheaf.features import Bank, ProfileMatrix, profile_matrices
 from sheaf.pricing import Clients, Offers, Pricer, Prices, Response
 from sheaf.simulation import offers as policy
 from sheaf.training import Candidates, Model, Parameters, fit, read_sample
-from sheaf.training.by_value import Valuer
-from sheaf.training.model import ordered
-from sheaf.training.price_response import (
+from sheaf.training.price_response.model import (
     KINDS,
     Artifact,
     Found,
@@ -55,6 +53,8 @@ from sheaf.training.price_response import (
     inputs,
     offers_made,
 )
+from sheaf.training.ranker.model import ordered
+from sheaf.training.value_order import Valuer
 
 ANYBODY = "head_office"
 OF_BEST, BY_VALUE, OFF = 0.95, 0.95, 0.10

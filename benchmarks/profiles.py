@@ -21,7 +21,7 @@ from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median
 from benchmarks.profile_query import query
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.features import Bank, dictionary, profile
-from sheaf.features.tables import connect, day_number
+from sheaf.features.bank import connect, day_number
 
 DAY = dt.date(2025, 11, 30)
 TARGET = 1.5

@@ -1,10 +1,10 @@
 """Rows a second and memory of ranking in bulk, against nothing but `Booster.predict`.
 
-`sheaf.training.scoring.rank` takes a bank's tables to a Parquet file of ranked bundles for every client: profiles,
-candidate rows, both models, order, writing. It is compared with the same boosters predicting, on as many threads, ready
-float32 matrices of as many rows of the same clients: blocks that lie in memory, repeated until the count is reached.
-The boosters are those that training with the default parameters makes of the same bank, since the larger a model, the
-less the rest of ranking weighs.
+`sheaf.training.batch_ranking.rank` takes a bank's tables to a Parquet file of ranked bundles for every client:
+profiles, candidate rows, both models, order, writing. It is compared with the same boosters predicting, on as many
+threads, ready float32 matrices of as many rows of the same clients: blocks that lie in memory, repeated until the count
+is reached. The boosters are those that training with the default parameters makes of the same bank, since the larger a
+model, the less the rest of ranking weighs.
 A row is a candidate (client, product) or (client, bundle) pair. Each run is a process of its own, in turns.
 `Model.rank` alone, from profiles that are ready in memory, is told beside it, and how long the profiles take.
 Memory is the peak of a ranking process for a bank, and for one of four times as many clients.
@@ -88,7 +88,7 @@ def main(
 def _train(folder: Path, clients: int, saved: Path, parameters: Path | None) -> None:
     from sheaf.features import Bank
     from sheaf.training import Parameters
-    from sheaf.training.train import train
+    from sheaf.training.pipeline import train
 
     chosen = f"select distinct client_id from '{folder / 'clients.parquet'}' order by hash(client_id) limit {clients}"
     days = ", ".join(f"(date '{day}')" for day in TRAINED)
@@ -102,7 +102,7 @@ def _train(folder: Path, clients: int, saved: Path, parameters: Path | None) -> 
 def _rank(folder: Path, saved: Path) -> None:
     from sheaf.features import Bank
     from sheaf.training import Model
-    from sheaf.training.scoring import rank
+    from sheaf.training.batch_ranking import rank
 
     model, bank = Model.load(saved), Bank.open(folder)
     with tempfile.TemporaryDirectory() as place:
@@ -115,7 +115,7 @@ def _bare(folder: Path, saved: Path) -> None:
     """Predictions alone; and on the way to the ready rows, the seconds of profiles alone and of ranking ready ones."""
     from sheaf.features import Bank, profile_matrices
     from sheaf.training import Model, bundle_rows
-    from sheaf.training.ranking import slices
+    from sheaf.training.ranker.bundle_order import slices
 
     model, bank, sold = Model.load(saved), Bank.open(folder), read_catalog(DEFAULT)
     candidates = model.candidates(sold)

@@ -1,6 +1,6 @@
 """How near the ranking comes to the truth at a simulated bank, where the probability of every opening is known.
 
-A bank is simulated, `sheaf.training.train` learns from month-ends whose horizons end by 2025-11-30 (it is handed the
+A bank is simulated, `sheaf.training.pipeline` learns from month-ends whose horizons end by 2025-11-30 (it is handed the
 bank as known on that day, so no later row exists for it), and the clients of 2025-11-30 are ranked. What they opened in
 December is the label of this measurement and of nothing else. Compared on the same candidates of the same clients:
 
@@ -40,9 +40,9 @@ from sheaf.catalog import DEFAULT, Catalog, Line, read_catalog
 from sheaf.features import Bank, ProfileMatrix
 from sheaf.training import Candidates, Model, Parameters, Slate, bundle_rows, evaluate, read_sample
 from sheaf.training.metrics import Ranked, ndcg
-from sheaf.training.ranking import gain, opened_of
-from sheaf.training.sample import Day, held_out
-from sheaf.training.train import train
+from sheaf.training.pipeline import train
+from sheaf.training.ranker.bundle_order import gain, opened_of
+from sheaf.training.samples import Day, held_out
 
 RANKED = dt.date(2025, 11, 30)  # the last day that the truth is told of
 HORIZON = 30  # days: from a month-end what is opened in the next month, and never beyond `RANKED`

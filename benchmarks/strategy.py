@@ -22,11 +22,11 @@ from benchmarks.figures import Figure
 from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report, simulated
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import Bank, profile_tables, write_parquet
-from sheaf.features.tables import connect
+from sheaf.features.bank import connect
 from sheaf.strategy import DEFAULT as POLICY
 from sheaf.strategy import Planner, Strategy, profile_columns, read_strategy
-from sheaf.strategy.conditions import quoted
-from sheaf.strategy.planning import PART
+from sheaf.strategy.plans.planner import PART
+from sheaf.strategy.policy.conditions import quoted
 
 DAY = dt.date(2025, 12, 31)
 EARLIER = dt.date(2025, 11, 30)

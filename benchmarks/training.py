@@ -1,6 +1,6 @@
 """What training costs: against the bare `lightgbm.train` calls inside it, in memory, and as a bank grows.
 
-`sheaf.training.train.train` takes a simulated bank's tables to a registered model: profiles and labels of six
+`sheaf.training.pipeline.train` takes a simulated bank's tables to a registered model: profiles and labels of six
 month-ends, the backtest's model and the released one, their evaluation, the registry. Each run is a process of its own,
 in which every call of `lightgbm.train` is timed; all else of the run is what Sheaf adds. The default parameters are
 used.
@@ -67,7 +67,7 @@ def _train(folder: Path, parameters: Path | None) -> None:
     from sheaf.catalog import DEFAULT, read_catalog
     from sheaf.features import Bank
     from sheaf.training import Parameters
-    from sheaf.training.train import train
+    from sheaf.training.pipeline import train
 
     taken: list[float] = []
     bare = lgb.train

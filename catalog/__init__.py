@@ -1,6 +1,9 @@
 """What the bank sells: products, bundles and policy, read from YAML that a product manager edits."""
 
-from sheaf.catalog.models import (
+from sheaf.catalog.catalog import Catalog
+from sheaf.catalog.loading import DEFAULT, CatalogError, read_catalog, read_model
+from sheaf.catalog.price_schema import AssetClass, Authority, Benefit, Curve, Grade, Pricing, Sheet
+from sheaf.catalog.schema import (
     Bundle,
     Closeness,
     Condition,
@@ -16,9 +19,6 @@ from sheaf.catalog.models import (
     Rest,
     Tier,
 )
-from sheaf.catalog.prices import AssetClass, Authority, Benefit, Curve, Grade, Pricing, Sheet
-from sheaf.catalog.reading import DEFAULT, CatalogError, read_catalog, read_model
-from sheaf.catalog.whole import Catalog
 
 __all__ = [
     "DEFAULT",

@@ -79,7 +79,7 @@ def _is_told(error: Exception) -> bool:
 def _in_words(error: Exception) -> str:
     import duckdb
 
-    from sheaf.features.tables import one_line
+    from sheaf.features.bank import one_line
 
     hint = "; sheaf check DIR says everything that is wrong with the tables"
     return f"{one_line(error)}{hint}" if isinstance(error, duckdb.Error) else str(error)

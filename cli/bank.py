@@ -50,9 +50,9 @@ def check(
     catalog: CatalogPath = DEFAULT,
 ) -> None:
     """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
-    from sheaf.features.check import check as find
-    from sheaf.features.check import render
-    from sheaf.features.recency import last_opening
+    from sheaf.features.table_age import last_opening
+    from sheaf.features.validation.check import check as find
+    from sheaf.features.validation.check import render
 
     findings = find(folder, read_catalog(catalog), dt.date.today())
     if findings:
@@ -70,7 +70,7 @@ def check(
 
 def _tell_ages(bank: Bank, day: dt.date | None) -> None:
     """Up to when each table tells of clients, and how old that is on the day."""
-    from sheaf.features.recency import ages
+    from sheaf.features.table_age import ages
 
     if day is not None:
         each = [
@@ -108,7 +108,7 @@ def profile(
         return
     from sheaf.features import profile_matrices, profile_tables, write_parquet
     from sheaf.features.snapshot import Snapshot
-    from sheaf.training.sample import last_day
+    from sheaf.training.samples import last_day
 
     if out is None and snapshot is None:
         raise ValueError("say where the profiles shall go: --out FILE.parquet, --snapshot FOLDER, or both; or --serve")
@@ -131,7 +131,7 @@ def profile(
 
 
 def _refresh(data: Path, catalog: Path, day: dt.date | None, *elsewhere: Path | None) -> None:
-    from sheaf.serving.preparing import load, refresh
+    from sheaf.serving.runtime.preparation import load, refresh
 
     if catalog != DEFAULT or any(elsewhere):
         raise ValueError(

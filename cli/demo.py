@@ -21,13 +21,13 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the bank's tables go.")] = Path("demo-bank"),
 ) -> None:
     """Simulate a bank, check it, train, serve, and ask for one client of each kind over HTTP."""
-    from sheaf.serving.demonstration import ask_each_kind
+    from sheaf.serving.runtime.demonstration import ask_each_kind
 
     started = time.monotonic()
     simulate(folder, clients, 24, 0, True)
     check(folder)
     train(folder, DEFAULT)
-    from sheaf.serving.preparing import prepare
+    from sheaf.serving.runtime.preparation import prepare
 
     with steps("Preparing the service") as step:
         prepare(folder, read_catalog(DEFAULT), None, step)

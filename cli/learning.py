@@ -29,7 +29,7 @@ def train(
 ) -> None:
     """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
     from sheaf.training.parameters import Parameters
-    from sheaf.training.train import train as run
+    from sheaf.training.pipeline import train as run
 
     bank = open_bank(data)
     days = [day.date() for day in as_of or []]
@@ -78,9 +78,9 @@ def tune(
 ) -> None:
     """Search for better training parameters; stopped or killed, the same command goes on where it was."""
     from sheaf.training.parameters import Parameters
-    from sheaf.training.space import DEFAULT as EVERYTHING
-    from sheaf.training.space import Space
-    from sheaf.training.tune import tune as run
+    from sheaf.training.tuning.space import DEFAULT as EVERYTHING
+    from sheaf.training.tuning.space import Space
+    from sheaf.training.tuning.tune import tune as run
 
     keep_apart({"--out": out}, {"--parameters": parameters, "--space": space, "--cohorts": cohorts}, data)
     start = Parameters.read(parameters) if parameters else Parameters()
@@ -107,7 +107,7 @@ def _tell_tuned(tuned: Any, figure: str, start: Any, out: Path) -> None:
         told = f"({figure} {found.present:.4f}); {out} has them."
         console.print(f"No trial was better than the present parameters {told}", highlight=False)
         return
-    from sheaf.training.space import present
+    from sheaf.training.tuning.space import present
 
     table = Table(title=f"{figure} {found.best:.4f}, with the present parameters {found.present:.4f}")
     table.add_column("")
@@ -215,10 +215,10 @@ def price_response(
     and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
     response that is used now.
     """
-    from sheaf.pricing.book import need_pricing
+    from sheaf.pricing.price_table import need_pricing
     from sheaf.training import registry
     from sheaf.training.parameters import Parameters
-    from sheaf.training.price_response import learn, register
+    from sheaf.training.price_response.model import learn, register
 
     sold = read_catalog(catalog)
     chosen = Parameters.read(parameters) if parameters else Parameters()
@@ -269,7 +269,7 @@ def attrition(
     Told by left_on of table clients, and by closed_on of all that a client held. The last day is for the figures of a
     model of the earlier ones. What is registered in MLflow learns from all, and answers if it is better than what did.
     """
-    from sheaf.strategy.showing import attrition_lines
+    from sheaf.strategy.views.plans import attrition_lines
     from sheaf.training import registry
     from sheaf.training.attrition import learn, register
     from sheaf.training.parameters import Parameters

@@ -48,9 +48,9 @@ def book(
     """
     from sheaf.features import profile_tables, written_as_of
     from sheaf.strategy import Planner, book_of
-    from sheaf.strategy.book import OFFER, PLAN, clients_of, need_day, rows_of
-    from sheaf.strategy.showing import book_table
-    from sheaf.training.sample import last_day
+    from sheaf.strategy.managers.call_list import OFFER, PLAN, clients_of, need_day, rows_of
+    from sheaf.strategy.views.plans import book_table
+    from sheaf.training.samples import last_day
 
     keep_apart({"--out": out}, {"--offers": offers, "--plans": plans}, data)
     bank, sold = open_bank(data), read_catalog(catalog)
@@ -101,8 +101,8 @@ def scorecard(
     fees, offers: as the policy weighs them, each month as it was known at its end.
     """
     from sheaf.strategy import judge
-    from sheaf.strategy.card_showing import card_table, draw_card, draw_scores, scores_table
-    from sheaf.strategy.scorecard import month_ends, need_card, read_plans
+    from sheaf.strategy.managers.scorecard import month_ends, need_card, read_plans
+    from sheaf.strategy.views.scorecard import card_table, draw_card, draw_scores, scores_table
 
     if manager is not None and branch is not None:
         raise ValueError("a manager is shown, or a branch: leave out --manager or --branch")
@@ -126,7 +126,7 @@ def scorecard(
 
 def _last_month(bank: Any, month: dt.datetime | None) -> dt.date:
     """A day of the month asked for, or of the last that the bank knows as a whole."""
-    from sheaf.strategy.scorecard import known_until, month_ends
+    from sheaf.strategy.managers.scorecard import known_until, month_ends
 
     last = known_until(bank)
     if month is None:

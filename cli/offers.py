@@ -44,9 +44,9 @@ def rank(
     By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
     acceptance times EVA: docs/pricing.md.
     """
-    from sheaf.training.by_value import Aim
+    from sheaf.training.batch_ranking import rank as run
     from sheaf.training.registry import need_champion, price_response
-    from sheaf.training.scoring import rank as run
+    from sheaf.training.value_order import Aim
 
     keep_apart({"--out": out}, data=data)
     champion = need_champion()
@@ -117,8 +117,8 @@ def recommend(
 ) -> None:
     """Show the best bundles for one client, with the reasons, before you call."""
     from sheaf.serving import UnknownClientError
-    from sheaf.serving.preparing import load, profile_one
-    from sheaf.training.by_value import Aim
+    from sheaf.serving.runtime.preparation import load, profile_one
+    from sheaf.training.value_order import Aim
 
     try:
         if data is None:
@@ -200,17 +200,17 @@ def quote(
     from dataclasses import replace
 
     from sheaf.features import ProfileMatrix, profile_matrices
+    from sheaf.features.client_positions import Relationships
     from sheaf.features.conditions import need_met
-    from sheaf.features.relationship import Relationships
     from sheaf.pricing import quote as price
     from sheaf.pricing import what_if as changed
-    from sheaf.pricing.showing import draw, shown
-    from sheaf.pricing.terms import OF_RESPONSE
-    from sheaf.serving.gates import as_rated, eligible, judged, noted
+    from sheaf.pricing.views import draw, shown
+    from sheaf.pricing.what_if import OF_RESPONSE
+    from sheaf.serving.engine.gates import as_rated, eligible, judged, noted
     from sheaf.training import registry
-    from sheaf.training.candidates import Encoding
-    from sheaf.training.price_response import pair_of
-    from sheaf.training.sample import last_day
+    from sheaf.training.candidates.pairs import Encoding
+    from sheaf.training.price_response.model import pair_of
+    from sheaf.training.samples import last_day
 
     bank, sold = open_bank(data), read_catalog(catalog)
     need_met(bank, sold)

@@ -61,7 +61,7 @@ def plan(
     from sheaf.features import dictionary, profile_tables, write_parquet, written_as_of
     from sheaf.features.conditions import need_met
     from sheaf.strategy import Linker, Planner, Router
-    from sheaf.training.sample import last_day
+    from sheaf.training.samples import last_day
 
     if (data is None) == (profiles is None):
         raise ValueError("say whose plans to make: --data FOLDER, or --profiles FILE")
@@ -119,7 +119,7 @@ def plan(
             step(str(desks))
             write_parquet(desks, Linker(chosen, sold).of_offers(Router(planner, sold), source()), day)
         if serve:
-            from sheaf.serving.preparing import lay_out_plans
+            from sheaf.serving.runtime.preparation import lay_out_plans
 
             step("for the service")
             lay_out_plans(planner, source())
@@ -129,10 +129,10 @@ def plan(
 
 def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
     from sheaf.pricing import NoPriceSheetError
-    from sheaf.serving.gates import of_profile
+    from sheaf.serving.engine.gates import of_profile
     from sheaf.strategy import Linker, Router, explained, explained_room, explained_route
-    from sheaf.strategy.linking import quoted
-    from sheaf.strategy.showing import plan_table, room_table, route_table
+    from sheaf.strategy.plans.linking import quoted
+    from sheaf.strategy.views.plans import plan_table, room_table, route_table
 
     router, linker = Router(planner, sold) if bundle else None, Linker(planner.policy, sold)
     source = source if isinstance(source, Path) else [*source]
@@ -158,8 +158,8 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
 
 def _asked_by_gates(planner: Any, sold: Any, source: Any, bundle: str) -> set[str]:
     """The columns of these profiles that the bundle's gates look at."""
-    from sheaf.serving.gates import asked_of
-    from sheaf.strategy.columns import of_file, parquet
+    from sheaf.serving.engine.gates import asked_of
+    from sheaf.strategy.policy.columns import of_file, parquet
 
     if isinstance(source, Path):
         there = {*of_file(planner.connection, parquet(planner.connection, source))}
@@ -173,10 +173,10 @@ def _show_package(planner: Any, sold: Any, bank: Any, client: str, bundle: str, 
     import pyarrow as pa
 
     from sheaf.features import C, ProfileMatrix, profile_matrices, profile_tables
-    from sheaf.features.links import tied
+    from sheaf.features.columns.links import tied
     from sheaf.strategy import Linker, Router
-    from sheaf.strategy.packages import Members, Packager
-    from sheaf.strategy.showing import package_table, room_table
+    from sheaf.strategy.plans.packages import Members, Packager
+    from sheaf.strategy.views.plans import package_table, room_table
     from sheaf.training import registry
 
     champion = registry.need_champion().model

@@ -52,10 +52,10 @@ def audit(
     from importlib.util import find_spec
 
     from sheaf.features import profile_tables
-    from sheaf.strategy.fairness import audit as run
-    from sheaf.strategy.fairness import sentences
-    from sheaf.strategy.gathering import day_of, gathered, protected_of
-    from sheaf.strategy.showing import audit_table
+    from sheaf.strategy.fairness.audit import audit as run
+    from sheaf.strategy.fairness.audit import sentences
+    from sheaf.strategy.fairness.dataset import day_of, gathered, protected_of
+    from sheaf.strategy.views.plans import audit_table
 
     if find_spec("fairlearn") is None:
         raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
@@ -108,7 +108,7 @@ def clients(
     Each with the rule that put it there, the values it looked at, and what would change it.
     """
     from sheaf.strategy import Lister, Planner
-    from sheaf.strategy.showing import list_rows, list_table
+    from sheaf.strategy.views.plans import list_rows, list_table
     from sheaf.training.registry import need_attrition
 
     if (which == "win") != (data is not None):
@@ -168,7 +168,7 @@ def compare_policies(
 ) -> None:
     """Show what a change of policy would do to the whole book: tiers, EVA and capital, managers, and offers' routes."""
     from sheaf.strategy import compare
-    from sheaf.strategy.showing import comparison_tables
+    from sheaf.strategy.views.plans import comparison_tables
 
     of_one_day(as_of.date(), "--as-of", {"--profiles": profiles, "--offers": offers}, previous)
     sold = read_catalog(catalog)

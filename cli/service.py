@@ -32,9 +32,9 @@ def serve(
 ) -> None:
     """Answer over HTTP: POST /v1/recommend, /v1/quote, /v1/feedback and more, as /openapi.json describes."""
     from sheaf.features.conditions import Occurring
-    from sheaf.serving.access import Gatekeeper
     from sheaf.serving.decisions import configured, upgrade
-    from sheaf.serving.preparing import command, load, prepare
+    from sheaf.serving.http.access import Gatekeeper
+    from sheaf.serving.runtime.preparation import command, load, prepare
 
     starts = [] if prepare_only else command(port, workers, host)  # first: a port that is taken is soon told
     place = configured()
@@ -65,7 +65,7 @@ def outcomes(
 ) -> None:
     """Turn the decision log into the table offers: what was offered, at which price, and what became of it."""
     from sheaf.serving.decisions import configured
-    from sheaf.serving.outcomes import Shown, write_outcomes
+    from sheaf.serving.decisions.outcomes import Shown, write_outcomes
 
     written = write_outcomes(configured()[0], out, Shown(shown))
     console.print(f"{written:,} offers are in {out}. In the bank's folder, as offers.parquet, training reads them.")
@@ -84,8 +84,8 @@ def upgrade() -> None:
 def keep() -> None:
     """Take from the registry the earlier models that decisions rest on, so that the service can replay those."""
     from sheaf.serving.decisions import Writer, configured
-    from sheaf.serving.earlier import keep_registered
-    from sheaf.serving.preparing import place
+    from sheaf.serving.engine.version_archive import keep_registered
+    from sheaf.serving.runtime.preparation import place
 
     log = Writer(configured()[0], seconds=60.0)  # it may be long, and nobody waits for an answer
     kept, lost = keep_registered(log, place("earlier"))
@@ -112,7 +112,7 @@ def add_key(
     file: AccessFile = None,
 ) -> None:
     """Make a key for a channel and show it, once: the file keeps its hash only. A running service soon takes it."""
-    from sheaf.serving.access import add_key as add
+    from sheaf.serving.http.access import add_key as add
 
     secret = add(_access_file(file), name, scope, rate, authority)
     console.print(f"The key of {name}, to be sent in the header X-Api-Key; it is not shown again:")
@@ -124,14 +124,14 @@ def remove_key(
     file: AccessFile = None,
 ) -> None:
     """Take a key back. A service that runs refuses it within two seconds."""
-    from sheaf.serving.access import remove_key as remove
+    from sheaf.serving.http.access import remove_key as remove
 
     console.print(f"The key {number} of {remove(_access_file(file), number)} is taken back.", highlight=False)
 
 
 def list_keys(file: AccessFile = None) -> None:
     """Show whose keys there are, and what they may do."""
-    from sheaf.serving.access import RATE, Access
+    from sheaf.serving.http.access import RATE, Access
 
     access = Access.read(_access_file(file))
     table = Table("id", "name", "scopes", "rate")

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
-from sheaf.catalog.texts import without_control
+from sheaf.catalog.escaping import without_control
 
 
 class PlainConsole(Console):

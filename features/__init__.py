@@ -1,12 +1,12 @@
 """Bank tables in, client profiles as of a day out."""
 
+from sheaf.features.bank import Bank, TableError, day_number, from_day_number
 from sheaf.features.contract import TABLES, C
 from sheaf.features.dictionary import by_group, dictionary, to_markdown
+from sheaf.features.export import write_csv, write_parquet, written_as_of
 from sheaf.features.feature import Feature, FeatureType, Of, of_earlier
 from sheaf.features.matrix import UNSEEN, Alignment, ProfileMatrix
 from sheaf.features.profile import profile, profile_matrices, profile_tables
-from sheaf.features.tables import Bank, TableError, day_number, from_day_number
-from sheaf.features.writing import write_csv, write_parquet, written_as_of
 
 __all__ = [
     "TABLES",

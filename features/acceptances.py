@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import narwhals as nw
 
 from sheaf.catalog import Catalog
+from sheaf.features.bank import Bank, day_number, from_day_number
 from sheaf.features.contract import Answered, C
-from sheaf.features.recency import STOPPED, reach
-from sheaf.features.tables import Bank, day_number, from_day_number
+from sheaf.features.table_age import STOPPED, reach
 
 
 def awaited_since(day: dt.date, last: dt.date | None) -> dt.date:

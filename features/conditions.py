@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow.compute as pc
 
 from sheaf.catalog import Catalog, Range
-from sheaf.catalog.checks import did_you_mean
+from sheaf.catalog.messages import wanted
 from sheaf.catalog.spelling import plain
-from sheaf.catalog.wording import wanted
-from sheaf.features.attributes import tell_numbers_as_texts
+from sheaf.catalog.validation import did_you_mean
+from sheaf.features.attribute_types import tell_numbers_as_texts
+from sheaf.features.bank import Bank
 from sheaf.features.dictionary import dictionary
 from sheaf.features.feature import Feature, FeatureType
 from sheaf.features.matrix import UNSEEN, ProfileMatrix
-from sheaf.features.tables import Bank
 
 MANY = 100  # clients whose value is known: of fewer, that nobody meets a condition may be chance
 Kinds = Mapping[str, FeatureType]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from sheaf.catalog import Catalog, Line
-from sheaf.features import balances, demographics, flows, holdings, links, offers, value
+from sheaf.features.bank import Bank
+from sheaf.features.columns import balances, demographics, flows, holdings, links, offers, value
 from sheaf.features.contract import C
 from sheaf.features.expressions import Frame, Tables
 from sheaf.features.feature import Feature
-from sheaf.features.tables import Bank
 
 
 class Group(Protocol):

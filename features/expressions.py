@@ -10,8 +10,8 @@ from typing import Any
 
 import narwhals as nw
 
+from sheaf.features.bank import day_number
 from sheaf.features.contract import C
-from sheaf.features.tables import day_number
 
 Frame = nw.LazyFrame[Any]
 Tables = Mapping[str, Frame]

@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 from narwhals.typing import IntoFrame
 
 from sheaf.catalog import Catalog
-from sheaf.features.attributes import tell_numbers_as_texts
+from sheaf.features.attribute_types import tell_numbers_as_texts
+from sheaf.features.bank import Bank, TableError, day_number
 from sheaf.features.contract import C
 from sheaf.features.dictionary import BY_PRODUCT, GROUPS, WHOLE_BANK, by_group
 from sheaf.features.expressions import Frame, Tables
 from sheaf.features.feature import Feature
 from sheaf.features.matrix import ProfileMatrix, assemble, tabulate
-from sheaf.features.positions import LAST_MONTH, at_month_ends, last_month, need_rates
-from sheaf.features.stopped import unknown, without
-from sheaf.features.tables import Bank, TableError, day_number
+from sheaf.features.monthly_positions import LAST_MONTH, at_month_ends, last_month, need_rates
+from sheaf.features.stopped_tables import unknown, without
 
 PART = 100_000  # clients: about a gigabyte while they are computed
 _OF_CLIENT = {"holdings", "positions", "transactions", "offers"}

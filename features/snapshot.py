@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sheaf.features.atomic_replace import part as part_of
+from sheaf.features.atomic_replace import replace, staging
+from sheaf.features.checksums import SEAL, checksum, is_sealed, note_checked, seal, were_checked
 from sheaf.features.matrix import ProfileMatrix
-from sheaf.features.replacing import part as part_of
-from sheaf.features.replacing import replace, staging
-from sheaf.features.sealing import SEAL, checksum, is_sealed, note_checked, seal, were_checked
 
 FORMAT = 2
 _CHARACTER = np.dtype("U1").itemsize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sheaf.catalog.texts import RANGES
+from sheaf.catalog.escaping import RANGES
 
 _CONTROL = "[" + "".join(f"\\x{{{ord(first):x}}}-\\x{{{ord(last):x}}}" for first, last in RANGES) + "]"
 # What spreadsheets take for a formula: https://owasp.org/www-community/attacks/CSV_Injection

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sheaf.catalog import Bundle, Pricing, Product, Range
-from sheaf.catalog.prices import Sheet
-from sheaf.catalog.wording import wanted
-from sheaf.pricing.clients import Client
+from sheaf.catalog.messages import wanted
+from sheaf.catalog.price_schema import Sheet
+from sheaf.pricing.client import Client
 
 Status = Literal["kept", "broken", "open"]
 

@@ -53,14 +53,9 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from sheaf.pricing import NoPriceSheetError
-from sheaf.pricing.book import AskedError
-from sheaf.pricing.quoting import too_large
-from sheaf.serving import logs, metrics, workers
-from sheaf.serving.access import Caller, Gatekeeper, Scope
-from sheaf.serving.admission import Admission, Gate
-from sheaf.serving.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
-from sheaf.serving.asking import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
-from sheaf.serving.auditing import (
+from sheaf.pricing.price_table import AskedError
+from sheaf.pricing.quote import too_large
+from sheaf.serving.audit.records import (
     AUDIT,
     HAPPENED,
     QUOTE_AUDIT,
@@ -74,8 +69,6 @@ from sheaf.serving.auditing import (
     quote_audit,
     quote_entry,
 )
-from sheaf.serving.connections import limit_connections
-from sheaf.serving.contact import Resting, look_back, resting
 from sheaf.serving.decisions import (
     Accepted,
     Told,
@@ -93,14 +86,22 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.writer import Work
-from sheaf.serving.earlier import who_decided
-from sheaf.serving.planned import WHOLE_PLAN, WholePlan
-from sheaf.serving.preparing import load, place, stamp
-from sheaf.serving.problems import Refusal, answered_with_problems, refusals, status_of
-from sheaf.serving.quoting import Quoted
-from sheaf.serving.recommender import Hidden, Recommender, Sees, UnknownClientError
-from sheaf.serving.together import Together
-from sheaf.training.by_value import Aim
+from sheaf.serving.engine.contact import Resting, look_back, resting
+from sheaf.serving.engine.micro_batching import Together
+from sheaf.serving.engine.recommender import Hidden, Recommender, Sees, UnknownClientError
+from sheaf.serving.engine.version_archive import who_decided
+from sheaf.serving.http import logs
+from sheaf.serving.http.access import Caller, Gatekeeper, Scope
+from sheaf.serving.http.connections import limit_connections
+from sheaf.serving.http.load_shedding import Admission, Gate
+from sheaf.serving.http.problems import Refusal, answered_with_problems, refusals, status_of
+from sheaf.serving.runtime import metrics, workers
+from sheaf.serving.runtime.preparation import load, place, stamp
+from sheaf.serving.schemas.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
+from sheaf.serving.schemas.plans import WHOLE_PLAN, WholePlan
+from sheaf.serving.schemas.quotes import Quoted
+from sheaf.serving.schemas.requests import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
+from sheaf.training.value_order import Aim
 
 _log = logging.getLogger("sheaf.serving")
 AT_ONCE = 128  # clients of a batch in a step

@@ -16,10 +16,10 @@ import numpy as np
 
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.simulation.attrition import leaving_probabilities, start_drains
+from sheaf.simulation.balances import settle
 from sheaf.simulation.bookings import Partners, book
 from sheaf.simulation.changes import change, change_jobs, end_holdings
 from sheaf.simulation.conditions import Conditions, link_signals
-from sheaf.simulation.money import settle
 from sheaf.simulation.needs import advance_needs
 from sheaf.simulation.offers import Offering
 from sheaf.simulation.openings import open_products, opening_probabilities, start_holdings

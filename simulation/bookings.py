@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sheaf.simulation.balances import Statement
 from sheaf.simulation.behaviour import Booking
 from sheaf.simulation.conditions import Conditions
-from sheaf.simulation.money import Statement
 from sheaf.simulation.needs import traces
 from sheaf.simulation.state import NOBODY, Array, Bank, Segment
 from sheaf.simulation.timing import Draws, Month, Purpose

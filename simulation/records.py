@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from sheaf.catalog import Kind
+from sheaf.simulation.balances import Statement
 from sheaf.simulation.bookings import FOREIGN, Rows, recipes
 from sheaf.simulation.changes import Closed, Employment
-from sheaf.simulation.money import Statement
 from sheaf.simulation.offers import CHANNELS, Made, Offering, Response
 from sheaf.simulation.state import TEXTS, Array, Bank, Edges, Segment
 from sheaf.simulation.tables import DAY, NUMBER, TEXT, Table, client_ids, days, ids, numbers, texts

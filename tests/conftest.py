@@ -118,16 +118,16 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
     """The way from a simulated bank to a service, gone once, with the default catalog."""
     from sheaf.catalog import DEFAULT, read_catalog
     from sheaf.features import Bank, profile_tables
-    from sheaf.features.relationship import Relationships
+    from sheaf.features.client_positions import Relationships
     from sheaf.features.snapshot import Snapshot
     from sheaf.serving import Recommender
-    from sheaf.serving.preparing import FOLDER, lay_out_plans, prepare
+    from sheaf.serving.runtime.preparation import FOLDER, lay_out_plans, prepare
     from sheaf.simulation import simulate
     from sheaf.strategy import DEFAULT as POLICY
     from sheaf.strategy import Planner, read_strategy
-    from sheaf.strategy.snapshot import Plans
+    from sheaf.strategy.plans.snapshot import Plans
     from sheaf.training import Model
-    from sheaf.training.train import train
+    from sheaf.training.pipeline import train
     from tests import made
 
     folder = _with_registry(tmp_path_factory.mktemp("line"), empty_registry)
@@ -151,7 +151,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
 @pytest.fixture(scope="session")
 def service(line: WholeLine) -> Iterator[str]:
     """The address of the service over the simulated bank, run by BentoML in a process of its own."""
-    from sheaf.serving.demonstration import running
+    from sheaf.serving.runtime.demonstration import running
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))

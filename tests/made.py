@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from sheaf.catalog import Bundle, Catalog, Kind, Line, Product, Range
 from sheaf.features import Bank
 from sheaf.training import Parameters
-from sheaf.training.ranking import COLUMNS, Sample
+from sheaf.training.ranker.bundle_order import COLUMNS, Sample
 
 RETAIL, FIRMS = (Kind.RETAIL,), (Kind.CORPORATE, Kind.INSTITUTION)
 DAYS = [dt.date(2025, 10, 30), dt.date(2025, 11, 30)]  # as-of days to train on

@@ -30,8 +30,8 @@ from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames, write, write_cat
 from tests.serving.logged import decision
 from tests.training.test_attrition import DAYS as LEAVE_DAYS
 from tests.training.test_attrition import frames as leavers
-from tests.training.test_by_value import priced
 from tests.training.test_price_response import tables
+from tests.training.test_value_order import priced
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.cli import app
-from sheaf.serving.preparing import PLACES
+from sheaf.serving.runtime.preparation import PLACES
 from sheaf.training import Parameters
 
 ROOT = Path(__file__).parent.parent

@@ -6,16 +6,16 @@ import os
 # its whole time slice: on two cores, two trainings at once took fifty times as long as one. These soon sleep.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from sheaf.training.adoption import Adoption
-from sheaf.training.candidates import Candidates, Encoding, Pairs, Slate
-from sheaf.training.contributions import Contributions
+from sheaf.training.candidates.pairs import Candidates, Encoding, Pairs, Slate
+from sheaf.training.candidates.population import Population
 from sheaf.training.evaluation import Evaluation, evaluate
-from sheaf.training.fitting import fit
-from sheaf.training.model import ArtifactError, Model, Ranking
 from sheaf.training.parameters import ParameterError, Parameters
-from sheaf.training.population import Population
-from sheaf.training.ranking import BundleRows, bundle_rows
-from sheaf.training.sample import Day, SampleError, TrainingSample, default_days, read_sample
+from sheaf.training.ranker.bundle_order import BundleRows, bundle_rows
+from sheaf.training.ranker.contributions import Contributions
+from sheaf.training.ranker.fitting import fit
+from sheaf.training.ranker.model import ArtifactError, Model, Ranking
+from sheaf.training.ranker.opening_probability import Adoption
+from sheaf.training.samples import Day, SampleError, TrainingSample, default_days, read_sample
 
 __all__ = [
     "Adoption",

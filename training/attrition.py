@@ -24,15 +24,15 @@ from sklearn.metrics import roc_auc_score
 from sheaf.catalog import Catalog
 from sheaf.features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
 from sheaf.features.conditions import need_met
-from sheaf.training.adoption import Calibration, keep_share
 from sheaf.training.booster_text import read_booster
 from sheaf.training.boosting import cross_fit
-from sheaf.training.candidates import split_product
+from sheaf.training.candidates.pairs import split_product
+from sheaf.training.json_artifact import OneFile
 from sheaf.training.metrics import bootstrap_interval, calibration_error, reliability
-from sheaf.training.one_file import OneFile
 from sheaf.training.parameters import Parameters
 from sheaf.training.promotion import Verdict, contest
-from sheaf.training.sample import HORIZON_DAYS, default_days, fold, need_horizons
+from sheaf.training.ranker.opening_probability import Calibration, keep_share
+from sheaf.training.samples import HORIZON_DAYS, default_days, fold, need_horizons
 
 BY_PRODUCT = ("held", "balance", "in_1m", "in_3m", "out_1m", "out_3m")
 """Of what profiles know product by product, or by kind of booking, this tells of leaving too."""

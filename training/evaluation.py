@@ -10,11 +10,11 @@ import numpy as np
 
 from sheaf.catalog import Catalog, Line
 from sheaf.training import metrics
+from sheaf.training.candidates.population import KIND
 from sheaf.training.metrics import Ranked, bootstrap_interval, calibration_error, reliability
-from sheaf.training.model import Model
-from sheaf.training.population import KIND
-from sheaf.training.ranking import bundle_rows, gain, opened_of
-from sheaf.training.sample import Day
+from sheaf.training.ranker.bundle_order import bundle_rows, gain, opened_of
+from sheaf.training.ranker.model import Model
+from sheaf.training.samples import Day
 
 NDCG_AT, MAP_AT, RECALL_AT = 5, 7, 5
 DECIDING = f"ndcg_at_{NDCG_AT}"  # the figure by which a challenger beats a champion
@@ -49,10 +49,11 @@ class Evaluation:
 def evaluate(model: Model, day: Day, catalog: Catalog, threads: int = 2) -> Evaluation:
     """The model's figures on the clients of a day, against what they opened of this catalog within the horizon.
 
-    Bundles: NDCG@5 with the graded gain of `sheaf.training.ranking.gain`; MAP@7, recall@5 and coverage of whole
-    bundles. Products, whose figures begin with `product_`: MAP@7, NDCG@5, recall@5, coverage. Calibration errors are
-    over all candidate pairs, for bundles of the probability of the whole. Each also by line, `.retail`, with the order
-    within the line, and by kind of client, `.kind_retail`; those of bundles by how many products they have, `.size_2`.
+    Bundles: NDCG@5 with the graded gain of `sheaf.training.ranker.bundle_order.gain`; MAP@7, recall@5 and coverage of
+    whole bundles. Products, whose figures begin with `product_`: MAP@7, NDCG@5, recall@5, coverage. Calibration errors
+    are over all candidate pairs, for bundles of the probability of the whole. Each also by line, `.retail`, with the
+    order within the line, and by kind of client, `.kind_retail`; those of bundles by how many products they have,
+    `.size_2`.
     """
     candidates = model.candidates(catalog)
     aligned = model.align(day.profiles, candidates)

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from sheaf.catalog import Kind, Line
 from sheaf.training.evaluation import MAP_AT, Evaluation
-from sheaf.training.model import Model
-from sheaf.training.price_response import KINDS, Found
+from sheaf.training.price_response.model import KINDS, Found
+from sheaf.training.ranker.model import Model
 
 
 def calibration(evaluation: Evaluation) -> Figure:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from sheaf.training.attrition import Attrition
-from sheaf.training.model import ArtifactError, Model
-from sheaf.training.price_response import Artifact
+from sheaf.training.price_response.model import Artifact
+from sheaf.training.ranker.model import ArtifactError, Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,9 +27,10 @@ from benchmarks.ranking.tables import Quality, against_first
 from benchmarks.ranking.tasks import Answers, Task, View
 from benchmarks.santander import folds as santander
 from sheaf.features import ProfileMatrix
-from sheaf.training import Parameters, Population, candidates, fit
-from sheaf.training.candidates import split_product
-from sheaf.training.sample import Day, TrainingSample
+from sheaf.training import Parameters, Population, fit
+from sheaf.training.candidates import pairs
+from sheaf.training.candidates.pairs import split_product
+from sheaf.training.samples import Day, TrainingSample
 
 CHANGES = ("opened_months", "closed_months", "openings", "closings")
 PARAMETERS = Parameters.read(santander.PARAMETERS)
@@ -79,7 +80,7 @@ IDEAS = (
     Idea("a choice model of larger trees for longer",
          parameters={name: getattr(Parameters(), name) for name in ("choice", "choice_rounds")}),
     Idea("what is held and when it was opened, of the other products",
-         without=lambda: mock.patch.object(candidates, "ACROSS", ())),
+         without=lambda: mock.patch.object(pairs, "ACROSS", ())),
     Idea("openings and closings: months since, counts", stems=CHANGES),
     Idea("what was held one to four months ago", stems=PAST),
     Idea("both of these", stems=(*CHANGES, *PAST)),

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.ranking.tasks import View
 from sheaf.catalog import Bundle, Catalog, Kind
 from sheaf.training import Model, Pairs, Slate, bundle_rows
-from sheaf.training.ranking import slices
+from sheaf.training.ranker.bundle_order import slices
 
 SIZES = (2, 3, 4)
 LIKELIEST = 10  # products of a client whose bundles are compared: a bundle with a less likely one is not the best

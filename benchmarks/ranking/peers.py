@@ -18,7 +18,7 @@ from benchmarks.ranking.tasks import Task, View
 
 EXTRA = "make peers"
 OURS = "sheaf"
-ROWS = ("training/candidates.py", "training/population.py")
+ROWS = ("training/candidates/pairs.py", "training/candidates/population.py")
 Scores = Callable[[View], np.ndarray]
 Told = tuple[np.ndarray, np.ndarray | None]  # scores, and probabilities where there are any
 

@@ -25,7 +25,7 @@ from benchmarks.ranking.tasks import Answers, Task
 CACHE = KEPT / "ranking"
 LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy")
 DISTRIBUTIONS = {"xgboost": ("xgboost", "xgboost-cpu")}  # under either name it is the same library
-OF_TASKS = ("catalog", "features", "training/sample.py", "benchmarks/santander", "benchmarks/ranking/tasks.py")
+OF_TASKS = ("catalog", "features", "training/samples.py", "benchmarks/santander", "benchmarks/ranking/tasks.py")
 
 
 @dataclass(frozen=True)

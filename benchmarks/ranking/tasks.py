@@ -21,8 +21,8 @@ from benchmarks.santander import folds
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.features import Bank, ProfileMatrix
 from sheaf.training import Candidates, Encoding, Pairs, Population, Slate, TrainingSample, read_sample
-from sheaf.training.co_openings import CoOpenings
-from sheaf.training.train import fingerprint
+from sheaf.training.candidates.co_openings import CoOpenings
+from sheaf.training.pipeline import fingerprint
 
 
 @dataclass(frozen=True)

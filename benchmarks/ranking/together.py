@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.ranking.tasks import Task, View
 from sheaf.training.metrics import Ranked, ndcg
-from sheaf.training.sample import fold
+from sheaf.training.samples import fold
 
 AT = 5
 TENTHS = 10

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.ranking.tasks import Task, View
-from sheaf.training.sample import fold
+from sheaf.training.samples import fold
 
 ROUNDS, PATIENCE = 400, 25
 TWENTIETHS = 20

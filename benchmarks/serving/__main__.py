@@ -1,7 +1,7 @@
 """What answers of the service cost, against a bare FastAPI endpoint that only predicts 40 rows, and what load it bears.
 
-The real service (`sheaf.serving.demonstration.start`, one worker) over a simulated bank with a model trained on it
-answers `POST /v1/recommend`: profile, candidates, both models, order, prices, reasons, and the decision on the disk.
+The real service (`sheaf.serving.runtime.demonstration.start`, one worker) over a simulated bank with a model trained on
+it answers `POST /v1/recommend`: profile, candidates, both models, order, prices, reasons, and the decision on the disk.
 The peer, uvicorn with one worker and no access log, predicts 40 ready rows with the same booster on one thread. Who
 asks is a process of its own, on the same machine.
 
@@ -39,10 +39,10 @@ from benchmarks.serving.million import MIB, multiply, started
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import Bank
 from sheaf.features.snapshot import Snapshot
-from sheaf.serving.demonstration import end, family, start
-from sheaf.serving.preparing import FOLDER, prepare
+from sheaf.serving.runtime.demonstration import end, family, start
+from sheaf.serving.runtime.preparation import FOLDER, prepare
 from sheaf.training import Model, Parameters
-from sheaf.training.train import train
+from sheaf.training.pipeline import train
 
 ROWS = 40
 ASKED = 500  # different clients, over and over

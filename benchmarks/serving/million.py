@@ -15,12 +15,12 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
+from sheaf.features.client_positions import Relationships
 from sheaf.features.contract import C
 from sheaf.features.matrix import ProfileMatrix
-from sheaf.features.relationship import Relationships
 from sheaf.features.snapshot import Snapshot
-from sheaf.serving.demonstration import end, family, start
-from sheaf.serving.preparing import FOLDER, place
+from sheaf.serving.runtime.demonstration import end, family, start
+from sheaf.serving.runtime.preparation import FOLDER, place
 
 MIB = 2**20
 

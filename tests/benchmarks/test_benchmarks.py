@@ -15,7 +15,7 @@ from benchmarks.measure import in_turns, median_ratio
 from benchmarks.profile_query import query
 from benchmarks.santander import __main__ as santander
 from sheaf.catalog import DEFAULT, read_catalog
-from sheaf.features.tables import connect
+from sheaf.features.bank import connect
 from sheaf.simulation.behaviour import read_behaviour
 
 

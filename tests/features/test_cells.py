@@ -6,9 +6,9 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from sheaf.features.worth import cells
-from sheaf.pricing.book import Book
-from tests.pricing.test_book import in_forints
+from sheaf.features.economics import cells
+from sheaf.pricing.price_table import Book
+from tests.pricing.test_price_table import in_forints
 
 
 def test_profiles_and_quotes_agree_on_the_size_of_a_firm_in_forints() -> None:

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from sheaf.catalog import Bundle, Catalog, Kind, Line, Product
-from sheaf.features.check import Finding, check, render
-from sheaf.features.tables import AGAIN, connect
+from sheaf.features.bank import AGAIN, connect
+from sheaf.features.validation.check import Finding, check, render
 from tests.pricing.books import catalog
 
 CATALOG = Catalog(

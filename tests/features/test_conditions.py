@@ -14,7 +14,7 @@ import pytest
 from sheaf.catalog import Catalog, Line, Product, Range
 from sheaf.features import Bank, TableError, dictionary
 from sheaf.features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unmet
-from sheaf.training.candidates import Encoding, Gates
+from sheaf.training.candidates.pairs import Encoding, Gates
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
 SEGMENT = Product(product_id="fund", name="Fund", line=Line.RETAIL, family="funds", where={"segment": ("2",)})
@@ -122,7 +122,7 @@ def test_a_protected_attribute_in_another_spelling_is_refused(column: str, frame
 
 
 def test_a_protected_attribute_in_another_spelling_decides_nothing(tmp_path) -> None:
-    from sheaf.catalog.checks import contradictions
+    from sheaf.catalog.validation import contradictions
 
     sold = AGE.model_copy(update={"where": {"Sex": ("f",)}})
     told = [what for _, what in contradictions([sold], [], catalog(AGE).policy)]
@@ -159,7 +159,7 @@ def attrition(made: Bank) -> None:
 
 
 def price_response(made: Bank) -> None:
-    from sheaf.training.price_response import learn
+    from sheaf.training.price_response.model import learn
     from tests.pricing.books import catalog as priced
 
     sold = priced()

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.features import Bank, TableError
-from sheaf.features.check import check
-from sheaf.features.relationship import client_on
-from sheaf.features.value import of_groups
+from sheaf.features.client_positions import client_on
+from sheaf.features.columns.value import of_groups
+from sheaf.features.validation.check import check
 from tests.features.banks import DAY, client, frame, profiles, written
 from tests.pricing.books import catalog
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaf.features import Bank
-from sheaf.features.check import Finding, check
-from sheaf.features.recency import FEW, ages, last_opening, supported
-from sheaf.features.relationship import Relationships
-from sheaf.strategy.scorecard import known_until
-from sheaf.training.sample import SampleError, default_days, last_day
+from sheaf.features.client_positions import Relationships
+from sheaf.features.table_age import FEW, ages, last_opening, supported
+from sheaf.features.validation.check import Finding, check
+from sheaf.strategy.managers.scorecard import known_until
+from sheaf.training.samples import SampleError, default_days, last_day
 from tests.features.banks import CATALOG, client, profiles
 
 D = dt.date

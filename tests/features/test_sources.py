@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sheaf.features import Bank, TableError
-from sheaf.features.check import Finding, check
+from sheaf.features.validation.check import Finding, check
 from tests.features.banks import CATALOG, profiles
 
 D = dt.date

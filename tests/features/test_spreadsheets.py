@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.catalog.texts import without_control
+from sheaf.catalog.escaping import without_control
 from sheaf.cli.shared import PlainConsole
+from sheaf.features.export import write_csv
 from sheaf.features.spreadsheets import for_spreadsheets
-from sheaf.features.writing import write_csv
 
 FORMULAS = ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\x1b=1", "＝1+1", '=HYPERLINK("x";"y")']
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from sheaf.features import Bank, profile
-from sheaf.features.check import check
 from sheaf.features.contract import TABLES, Answered
+from sheaf.features.validation.check import check
 from tests.features.banks import DAY, client
 from tests.pricing.books import catalog
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sheaf.catalog import DEFAULT, Kind, read_catalog
 from sheaf.pricing import Client, Quote, quote
-from sheaf.pricing.showing import draw, shown
+from sheaf.pricing.views import draw, shown
 
 PAGE = Path(__file__).parents[2] / "docs" / "pricing.md"
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from sheaf.catalog import Catalog, Kind, Range
 from sheaf.pricing import Book, Client, NoPriceSheetError, Position, Quote, what_if
 from sheaf.pricing import quote as quote_
-from sheaf.pricing.lines import Amounts
-from sheaf.pricing.offering import CHUNK, Clients, Pricer
-from sheaf.pricing.response import Logit
+from sheaf.pricing.acceptance import Logit
+from sheaf.pricing.client_value import Own
+from sheaf.pricing.concession import CHUNK, Clients, Pricer
+from sheaf.pricing.concession_split import spread
+from sheaf.pricing.quote_lines import Amounts
 from sheaf.pricing.rules import CROSS_SELLING, ELIGIBLE, MORTGAGES, SUITABILITY, TYING
-from sheaf.pricing.spreading import spread
-from sheaf.pricing.worth import Own
 from tests.pricing.books import BUNDLES, catalog, with_sheet
 
 DAY = dt.date(2025, 12, 31)

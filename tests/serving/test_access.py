@@ -26,8 +26,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sheaf.features import Of
-from sheaf.serving.access import Access, AccessError, Caller, Scope, add_key, remove_key
-from sheaf.serving.demonstration import running
+from sheaf.serving.http.access import Access, AccessError, Caller, Scope, add_key, remove_key
+from sheaf.serving.runtime.demonstration import running
 from tests.conftest import ROOT, WholeLine
 
 ISSUER, AUDIENCE = "https://login.bank.example", "sheaf"
@@ -414,7 +414,7 @@ def test_keys_from_a_file_and_new_ones_of_the_issuer(line: WholeLine, tmp_path: 
 
     from starlette.requests import Request
 
-    from sheaf.serving.access import Gatekeeper
+    from sheaf.serving.http.access import Gatekeeper
 
     def request(text: str) -> Request:
         return Request({"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())]})
@@ -448,12 +448,12 @@ def test_a_new_key_of_the_issuer_is_taken_up_and_an_old_one_given_up(
 
     from starlette.requests import Request
 
-    from sheaf.serving import access
-    from sheaf.serving.problems import Refusal
+    from sheaf.serving.http import access
+    from sheaf.serving.http.problems import Refusal
 
     every, age = 0.5, 2.5
-    monkeypatch.setattr("sheaf.serving.issuer.KEYS_EVERY", every)
-    monkeypatch.setattr("sheaf.serving.issuer.KEYS_AGE", age)
+    monkeypatch.setattr("sheaf.serving.http.token_issuer.KEYS_EVERY", every)
+    monkeypatch.setattr("sheaf.serving.http.token_issuer.KEYS_AGE", age)
     keys, asked = {"one": public(SIGNER, "one")}, list[float]()
     old, new = token(), token(STRANGER, "two")
 
@@ -505,8 +505,8 @@ def test_without_access_only_this_machine_is_answered() -> None:
 
     from starlette.requests import Request
 
-    from sheaf.serving.access import ANYBODY, Gatekeeper
-    from sheaf.serving.problems import Refusal
+    from sheaf.serving.http.access import ANYBODY, Gatekeeper
+    from sheaf.serving.http.problems import Refusal
 
     gate = Gatekeeper(None)
     for host, fine in (("127.0.0.1", True), ("::1", True), ("10.0.0.7", False), ("2001:db8::1", False), ("?", False)):
@@ -559,8 +559,8 @@ def test_without_access_this_machine_is_answered_by_its_own_names_only() -> None
 
     from starlette.requests import Request
 
-    from sheaf.serving.access import ANYBODY, Gatekeeper
-    from sheaf.serving.problems import Refusal
+    from sheaf.serving.http.access import ANYBODY, Gatekeeper
+    from sheaf.serving.http.problems import Refusal
 
     def request(*hosts: str, peer: str = "127.0.0.1") -> Request:
         headers = [(b"host", host.encode("latin-1")) for host in hosts]
@@ -650,7 +650,7 @@ def test_a_file_that_breaks_while_the_service_runs_leaves_access_as_it_was(
 
     from starlette.requests import Request
 
-    from sheaf.serving.access import Gatekeeper
+    from sheaf.serving.http.access import Gatekeeper
 
     path = tmp_path / "access.yaml"
     secret = add_key(path, "app", ["recommend"])
@@ -702,7 +702,7 @@ def test_the_file_of_keys_keeps_its_owner_its_mode_and_the_link_to_it(tmp_path: 
 def test_keys_that_many_add_and_remove_at_once_are_all_added_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "access.yaml"
     gone = [add_key(path, f"old{number}", ["quote"]).split("_")[1] for number in range(8)]
-    work = "import sys; from pathlib import Path; from sheaf.serving.access import add_key, remove_key\n"
+    work = "import sys; from pathlib import Path; from sheaf.serving.http.access import add_key, remove_key\n"
     work += "path = Path(sys.argv[1])\n"
     work += "for number in sys.argv[3:]: remove_key(path, number); add_key(path, sys.argv[2], ['quote'])"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -738,8 +738,8 @@ def test_requests_without_the_scope_count_to_the_rate(tmp_path: Path) -> None:
 
     from starlette.requests import Request
 
-    from sheaf.serving.access import Gatekeeper
-    from sheaf.serving.problems import Refusal
+    from sheaf.serving.http.access import Gatekeeper
+    from sheaf.serving.http.problems import Refusal
 
     path = tmp_path / "access.yaml"
     secret = add_key(path, "slow", ["quote"], "2/minute")

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from sheaf.features import Bank
-from sheaf.features.relationship import client_on
+from sheaf.features.client_positions import client_on
 from sheaf.pricing import quote
 from sheaf.serving import ANSWER
-from sheaf.serving.asking import AskQuote
-from sheaf.training.by_value import Aim
+from sheaf.serving.schemas.requests import AskQuote
+from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.serving.test_service import is_as_described, post, unlogged
 

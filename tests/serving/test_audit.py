@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 from sheaf.catalog import Line
 from sheaf.cli import app
 from sheaf.serving import ANSWER, Recommender
-from sheaf.serving.asking import AskQuote
-from sheaf.serving.auditing import AUDIT, audit, entry, quote_audit, quote_entry, replay, replay_quote
+from sheaf.serving.audit.records import AUDIT, audit, entry, quote_audit, quote_entry, replay, replay_quote
 from sheaf.serving.decisions import Writer, add_decisions, upgrade
 from sheaf.serving.decisions.database import parsed
-from sheaf.serving.earlier import keep, who_decided
-from sheaf.serving.preparing import FOLDER
+from sheaf.serving.engine.version_archive import keep, who_decided
+from sheaf.serving.runtime.preparation import FOLDER
+from sheaf.serving.schemas.requests import AskQuote
 from sheaf.training import Model
-from sheaf.training.by_value import Aim
-from sheaf.training.price_response import COLUMNS, KINDS, Artifact, ShareLogit
+from sheaf.training.price_response.model import COLUMNS, KINDS, Artifact, ShareLogit
+from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.serving.logged import decision
 

@@ -11,7 +11,7 @@ import httpx
 import jwt
 import pytest
 
-from sheaf.serving.access import add_key
+from sheaf.serving.http.access import add_key
 from tests.conftest import WholeLine
 from tests.serving.test_access import AUDIENCE, ISSUER, SIGNER, issuer, public, served
 

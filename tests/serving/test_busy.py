@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sheaf.serving.admission import BATCHES, CROWDED, FULL, MANY, Admission
-from sheaf.serving.demonstration import running
+from sheaf.serving.http.load_shedding import BATCHES, CROWDED, FULL, MANY, Admission
+from sheaf.serving.runtime.demonstration import running
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import uvicorn
 
-from sheaf.serving import connections
-from sheaf.serving.connections import HEAD_BYTES, HEADERS, PATH_BYTES, Connections, HttpProtocol
+from sheaf.serving.http import connections
+from sheaf.serving.http.connections import HEAD_BYTES, HEADERS, PATH_BYTES, Connections, HttpProtocol
 from tests.serving.test_logs import becomes
 
 SOON = 0.3  # seconds, for every deadline here

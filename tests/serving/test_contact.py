@@ -14,9 +14,7 @@ from pydantic import ValidationError
 
 from sheaf.catalog import Contact
 from sheaf.serving import Recommender
-from sheaf.serving.answers import Decided
-from sheaf.serving.auditing import entry, replay
-from sheaf.serving.contact import Resting, awaited, look_back, resting
+from sheaf.serving.audit.records import entry, replay
 from sheaf.serving.decisions import (
     Accepted,
     Outcome,
@@ -32,8 +30,10 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.database import parsed
-from sheaf.serving.together import Together
-from sheaf.training.by_value import Aim
+from sheaf.serving.engine.contact import Resting, awaited, look_back, resting
+from sheaf.serving.engine.micro_batching import Together
+from sheaf.serving.schemas.answers import Decided
+from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.serving.logged import ASKED, NOW, decision, told
 from tests.serving.test_shutdown import serving

@@ -19,7 +19,7 @@ from benchmarks.measure import child
 from sheaf.serving.decisions import LogUnavailableError, Writer, add_decisions, new_id, upgrade
 from sheaf.serving.decisions.database import connect, parsed
 from sheaf.serving.decisions.tables import decisions
-from sheaf.serving.demonstration import end, family, start
+from sheaf.serving.runtime.demonstration import end, family, start
 from tests.conftest import ROOT, WholeLine
 from tests.serving.logged import decision
 from tests.serving.postgres import RECOVERS, Postgres

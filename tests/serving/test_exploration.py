@@ -11,8 +11,8 @@ import pytest
 from sheaf.catalog import Exploration, Policy
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving import Recommender
-from sheaf.serving.auditing import entry, replay
-from sheaf.serving.recommender import explorer
+from sheaf.serving.audit.records import entry, replay
+from sheaf.serving.engine.recommender import explorer
 from sheaf.training import Model
 from tests.made import CATALOG
 

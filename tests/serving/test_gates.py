@@ -15,11 +15,11 @@ from sheaf.catalog import Bundle, Kind, Line, Range
 from sheaf.features import UNSEEN, ProfileMatrix
 from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, Check
 from sheaf.serving import Recommender
-from sheaf.serving.asking import AskQuote
-from sheaf.serving.auditing import quote_entry, replay_quote
-from sheaf.serving.gates import as_rated, asked_of, eligible, judged, of_profile
-from sheaf.serving.planned import Gate
-from sheaf.serving.quoting import QUOTED, Quoted
+from sheaf.serving.audit.records import quote_entry, replay_quote
+from sheaf.serving.engine.gates import as_rated, asked_of, eligible, judged, of_profile
+from sheaf.serving.schemas.plans import Gate
+from sheaf.serving.schemas.quotes import QUOTED, Quoted
+from sheaf.serving.schemas.requests import AskQuote
 from tests.conftest import WholeLine
 
 NAN = float("nan")

@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sheaf.features import ProfileMatrix
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving import service as of_service
-from sheaf.serving.access import Caller, Scope
 from sheaf.serving.decisions import RefusedError, read_decision, read_quote
 from sheaf.serving.decisions.tables import decisions, metadata, quotes
-from sheaf.serving.demonstration import running
-from sheaf.serving.paths import path_by_segments
+from sheaf.serving.http.access import Caller, Scope
+from sheaf.serving.http.raw_paths import path_by_segments
+from sheaf.serving.runtime.demonstration import running
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_connections import connect, received
 

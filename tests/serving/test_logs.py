@@ -16,9 +16,9 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sheaf.serving import logs
-from sheaf.serving.access import add_key
-from sheaf.serving.preparing import FOLDER
+from sheaf.serving.http import logs
+from sheaf.serving.http.access import add_key
+from sheaf.serving.runtime.preparation import FOLDER
 from tests.conftest import WholeLine
 from tests.serving.test_access import served
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.features import Bank
-from sheaf.features.check import check
+from sheaf.features.validation.check import check
 from sheaf.serving.decisions import LogSettingError, RefusedError, Writer, add_decisions, add_feedback, upgrade
 from sheaf.serving.decisions.database import parsed
-from sheaf.serving.outcomes import SCHEMA, Shown, write_outcomes
+from sheaf.serving.decisions.outcomes import SCHEMA, Shown, write_outcomes
 from tests.made import CATALOG, frames, write
 from tests.serving.logged import ASKED, NOW, decision, told
 

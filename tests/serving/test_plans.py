@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from sheaf.cli import app
 from sheaf.features import Bank, profile_tables
 from sheaf.serving import Recommender
-from sheaf.serving.asking import AskQuote
-from sheaf.serving.auditing import entry, quote_entry, replay, replay_quote
-from sheaf.serving.earlier import keep_policy, who_decided
+from sheaf.serving.audit.records import entry, quote_entry, replay, replay_quote
+from sheaf.serving.engine.version_archive import keep_policy, who_decided
+from sheaf.serving.schemas.requests import AskQuote
 from sheaf.strategy import DEFAULT, Planner, Router, Strategy, explained, read_strategy
-from sheaf.strategy.snapshot import Plans, PlansError, read_plan
+from sheaf.strategy.plans.snapshot import Plans, PlansError, read_plan
 from tests.conftest import ROOT, WholeLine
 from tests.made import LAST_DAY
 from tests.serving.test_audit import learned

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sheaf.serving.reasons import in_words
+from sheaf.serving.engine.reasons import in_words
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sheaf.features import Bank, profile_matrices
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving import Answer, Recommender, UnknownClientError
 from sheaf.training import Model, TrainingSample, fit, read_sample
-from sheaf.training.by_value import Aim
+from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, QUICK, frames
 

@@ -23,11 +23,11 @@ import pytest
 
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import ProfileMatrix
-from sheaf.features.relationship import Relationships
+from sheaf.features.client_positions import Relationships
 from sheaf.features.snapshot import Snapshot
-from sheaf.serving.demonstration import running
-from sheaf.serving.earlier import keep
-from sheaf.serving.preparing import FOLDER, prepare
+from sheaf.serving.engine.version_archive import keep
+from sheaf.serving.runtime.demonstration import running
+from sheaf.serving.runtime.preparation import FOLDER, prepare
 from tests.conftest import ROOT, WholeLine
 
 

@@ -14,8 +14,8 @@ import pytest
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import Bank, profile_matrices
 from sheaf.training import registry
-from sheaf.training.sample import last_day
-from sheaf.training.scoring import rank
+from sheaf.training.batch_ranking import rank
+from sheaf.training.samples import last_day
 from tests.conftest import WholeLine
 from tests.made import LAST_DAY
 

@@ -19,8 +19,8 @@ import httpx
 import psutil
 import pytest
 
-from sheaf.serving.admission import ENDING
-from sheaf.serving.demonstration import end
+from sheaf.serving.http.load_shedding import ENDING
+from sheaf.serving.runtime.demonstration import end
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 

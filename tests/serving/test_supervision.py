@@ -14,7 +14,7 @@ from threading import Thread
 import httpx
 import psutil
 
-from sheaf.serving.workers import SOON
+from sheaf.serving.runtime.workers import SOON
 from tests.conftest import WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import serving

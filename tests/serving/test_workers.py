@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from sheaf.serving import workers
+from sheaf.serving.runtime import workers
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import ready, serving
@@ -100,7 +100,7 @@ def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None
 
 FAILING = """
 import errno, os, signal
-from sheaf.serving import workers
+from sheaf.serving.runtime import workers
 failures, fork, workers.PAUSE = [1, 1], os.fork, 0.1
 def scarce():
     if failures:

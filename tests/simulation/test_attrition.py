@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sheaf.catalog import DEFAULT, read_catalog
-from sheaf.features.check import check
+from sheaf.features.validation.check import check
 from sheaf.simulation import simulate
 from sheaf.simulation.behaviour import Behaviour, read_behaviour
 

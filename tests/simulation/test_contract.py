@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sheaf.catalog import DEFAULT, read_catalog
-from sheaf.features.check import check
+from sheaf.features.validation.check import check
 
 
 def test_the_check_of_incoming_tables_finds_nothing(folder):

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from sheaf.catalog import DEFAULT, read_catalog
-from sheaf.features.check import check
+from sheaf.features.validation.check import check
 from sheaf.simulation import simulate
 from sheaf.simulation.offers import BY_CHANCE, LEVELS
 

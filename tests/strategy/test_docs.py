@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sheaf.strategy import DEFAULT, Strategy
-from sheaf.strategy.managing import Card, Day
-from sheaf.strategy.measures import MEASURES
-from sheaf.strategy.policy import Facts, Route, Service
+from sheaf.strategy.managers.measures import MEASURES
+from sheaf.strategy.policy.managers import Card, Day
+from sheaf.strategy.policy.schema import Facts, Route, Service
 from tests.strategy.banks import POLICY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sheaf.strategy import Linker, Planner, Room, Router, explained_room, read_strategy
-from sheaf.strategy.linking import gains, gathered, quoted
+from sheaf.strategy.plans.linking import gains, gathered, quoted
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed, profiles
 
 FIRM = {"kind": "corporate", "rating": "C", "eva": 2_000.0, "contribution": 2_000.0, "links_employer_of": 16.0}
@@ -158,7 +158,7 @@ def test_rooms_in_blocks_are_those_of_one(tmp_path: Path, monkeypatch: pytest.Mo
     person = dict.fromkeys([*router.keep, *linker.keep]) | HELD | {"kind": "retail", "rating": "B"}
     table = profiles(*[person] * 6)  # the last has no offer
     [whole] = linker.of_offers(router, [table])
-    monkeypatch.setattr("sheaf.strategy.linking.BLOCK", 2)
+    monkeypatch.setattr("sheaf.strategy.plans.linking.BLOCK", 2)
     blocks = list(linker.of_offers(router, [table]))
     assert [len(set(block["client_id"].to_pylist())) for block in blocks] == [2, 2, 1]
     assert pa.concat_tables(blocks) == whole

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sheaf.features import Bank, ProfileMatrix, profile_matrices
-from sheaf.features.links import tied
+from sheaf.features.columns.links import tied
 from sheaf.simulation import simulate
-from sheaf.strategy.packages import Members, Offered, Package, Packager
+from sheaf.strategy.plans.packages import Members, Offered, Package, Packager
 from sheaf.training import fit, read_sample
 from tests.made import QUICK
 from tests.strategy.banks import CATALOG

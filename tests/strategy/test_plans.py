@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.features.tables import connect
+from sheaf.features.bank import connect
 from sheaf.strategy import Planner
-from sheaf.strategy.conditions import Condition
+from sheaf.strategy.policy.conditions import Condition
 from tests.strategy.banks import CATALOG, DAY, EDGES, NUMBERS, POLICY, TEXTS, plan, profiles, some_clients
 
 FIRM = {"kind": "corporate"}

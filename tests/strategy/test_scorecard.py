@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sheaf.features import Bank
-from sheaf.pricing.book import Book
+from sheaf.pricing.price_table import Book
 from sheaf.strategy import Scorecard, Strategy, StrategyError, judge, read_strategy
-from sheaf.strategy.card_showing import card_table, draw_card, draw_scores, scores_table
-from sheaf.strategy.peers import between, shrunk, standing
-from sheaf.strategy.scorecard import month_ends, read_plans
+from sheaf.strategy.managers.peers import between, shrunk, standing
+from sheaf.strategy.managers.scorecard import month_ends, read_plans
+from sheaf.strategy.views.scorecard import card_table, draw_card, draw_scores, scores_table
 from tests.strategy.banks import CATALOG, POLICY, changed
 
 NOVEMBER, DECEMBER = dt.date(2025, 11, 30), dt.date(2025, 12, 31)

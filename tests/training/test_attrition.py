@@ -29,9 +29,9 @@ from sheaf.training.attrition import (
     register,
 )
 from sheaf.training.metrics import calibration_error
-from sheaf.training.model import ArtifactError
 from sheaf.training.parameters import Parameters
-from sheaf.training.sample import SampleError
+from sheaf.training.ranker.model import ArtifactError
+from sheaf.training.samples import SampleError
 
 CATALOG = read_catalog(DEFAULT)
 DAYS = [dt.date(2025, 9, 30), dt.date(2025, 10, 31), dt.date(2025, 11, 30)]

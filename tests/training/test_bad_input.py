@@ -16,8 +16,8 @@ import pytest
 from sheaf.catalog import Catalog, Kind
 from sheaf.features import Bank, ProfileMatrix
 from sheaf.training import Model, Parameters, TrainingSample, evaluate, fit, read_sample, registry
-from sheaf.training.sample import held_out
-from sheaf.training.train import Trained, train
+from sheaf.training.pipeline import Trained, train
+from sheaf.training.samples import held_out
 from tests.made import CATALOG, DAYS, LAST_DAY, QUICK, frames, write, write_catalog
 from tests.test_cli import Sheaf, sheaf  # noqa: F401  a fixture
 

@@ -9,12 +9,12 @@ from scipy.special import expit
 from sheaf.catalog import Catalog, Product
 from sheaf.features import ProfileMatrix, dictionary, profile_matrices
 from sheaf.training import Candidates, TrainingSample
-from sheaf.training.candidates import Encoding
-from sheaf.training.choice import Choice, Openings, fit
-from sheaf.training.co_openings import CoOpenings
-from sheaf.training.fitting import Prepared
-from sheaf.training.population import Population
-from sheaf.training.sample import fold
+from sheaf.training.candidates.co_openings import CoOpenings
+from sheaf.training.candidates.pairs import Encoding
+from sheaf.training.candidates.population import Population
+from sheaf.training.ranker.choice import Choice, Openings, fit
+from sheaf.training.ranker.fitting import Prepared
+from sheaf.training.samples import fold
 from tests.made import CATALOG, LAST_DAY, QUICK, bank
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.training.adoption import logit
-from sheaf.training.co_openings import CoOpenings, sets_of
-from sheaf.training.ranking import Completion, likeliest_sets
+from sheaf.training.candidates.co_openings import CoOpenings, sets_of
+from sheaf.training.ranker.bundle_order import Completion, likeliest_sets
+from sheaf.training.ranker.opening_probability import logit
 
 TIES = np.array([[0.0, 2.0, -1.0], [2.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
 LEARNED = CoOpenings(0.5, np.array([0.1, 0.2, 0.3]), TIES)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sheaf.training import ArtifactError, Model, TrainingSample
-from sheaf.training.model import FORMAT, MANIFEST
-from sheaf.training.ranking import Order, fit_order
+from sheaf.training.ranker.bundle_order import Order, fit_order
+from sheaf.training.ranker.model import FORMAT, MANIFEST
 from tests.made import CATALOG, QUICK, bundles_wanted
 
 

@@ -16,14 +16,13 @@ from scipy.special import expit
 
 from sheaf.catalog import Kind
 from sheaf.features import Bank
-from sheaf.features.relationship import client_on
+from sheaf.features.client_positions import client_on
 from sheaf.features.snapshot import Snapshot
 from sheaf.pricing import NoPriceSheetError, Offers, quote
-from sheaf.pricing.response import best_concession, search
+from sheaf.pricing.acceptance import best_concession, search
 from sheaf.serving import Recommender
 from sheaf.training import ArtifactError, Model, TrainingSample, registry
-from sheaf.training.by_value import Aim, Valuer
-from sheaf.training.price_response import (
+from sheaf.training.price_response.model import (
     COLUMNS,
     KINDS,
     LEAST,
@@ -43,8 +42,9 @@ from sheaf.training.price_response import (
     register,
     slope_errors,
 )
+from sheaf.training.value_order import Aim, Valuer
 from tests.made import MONTHS, QUICK, frames
-from tests.training.test_by_value import priced
+from tests.training.test_value_order import priced
 
 SLOPES = np.array([6.0, 3.0, 2.0])
 LEVELS = np.array([0.0, 0.1, 0.2, 0.3])

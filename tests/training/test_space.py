@@ -6,7 +6,7 @@ import pytest
 
 from sheaf.training import ParameterError, Parameters
 from sheaf.training.parameters import LIGHTGBM, refused
-from sheaf.training.space import Space, replaced
+from sheaf.training.tuning.space import Space, replaced
 
 NO_SUCH = "no such parameter; wanted is one of folds, averaged"
 

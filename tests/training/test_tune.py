@@ -20,12 +20,12 @@ from optuna import load_study
 
 from sheaf.features import Bank
 from sheaf.training import Parameters, SampleError, TrainingSample, read_sample, registry
-from sheaf.training.objective import PARTS, Objective
-from sheaf.training.sample import fold, held_out
-from sheaf.training.space import Space
-from sheaf.training.study import TuneError
-from sheaf.training.train import train
-from sheaf.training.tune import Tuned, tune
+from sheaf.training.pipeline import train
+from sheaf.training.samples import fold, held_out
+from sheaf.training.tuning.objective import PARTS, Objective
+from sheaf.training.tuning.space import Space
+from sheaf.training.tuning.study import TuneError
+from sheaf.training.tuning.tune import Tuned, tune
 from tests.conftest import ROOT, _with_registry
 from tests.made import CATALOG, DAYS, QUICK, bank, frames
 

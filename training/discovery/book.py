@@ -13,7 +13,7 @@ from sheaf.catalog import Catalog, Kind
 from sheaf.features import Bank, C, ProfileMatrix, day_number, profile_matrices
 from sheaf.features.conditions import Occurring, kinds_of_bank, need_fitting
 from sheaf.features.dictionary import by_group
-from sheaf.training.candidates import Gates
+from sheaf.training.candidates.pairs import Gates
 
 LEAST_SEGMENT, MOST_SEGMENTS = 200, 256  # clients a segment at least; segments at most
 _SEASON = "season_month"  # the same for everybody on a day

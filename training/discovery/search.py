@@ -14,7 +14,7 @@ from sheaf.training.discovery.book import Book, DiscoveryError, segments
 from sheaf.training.discovery.evidence import Settings
 from sheaf.training.discovery.proposal import Discovery
 from sheaf.training.discovery.within import find_bundles
-from sheaf.training.sample import last_day
+from sheaf.training.samples import last_day
 
 
 def discover(

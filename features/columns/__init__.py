@@ -1,0 +1,1 @@
+"""The columns of a profile, one module a feature group."""

@@ -1,0 +1,1 @@
+"""What an auditor reads of a decision: its inputs, its outcome, its replay."""

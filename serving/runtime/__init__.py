@@ -1,0 +1,1 @@
+"""What the service runs on: preparation, workers, metrics."""

@@ -1,0 +1,1 @@
+"""Plans, offers and prices compared over groups of a protected attribute."""

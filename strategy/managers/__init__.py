@@ -1,0 +1,1 @@
+"""Account managers: whom they call, and what they and their branches achieve."""

@@ -1,0 +1,1 @@
+"""Service plans and approval routes of clients, and what explains them."""

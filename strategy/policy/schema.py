@@ -1,0 +1,343 @@
+"""The strategy policy: who a client is, how it is served and who approves what, as frozen typed models.
+
+A model checks what can be said of it alone; `sheaf.strategy.policy.validation` says what must be true between its
+parts, the catalog and the columns of profiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict
+
+from sheaf.catalog import Line
+from sheaf.catalog.schema import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
+from sheaf.strategy.policy.conditions import Rule, When
+from sheaf.strategy.policy.managers import Card, Day
+
+DEFAULT = Path(__file__).parents[1] / "default.yaml"
+"""The policy that comes with the project."""
+
+POTENTIAL = "potential"
+"""The column that offers by value add to profiles: what the best of a client is worth a year, acceptance times EVA."""
+
+INDUSTRIES = ("favoured", "neutral", "restricted")
+PAPERS = ("full", "simplified")
+
+Level = Annotated[int, Strict(), Field(ge=1, le=9)]
+Many = Annotated[int, Strict(), Field(ge=1)]
+Flag = Annotated[bool, Strict()]
+Type = Literal["corporate", "institution", "individual"]
+Business = Literal["loan_client", "settlement_only"]
+Membership = Literal["member", "single"]
+Agency = Literal["payer", "payee", "none"]
+Marketed = Literal["head_office", "branch", "both"]
+Tie = Literal["staff", "employer", "owner", "owned", "group", "supplier", "buyer", "guarantor", "guaranteed"]
+"""What another client is to this one: those that `links` states, each from either side."""
+
+
+class Industries(Model):
+    """Every sector, in the bank's own terms, by what the bank wants of it; who has none counts as neutral."""
+
+    favoured: tuple[Name, ...] = ()
+    neutral: tuple[Name, ...] = ()
+    restricted: tuple[Name, ...] = ()
+
+    @property
+    def sectors(self) -> list[str]:
+        return [*self.favoured, *self.neutral, *self.restricted]
+
+
+class Facts(Model):
+    """Who the client is: each a list of rules, of which the first that a client meets decides.
+
+    `agency`: pays others, or is paid, through an agency service such as payroll or collection.
+    """
+
+    type: tuple[Rule[Type], ...]
+    business: tuple[Rule[Business], ...]
+    membership: tuple[Rule[Membership], ...]
+    agency: tuple[Rule[Agency], ...]
+
+
+class Step(Model):
+    """A tier of a scale: from `at_least` on and `below`, in units of the figure.
+
+    A client in a neighbouring tier last time has to pass `at_least` by the `margin`.
+    """
+
+    tier: Name
+    at_least: Number | None = None
+    below: Number | None = None
+    margin: NotNegative = 0.0
+
+
+class Scale(Model):
+    """Steps from the best tier down, for whoever meets `when`; the `figure` is a weighted sum of columns, of which one
+    that is not known counts as 0."""
+
+    name: Name
+    when: When
+    figure: Annotated[dict[Id, Share], Field(min_length=1)]
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @property
+    def rule(self) -> Rule[str]:
+        return Rule[str](name=self.name, when=self.when, then=self.name)
+
+
+class Tiers(Model):
+    """The tiers from the best down, and the scales that put clients into them; the first that fits counts."""
+
+    order: Annotated[tuple[Name, ...], Field(min_length=1)]
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
+
+
+class Channels(Model):
+    """The channels there are, and the order of those that a client is met over."""
+
+    known: Annotated[tuple[Name, ...], Field(min_length=1)]
+    rules: tuple[Rule[Annotated[tuple[Name, ...], Field(min_length=1)]], ...]
+
+
+class Grade(Model):
+    """A grade of managers: how many `clients` one of them has, or the `team` of so many has together."""
+
+    clients: Many
+    team: Many = 1
+
+
+class Managers(Model):
+    """Grades of managers, and which one a client gets."""
+
+    grades: Annotated[dict[Name, Grade], Field(min_length=1)]
+    rules: tuple[Rule[Name], ...]
+
+
+class Visit(Model):
+    """A visit every so many `days`, none where left out, and what it is for."""
+
+    days: Days | None = None
+    purpose: Text
+
+
+class Service(Model):
+    """How a client is served."""
+
+    channels: Channels
+    key_client_centre: tuple[Rule[Flag], ...]
+    green_channel: tuple[Rule[Flag], ...]
+    managers: Managers
+    visits: tuple[Rule[Visit], ...]
+
+
+class Route(Model):
+    """How a bundle is approved: in which order, on which `papers`, who `signs` (one of the catalog's authorities, or
+    above), alone or in committee, and the `days` that it takes."""
+
+    priority: Level
+    papers: Literal["full", "simplified"]
+    signs: Name
+    signature: Literal["single", "committee"]
+    days: Count
+
+
+class SubAuthority(Model):
+    """Lets `signs` approve alone, below the route's authority, what brings no credit but of `products`."""
+
+    name: Name
+    products: Annotated[tuple[Id, ...], Field(min_length=1)]
+    when: When
+    signs: Name
+
+    @property
+    def rule(self) -> Rule[str]:
+        return Rule[str](name=self.name, when=self.when, then=self.signs)
+
+
+class Routes(Model):
+    """Approval routes of a client and bundle; `committees` are the authorities that have one."""
+
+    committees: tuple[Name, ...] = ()
+    rules: tuple[Rule[Route], ...]
+    sub_authorities: tuple[SubAuthority, ...] = ()
+
+
+class Linked(Model):
+    """Brings `desk` in where the bundle brings one of `products` (any, where left out) to a client who has linked
+    clients of that `relation` and meets `when`."""
+
+    name: Name
+    relation: Tie
+    products: tuple[Id, ...] = ()
+    when: When
+    desk: Name
+
+    @property
+    def rule(self) -> Rule[str]:
+        return Rule[str](name=self.name, when=self.when, then=self.desk)
+
+
+class Split(Model):
+    """The shares of what a product brings: of the desk that leads, of the desk of the product's line, and of the desks
+    of linked clients together. A share that nobody is there for goes to the others in proportion."""
+
+    lead: NotNegative
+    line: NotNegative
+    linked: NotNegative
+
+
+class Linkage(Model):
+    """Which desks sell a bundle together: by line of product, by linked clients; who leads; and who gains what."""
+
+    desks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    lines: dict[Line, Name]
+    linked: tuple[Linked, ...] = ()
+    leads: tuple[Rule[Name], ...]
+    split: Split
+
+
+class Entry(Model):
+    """What follows for a client: the `action`, where none keeps it off the list, and within how many `days` for which
+    `purpose`; of a repair the `lever` as well."""
+
+    action: Name
+    lever: Literal["price", "product", "security"] | None = None
+    days: Days | None = None
+    purpose: Text = ""
+
+
+class Win(Model):
+    """Firms worth winning: like those of the tiers `like`, as `neighbours` of the nearest firms by `columns` tell."""
+
+    like: Annotated[tuple[Name, ...], Field(min_length=1)]
+    columns: Annotated[tuple[Id, ...], Field(min_length=1)]
+    neighbours: Many = 15
+    rules: tuple[Rule[Entry], ...]
+
+
+class Repair(Model):
+    """Clients that do not earn what their capital costs: repaired first, and left only after that was due."""
+
+    rules: tuple[Rule[Entry], ...]
+
+
+class Leaving(Model):
+    """Clients about to leave; the `stake` is a weighted sum of columns, as the figure of a scale."""
+
+    stake: Annotated[dict[Id, Share], Field(min_length=1)]
+    rules: tuple[Rule[Entry], ...]
+
+
+class Lists(Model):
+    """Whom to win, to repair or let go, and to keep."""
+
+    win: Win
+    repair: Repair
+    leaving: Leaving
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A list of rules with the keys that lead to it, the columns that its outcome makes, and what each looks like."""
+
+    name: str
+    at: tuple[str, ...]
+    rules: Sequence[Rule[Any]]
+    columns: Mapping[str, tuple[str, Callable[[Any], Any]]]
+
+
+class Strategy(Model):
+    """The whole policy. Later parts may ask for the outcomes of earlier ones, as columns named like the parts."""
+
+    name: Name
+    industries: Industries
+    client: Facts
+    tiers: Tiers
+    priority: tuple[Rule[Level], ...]
+    service: Service
+    level: tuple[Rule[Marketed], ...]
+    routes: Routes
+    linkage: Linkage
+    lists: Lists | None = None
+    book: Day | None = None
+    scorecard: Card | None = None
+
+    @cached_property
+    def facts(self) -> list[Stage]:
+        """What is known before the tier, in order."""
+        return [_one(name, ("client", name), getattr(self.client, name)) for name in Facts.model_fields]
+
+    @cached_property
+    def following(self) -> list[Stage]:
+        """What follows from the tier, in order."""
+        service, grades = self.service, self.service.managers.grades
+
+        def load(grade: str) -> float | None:
+            return grades[grade].team / grades[grade].clients if grade in grades else None
+
+        return [
+            _one("priority", ("priority",), self.priority, "integer"),
+            _one("channels", ("service", "channels", "rules"), service.channels.rules, "varchar[]"),
+            _one("key_client_centre", ("service", "key_client_centre"), service.key_client_centre, "boolean"),
+            _one("green_channel", ("service", "green_channel"), service.green_channel, "boolean"),
+            Stage("manager", ("service", "managers", "rules"), service.managers.rules,
+                  {"manager": ("varchar", _same), "manager_load": ("double", load)}),
+            Stage("visit", ("service", "visits"), service.visits,
+                  {"visit_days": ("integer", lambda visit: visit.days),
+                   "visit_purpose": ("varchar", lambda visit: visit.purpose)}),
+            _one("level", ("level",), self.level),
+        ]  # fmt: skip
+
+    @property
+    def of_plans(self) -> set[str]:
+        """The columns that a plan has of its own: outcomes, and the names of the rules behind them."""
+        return {*OUTCOMES, *(f"{stage.name}_rule" for stage in (*self.facts, *self.following))}
+
+    @cached_property
+    def version(self) -> str:
+        """12 hexadecimal digits of the content's SHA-256: the same however the YAML is formatted."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @cached_property
+    def asks_of_clients(self) -> set[str]:
+        """The columns that plans look at, outcomes of the policy's own parts too."""
+        rules = [rule for stage in (*self.facts, *self.following) for rule in stage.rules]
+        scales = self.tiers.scales
+        asked = {column for rule in rules for column in rule.when} | {column for one in scales for column in one.when}
+        return asked | {column for scale in scales for column in scale.figure} | {"sector"}
+
+    @cached_property
+    def asks_of_pairs(self) -> set[str]:
+        """The columns that routes look at."""
+        rules: list[Rule[Any]] = [*self.routes.rules, *(one.rule for one in self.routes.sub_authorities)]
+        return {column for rule in rules for column in rule.when}
+
+    @cached_property
+    def asks_of_rooms(self) -> set[str]:
+        """The columns that linkage looks at, besides those that count linked clients."""
+        rules: list[Rule[Any]] = [*self.linkage.leads, *(one.rule for one in self.linkage.linked)]
+        return {column for rule in rules for column in rule.when}
+
+
+def _same(then: Any) -> Any:
+    return then
+
+
+def _one(name: str, at: tuple[str, ...], rules: Sequence[Rule[Any]], kind: str = "varchar") -> Stage:
+    return Stage(name, at, rules, {name: (kind, _same)})
+
+
+NONE = "none"  # the action of who is on no list
+OF_TIER = ("scale", "figure", "tier")
+OUTCOMES = ("industry", *Facts.model_fields, *OF_TIER, "priority", "channels", "key_client_centre", "green_channel",
+            "manager", "manager_load", "visit_days", "visit_purpose", "level", "next_visit")  # fmt: skip
+"""The columns that a plan adds to a profile. One of the same name in profiles (`tier`, by the catalog's shares of
+contribution) cannot be asked for by rules."""

@@ -1,0 +1,1 @@
+"""Plans, routes and scorecards as a person reads them."""

@@ -1,0 +1,104 @@
+"""Parts of a folder are replaced together: whoever reads has all of the new ones or none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sheaf.features import atomic_replace
+from tests.conftest import ROOT
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sheaf.features import atomic_replace
+left = [int(sys.argv[2])]
+def dying(function):
+    def call(*arguments, **named):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return function(*arguments, **named)
+    return call
+for name in ("rename", "replace", "mkdir", "write_text", "unlink"):
+    setattr(Path, name, dying(getattr(Path, name)))
+atomic_replace.shutil.rmtree = dying(atomic_replace.shutil.rmtree)
+folder = Path(sys.argv[1])
+with atomic_replace.staging(folder) as new:
+    for name in ("model", "profiles"):
+        (new / name).mkdir()
+        (new / name / "day").write_text("new")
+    (new / "catalog.json").write_text("new")
+    atomic_replace.replace(folder, new, gone=["price_response"])
+"""
+
+
+def read(folder: Path) -> dict[str, str]:
+    found = {}
+    for name, file in (("model", "day"), ("profiles", "day"), ("price_response", "day"), ("catalog.json", "")):
+        place = atomic_replace.part(folder, name) / file
+        if place.exists():
+            found[name] = place.read_text()
+    return found
+
+
+OLD = dict.fromkeys(("model", "profiles", "price_response", "catalog.json"), "old")
+NEW = dict.fromkeys(("model", "profiles", "catalog.json"), "new")
+
+
+def laid_out(folder: Path) -> Path:
+    for name in ("model", "profiles", "price_response"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "day").write_text("old")
+    (folder / "catalog.json").write_text("old")
+    (folder / "plans.arrow").write_text("kept")
+    return folder
+
+
+def test_killed_at_any_step_all_or_nothing_is_replaced_and_the_next_clears_up(tmp_path: Path) -> None:
+    found, step = [], 0
+    while True:
+        folder = laid_out(tmp_path / str(step))
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(folder), str(step)], env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        found.append(read(folder))
+        assert found[-1] in (OLD, NEW), step
+        with atomic_replace.staging(folder) as new:  # somebody else, afterwards
+            (new / "model").mkdir()
+            (new / "model" / "day").write_text("third")
+            atomic_replace.replace(folder, new)
+        assert read(folder) == found[-1] | {"model": "third"}
+        assert {path.name for path in folder.iterdir()} == {*found[-1], "plans.arrow"}
+        if done.returncode == 0:
+            break
+        step += 1
+    assert step > 10
+    assert found == sorted(found, key=lambda one: one["model"] == "new")  # once new, always new
+    assert (found[0], found[-1]) == (OLD, NEW)
+
+
+def test_what_another_is_making_is_left_alone(tmp_path: Path) -> None:
+    with atomic_replace.staging(tmp_path) as one, atomic_replace.staging(tmp_path) as other:
+        (one / "model").write_text("one")
+        (other / "model").write_text("other")
+        atomic_replace.replace(tmp_path, other)
+        atomic_replace.replace(tmp_path, one)
+    assert (tmp_path / "model").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_nothing_is_replaced_where_the_last_look_refuses(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise ValueError("another model was laid out")
+
+    folder = laid_out(tmp_path / "served")
+    with atomic_replace.staging(folder) as new:
+        (new / "catalog.json").write_text("new")
+        with pytest.raises(ValueError, match="another model"):
+            atomic_replace.replace(folder, new, before=refuse)
+    assert read(folder) == OLD

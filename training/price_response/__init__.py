@@ -1,0 +1,1 @@
+"""The price response: acceptance as a function of price, learned from the bank's own offers."""

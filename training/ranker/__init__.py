@@ -1,0 +1,1 @@
+"""The ranker: opening probabilities of products, and from them the order of bundles."""
