@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import re
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from uuid_utils import uuid7
 
 from sheaf.serving.decisions.tables import Outcome, decisions, feedback, quotes
 from sheaf.serving.decisions.writer import RefusedError, Work
@@ -68,11 +66,8 @@ class Told:
 
 
 def new_id() -> str:
-    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then chance, so that ids are in order of time."""
-    moment = time.time_ns() // 1_000_000
-    number = (moment << 80) | int.from_bytes(os.urandom(10), "big")
-    number = number & ~(0xF << 76) | (7 << 76)
-    return str(uuid.UUID(int=number & ~(0x3 << 62) | (2 << 62)))
+    """A UUID of version 7 (RFC 9562): ids are in order of time."""
+    return str(uuid7())
 
 
 def add_decisions(rows: Sequence[Mapping[str, Any]]) -> Work[None]:

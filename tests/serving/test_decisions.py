@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import sqlite3
 import threading
@@ -297,6 +298,24 @@ def test_ids_are_version_7_in_order_of_time() -> None:
     assert {(one[14], one[19] in "89ab") for one in ids} == {("7", True)}
     moments = [uuid.UUID(one).int >> 80 for one in ids]
     assert moments == sorted(moments)
+
+
+def test_forked_workers_draw_different_ids() -> None:
+    new_id()  # the source of chance is seeded, and then copied by the fork
+    readers = []
+    for _ in range(4):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.write(writer, "\n".join(new_id()[14:] for _ in range(500)).encode())
+            os._exit(0)
+        os.close(writer)
+        readers.append(reader)
+    chances = []
+    for reader in readers:
+        with os.fdopen(reader) as pipe:
+            chances += pipe.read().split("\n")
+        os.wait()
+    assert len(set(chances)) == len(chances) == 2_000
 
 
 def test_the_migrations_make_the_tables_that_the_code_has(place: str) -> None:
