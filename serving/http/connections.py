@@ -28,6 +28,7 @@ from sheaf.serving.runtime import metrics
 HEAD_SECONDS = 10.0  # until a request's head is there: from the connection's beginning, then from the head's first byte
 HEAD_BYTES, PATH_BYTES, HEADERS = 32_768, 8_192, 100  # of a head: a token of a large bank has 8 KiB
 MESSAGE_BYTES = 1_000_000  # of a request as it is sent, chunk sizes and trailers included: twice the longest body
+PIPELINED = 8  # requests of a connection that wait for the answer to the one before
 CLOSING_SECONDS, CLOSING_BYTES = 1.0, 1_000_000  # what is still read after a last answer, so that the peer can read it
 READING_SECONDS = 10.0  # for which a peer may not read its answer
 CONNECTIONS = 4_096  # of a worker; with a head of `HEAD_BYTES` each, 128 MiB
@@ -86,7 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing_deadline: asyncio.TimerHandle | None = None
         self._message_bytes = self._path_bytes = self._head_bytes = 0  # received of the present request
         self._in_message = self._head_there = False
-        self._too_large: tuple[int, str] | None = None
+        self._refused: tuple[int, str] | None = None
         self._last = False  # what is received from now on is not looked at
         self._after_last = 0
 
@@ -117,8 +118,8 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # answered as if nobody had asked for another protocol
         except httptools.HttpParserError:
-            status, detail = self._too_large or (400, "this is no HTTP/1.1 request; see RFC 9112")
-            return self._refuse(status, detail, "too_large" if self._too_large else "invalid")
+            status, detail = self._refused or (400, "this is no HTTP/1.1 request; see RFC 9112")
+            return self._refuse(status, detail, REASONS.get(status, "too_large"))
         if self._in_message and self._head_there:
             if self._message_bytes > MESSAGE_BYTES:
                 self._refuse(413, f"the request is longer than {MESSAGE_BYTES:,} bytes as it is sent", "too_large")
@@ -132,6 +133,9 @@ class HttpProtocol(HttpToolsProtocol):
         return self._message_bytes > 0 or self._in_message
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:  # uvicorn reads on with each answer, and would keep them all
+            self._refused = 429, f"more than {PIPELINED} requests wait for an answer; read the answers, then ask again"
+            raise ValueError(self._refused)
         self._in_message, self._head_there = True, False
         self._path_bytes = self._head_bytes = 0
         super().on_message_begin()
@@ -139,15 +143,15 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self._path_bytes += len(url)
         if self._path_bytes > PATH_BYTES:
-            self._too_large = 414, f"path and query are longer than {PATH_BYTES:,} bytes; give shorter ids"
-            raise ValueError(self._too_large)
+            self._refused = 414, f"path and query are longer than {PATH_BYTES:,} bytes; give shorter ids"
+            raise ValueError(self._refused)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES or len(self.headers) >= HEADERS:
-            self._too_large = HEAD_TOO_LARGE
-            raise ValueError(self._too_large)
+            self._refused = HEAD_TOO_LARGE
+            raise ValueError(self._refused)
         if not self._head_there:  # what comes after the body is nobody's
             super().on_header(name, value)
 
@@ -180,11 +184,12 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
             self._abort_later(READING_SECONDS)
+        waiting = bool(self.pipeline)  # what was asked before is answered before the connection ends
         super().on_response_complete()
-        if self._last:
+        if self._last and not waiting:
             self._unset_keepalive_if_required()
             self._close_soon()
-        elif self.cycle.response_complete:
+        elif self.cycle.response_complete and not self._last:
             _connections.without_request[self] = None
             if self._head_has_begun and self._head_deadline is None:
                 self._expect_head()
@@ -197,6 +202,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_is_there()
         _connections.count(reason)
         waiting = self.cycle is not None and not self.cycle.response_complete
+        if self.pipeline and self.cycle.more_body:  # the answers to those before it go first
+            self.pipeline.popleft()
+            return
         if waiting and self.cycle.response_started and self.cycle.more_body:
             return self.transport.abort()
         if waiting and not self.cycle.more_body:
@@ -267,6 +275,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._closing_deadline = self.loop.call_later(seconds, self.transport.abort)
 
 
+REASONS = {400: "invalid", 429: "too_many_requests"}  # why a connection is closed; others are too large
 HEAD_TOO_LARGE = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.value,
     f"the request's head has more than {HEADERS} headers or {HEAD_BYTES:,} bytes; send less",
