@@ -1,7 +1,7 @@
 """Figures of the benchmarks as JSON, one file a case, and the page that is generated from them.
 
 A case is a benchmark module with its arguments: `python -m benchmarks.attrition --clients 100000` writes
-`results/attrition-clients-100000.json`. `python -m benchmarks.figures` writes the page `docs/figures.md` anew.
+`results/attrition-clients-100000.json`. `python -m benchmarks.figures` generates the page `docs/reference/figures.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "figures.md"
+PAGE = ROOT / "docs" / "reference" / "figures.md"
 SUBJECTS = {  # of the page, in its order, with the benchmark modules of each
     "Ranking": ("santander", "simulated", "ranking", "new_products"),
     "Discovery of bundles": ("discovery",),
@@ -40,7 +40,7 @@ This page is generated from `benchmarks/results` by `.venv/bin/python -m benchma
 Each figure is a ratio of two measurements of the same run, unless its unit says otherwise. Intervals are 95 %
 intervals. A figure without a target is there for comparison. Each figure is of the commit and day that stand above its
 table; those of November 2026 were carried over from an earlier page.
-[How to run the benchmarks and how to read the figures](../benchmarks/README.md).
+How to run the benchmarks and how to read the figures: `benchmarks/README.md`.
 """
 
 

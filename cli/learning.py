@@ -24,7 +24,7 @@ def train(
         Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
     ] = None,
     parameters: Annotated[
-        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+        Path | None, typer.Option(help="YAML with training parameters (see docs/guides/training.md).")
     ] = None,
 ) -> None:
     """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
@@ -206,7 +206,7 @@ def price_response(
         typer.Option("--as-of", formats=["%Y-%m-%d"], help="Offers answered by then count. Default: the last day."),
     ] = None,
     parameters: Annotated[
-        Path | None, typer.Option(help="YAML with training parameters (see docs/training.md).")
+        Path | None, typer.Option(help="YAML with training parameters (see docs/guides/training.md).")
     ] = None,
 ) -> None:
     """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.

@@ -42,7 +42,7 @@ def rank(
     """Rank every candidate bundle for every client of a day with the champion.
 
     By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
-    acceptance times EVA: docs/pricing.md.
+    acceptance times EVA: docs/guides/pricing.md.
     """
     from sheaf.training.batch_ranking import rank as run
     from sheaf.training.registry import need_champion, price_response
@@ -82,7 +82,8 @@ def discover(
     popularity of the parts within segments of clients explains is dropped, and so is what the catalog has. For each
     proposal: how many have it, the lift and its interval, whom it would reach, and what that is worth at most.
 
-    The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog: docs/discovery.md.
+    The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog:
+    docs/guides/discovery.md.
     """
     from sheaf.training.discovery import Settings, outside, tables, write_proposal
     from sheaf.training.discovery import discover as search

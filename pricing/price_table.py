@@ -43,7 +43,7 @@ def need_pricing(catalog: Catalog) -> Pricing:
     if catalog.pricing is None:
         raise NoPriceSheetError(
             f"the catalog {catalog.name} has no price sheet, so nothing can be quoted; add a section pricing: "
-            "(docs/pricing.md says what belongs there)"
+            "(docs/reference/price-sheet.md says what belongs there)"
         )
     return catalog.pricing
 

@@ -36,17 +36,23 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0)
-    threads: int = Field(2, ge=1)
-    folds: int = Field(2, ge=2, description="parts, by client, of the cross-fit that calibrates and feeds the ranking")
-    averaged: bool = Field(
-        False, description="the models of the cross-fit answer too: steadier, folds + 1 times the trees"
+    seed: int = Field(0, ge=0, description="the same seed on the same profiles gives the same model")
+    threads: int = Field(
+        2, ge=1, description="of LightGBM; not part of a model's version, as any number grows the same trees"
     )
-    holdout_share: float = Field(0.1, gt=0, lt=1, description="clients kept from every training, for validation")
-    negatives: float = Field(15.0, gt=0, description="pairs without an opening kept for every pair with one")
-    least_rows: int = Field(200_000, ge=1, description="pairs are only left out beyond this many")
+    folds: int = Field(2, ge=2, description="parts, by client, of the cross-fit")
+    averaged: bool = Field(
+        False, description="average the log-odds of the cross-fit models too: steadier, with folds + 1 times the trees"
+    )
+    holdout_share: float = Field(
+        0.1, gt=0, lt=1, description="share of the clients that take part in no training, for validation"
+    )
+    negatives: float = Field(15.0, gt=0, description="pairs without an opening, kept for every pair with one")
+    least_rows: int = Field(200_000, ge=1, description="pairs are left out only beyond this many")
     judged: int = Field(
-        100_000, ge=1, description="clients, once for each day, that calibration and second stage learn from, about"
+        100_000,
+        ge=1,
+        description="approximate number of clients and days that calibration and the second stage learn from",
     )
     rounds: int = Field(800, ge=1, description="most boosting rounds of the adoption model")
     patience: int = Field(30, ge=1, description="rounds without a better validation loss after which boosting stops")

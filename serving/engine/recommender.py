@@ -706,7 +706,7 @@ def _limit(catalog: Catalog, client: Client, bundle_id: str, day: dt.date, autho
 def _near(name: str, columns: Iterable[str]) -> str:
     """The remedy for a column that there is not."""
     near = did_you_mean(name, columns)
-    return near if near.startswith("did") else "docs/features.md has those there are"
+    return near if near.startswith("did") else "docs/reference/features.md has those there are"
 
 
 def _need_one_day(model: Model, snapshot: Snapshot, relationships: Relationships | None) -> None:

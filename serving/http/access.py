@@ -1,6 +1,6 @@
 """Who may ask what: keys of channels, tokens of people, their scopes, their books, and how often they may ask.
 
-SHEAF_ACCESS names a YAML file (`docs/access.md`); it is read anew when it changes. Without one everybody on this very
+SHEAF_ACCESS names a YAML file (`docs/guides/access.md`); it is read again when it changes. Without one, callers on this
 machine may ask everything, and nobody else anything.
 """
 
@@ -145,7 +145,9 @@ class Access(_Model):
         except FileNotFoundError as error:
             raise AccessError(f"{path}: there is no such file; `sheaf keys add` makes it") from error
         except RecursionError as error:
-            raise AccessError(f"{path} cannot be read as YAML: it is nested too deeply; see docs/access.md") from error
+            raise AccessError(
+                f"{path} cannot be read as YAML: it is nested too deeply; see docs/guides/access.md"
+            ) from error
         except ValidationError as error:
             wrong = (
                 f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}: {in_words(one)}" for one in error.errors()
@@ -154,7 +156,7 @@ class Access(_Model):
         except AccessError:
             raise
         except (OSError, YAMLError, ValueError, LookupError, TypeError) as error:
-            raise AccessError(f"{path} cannot be read as YAML: {error}; see docs/access.md") from error
+            raise AccessError(f"{path} cannot be read as YAML: {error}; see docs/guides/access.md") from error
 
     @cached_property
     def by_hash(self) -> dict[str, Key]:

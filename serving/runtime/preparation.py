@@ -221,7 +221,7 @@ def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
     if host != HOST and not os.environ.get("SHEAF_ACCESS"):
         raise ValueError(
             f"nobody has to say who asks, so only {HOST} can be listened on; configure who may: SHEAF_ACCESS, "
-            "docs/access.md"
+            "docs/guides/access.md"
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago is free

@@ -40,7 +40,7 @@ OF_LIST: Mapping[str, Columns] = {
     "repair": {"below_months": NUMBER, "lift": NUMBER, "lifted": FLAG, "loss_share": NUMBER, "overdue": FLAG},
     "leaving": {"leaving": NUMBER, "stake": NUMBER, "at_risk": NUMBER},
 }  # fmt: skip
-"""What the rules of a list may ask for beside profiles and plans: docs/strategy.md says what each is."""
+"""What the rules of a list may ask for beside profiles and plans: docs/guides/client-lists.md says what each is."""
 
 
 def of_catalog(catalog: Catalog) -> dict[str, FeatureType]:

@@ -125,7 +125,9 @@ def _conditions(policy: Strategy, catalog: Catalog, columns: Columns, occurring:
 def _near(column: str, known: Columns) -> str:
     near = did_you_mean(column, known)
     return (
-        near if near.startswith("did") else "docs/features.md has them, and a bank's own come by --profiles or --data"
+        near
+        if near.startswith("did")
+        else "docs/reference/features.md has them, and a bank's own come by --profiles or --data"
     )
 
 

@@ -28,7 +28,7 @@ from sheaf.catalog import (
     read_catalog,
 )
 
-DOCS = Path(__file__).parents[2] / "docs" / "catalog.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "catalog.md"
 
 
 @pytest.fixture(scope="module")

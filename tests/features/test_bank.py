@@ -82,7 +82,7 @@ def engine(request: pytest.FixtureRequest) -> Callable[[Mapping[str, Any]], Bank
 
 
 def test_the_contracts_page_has_every_table_and_column_as_the_code_has_it():
-    page = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "contract.md").read_text()
     for table in TABLES.values():
         section = page.split(f"### {table.name}\n")[1].split("\n### ")[0].split("\n## ")[0]
         stated = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]

@@ -11,7 +11,7 @@ from sheaf.features import Bank, dictionary, to_markdown
 from sheaf.simulation import simulate
 from tests.features.banks import CATALOG, bank, client, frame
 
-PAGE = Path(__file__).parents[2] / "docs" / "features.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "features.md"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def test_the_page_in_the_docs_is_the_one_generated(simulated: Bank) -> None:
     page = to_markdown(simulated, read_catalog(DEFAULT))
     if os.environ.get("SHEAF_WRITE_DOCS"):
         PAGE.write_text(page)
-    assert PAGE.read_text() == page, "docs/features.md is not what features state; set SHEAF_WRITE_DOCS=1 to rewrite it"
+    assert PAGE.read_text() == page, (
+        "docs/reference/features.md is not what features state; set SHEAF_WRITE_DOCS=1 to rewrite it"
+    )
 
 
 def test_every_feature_is_on_the_page_once(simulated: Bank) -> None:

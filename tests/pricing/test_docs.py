@@ -1,4 +1,4 @@
-"""The example that docs/pricing.md goes through by hand is what the default catalog gives."""
+"""The example that docs/explanation/prices.md goes through by hand is what the default catalog gives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sheaf.catalog import DEFAULT, Kind, read_catalog
 from sheaf.pricing import Client, Quote, quote
 from sheaf.pricing.views import draw, shown
 
-PAGE = Path(__file__).parents[2] / "docs" / "pricing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "prices.md"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.serving import postgres
 from tests.serving.logged import decision
 
-PAGE = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "running.md").read_text(encoding="utf-8")
 FILE = "mlruns/decisions.db"
 
 

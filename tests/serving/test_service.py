@@ -218,7 +218,7 @@ def test_every_figure_that_the_page_names_is_told(service: str, client_id: str) 
         now = dt.datetime.now(dt.UTC).isoformat()
         assert post(fresh, told | {"idempotency_key": f"figures-{now}", "at": now}, "v1/feedback").status_code == 200
         figures = httpx.get(f"{fresh}/metrics").text
-    page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "running.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\bsheaf_[a-z_]+(?:_seconds|_total|_info|_count|_bucket)\b", page))
     there = set(re.findall(r"^(sheaf_\w+)[{ ]", figures, re.MULTILINE))
     assert len(named) >= 8

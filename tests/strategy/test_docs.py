@@ -1,4 +1,4 @@
-"""docs/strategy.md is of the policy that comes with the project."""
+"""The strategy guides describe the policy that comes with the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from sheaf.strategy.policy.managers import Card, Day
 from sheaf.strategy.policy.schema import Facts, Route, Service
 from tests.strategy.banks import POLICY
 
-PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text(encoding="utf-8")
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+PAGE = "\n".join(
+    (GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("strategy", "approvals", "client-lists", "call-list", "scorecard")
+)
 
 
 @pytest.mark.parametrize("model", [Strategy, Facts, Service, Route, Day, Card])

@@ -66,7 +66,7 @@ SMALL = "then: {priority: 3, papers: full, signs: branch, signature: single, day
                      "held__cash_managment is not a column of profiles; did you mean held__cash_management?",
                      id="product of a column"),
         pytest.param('limit_use: ">= 0.9"', 'zodiac: ">= 0.9"', "service.visits[0].when.zodiac",
-                     "zodiac is not a column of profiles; docs/features.md has them, and a bank's own come by ",
+                     "zodiac is not a column of profiles; docs/reference/features.md has them, and a bank's own come",
                      id="unheard of"),
         pytest.param("products: [mortgage]", "products: [mortage]", "routes.sub_authorities[1].products[0]",
                      "there is no product mortage; did you mean mortgage?", id="product"),
