@@ -7,7 +7,7 @@ PINNED := .venv/pinned-$(word 1,$(shell { pwd; cat requirements.lock; } | cksum)
 STAMP  := $(PINNED)-project-$(word 1,$(shell cksum pyproject.toml))
 # pip shows its progress to a person at a terminal, and only its errors to a log.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(MAKE_TERMOUT),,-qq)
-COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --extra audit --universal --fork-strategy fewest \
+COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --extra audit --extra docs --universal --fork-strategy fewest \
 	--generate-hashes --no-header --quiet
 
 export BENTOML_DO_NOT_TRACK := true
@@ -15,7 +15,7 @@ export BENTOML_DO_NOT_TRACK := true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install peers demo test lint lock clean
+.PHONY: help install peers demo test lint docs lock clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -42,6 +42,10 @@ lint: $(STAMP) ## check style, types and import direction
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(STAMP) ## build the documentation site into site/ (read it with: .venv/bin/python -m http.server --directory site)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html."
+
 lock: ## pin again what pyproject.toml asks for (newest of everything: make lock UPGRADE=1)
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
@@ -49,7 +53,7 @@ lock: ## pin again what pyproject.toml asks for (newest of everything: make lock
 	@.venv-lock/bin/$(COMPILE) --extra peers --constraint requirements.lock --output-file requirements-peers.lock
 
 clean: ## remove .venv and what the tools left behind; models and data stay
-	@rm -rf .venv .venv-lock .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv .venv-lock .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PINNED):

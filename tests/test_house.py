@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = {
-    "requirements.lock": ("dev", "tune", "audit"),
-    "requirements-peers.lock": ("dev", "tune", "audit", "peers"),
+    "requirements.lock": ("dev", "tune", "audit", "docs"),
+    "requirements-peers.lock": ("dev", "tune", "audit", "docs", "peers"),
 }  # and the extras each pins
 
 MACHINE_PATH = re.compile(r"(?<![\w.:*/-])(?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\Users\\)\w")
