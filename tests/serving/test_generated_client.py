@@ -1,7 +1,8 @@
-"""What the README shows channel developers is run as it stands, with the client that a generator makes of the API."""
+"""The channel developers' tutorial runs as it stands, with the client that a generator makes from the API."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,9 +16,9 @@ import pytest
 
 from tests.conftest import ROOT, WholeLine
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorials" / "channel-developer.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
-HERE, CLIENT = "http://localhost:3000", "C0000140"
+HERE, CLIENT = "http://localhost:3000", "C0000164"
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +29,23 @@ def client(line: WholeLine) -> str:
 
 
 def block(word: str) -> str:
-    """The README's block of Python that has the word."""
-    [found] = [text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if word in text]
+    """The tutorial's block of Python that has the word."""
+    [found] = [text for text in re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL) if word in text]
     return str(found)
 
 
-def command(word: str) -> list[str]:
-    """The README's indented command that has the word, its continuation lines with it."""
-    [found] = re.findall(rf"^    (\S*{word} (?:.*\\\n)*.*)$", README, re.MULTILINE)
-    return shlex.split(found.replace("\\\n", " "))
+def commands(word: str) -> list[list[str]]:
+    """The tutorial's indented commands that have the word, with their continuation lines."""
+    lines = re.findall(rf"^    (\S*{word} (?:.*\\\n)*.*)$", TUTORIAL, re.MULTILINE)
+    return [shlex.split(line.replace("\\\n", " ")) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def generated(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the README's command has made `sheaf_client`."""
+    """The folder in which the tutorial's command has made `sheaf_client`."""
     folder = tmp_path_factory.mktemp("channel")
-    generator, *arguments = (part.replace(HERE, service) for part in command("openapi-python-client"))
+    [line] = commands("openapi-python-client")
+    generator, *arguments = (part.replace(HERE, service) for part in line)
     assert generator == ".venv/bin/openapi-python-client"
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])  # it has ruff tidy up what it makes
     run = subprocess.run(
@@ -96,6 +98,11 @@ print(refused.status, refused.request_id, refused.detail)
 def test_plain_python_and_curl_do_as_well(service: str, client: str, tmp_path: Path) -> None:
     [python] = run(block("import httpx"), service, client, "print(answer['decision_id'])", tmp_path)
     assert decision(service, python)["client_id"] == client
-    curl = [part.replace("localhost:3000", service).replace(CLIENT, client) for part in command("curl")]
-    done = subprocess.run(curl, capture_output=True, text=True, check=True)
-    assert decision(service, httpx.Response(200, text=done.stdout).json()["decision_id"])["request_id"] == "app-8812"
+    offers, refusal, with_key = (
+        json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+        for curl in commands("curl")
+        for line in [[part.replace("localhost:3000", service).replace(CLIENT, client) for part in curl]]
+    )
+    assert len(offers["offers"]) == 1
+    assert refusal["status"] == 404
+    assert decision(service, with_key["decision_id"])["request_id"] == "app-8812"
