@@ -25,6 +25,7 @@ from sheaf.catalog import Catalog
 from sheaf.features.contract import TABLES, C, Table, Type
 from sheaf.features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
 from sheaf.features.timestamps import in_utc, zoneless
+from sheaf.features.windows import with_group_values
 
 if TYPE_CHECKING:
     from sheaf.features.validation.check import Finding
@@ -158,7 +159,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         """One row a client: the latest known on `as_of`, by `valid_from`; one without that day is older than any."""
         known = _known_on(self["clients"], TABLES["clients"], day_number(as_of))
         dated = known.with_columns(_since=nw.col(C.VALID_FROM).fill_null(ALWAYS))
-        latest = dated.with_columns(_latest=nw.col("_since").max().over(C.CLIENT))
+        latest = with_group_values(dated, [C.CLIENT], _latest=nw.col("_since").max())
         return latest.filter(nw.col("_since") == nw.col("_latest")).drop("_since", "_latest")
 
     def cohort(self, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None = None) -> nw.LazyFrame[Any]:

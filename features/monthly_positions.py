@@ -13,6 +13,7 @@ from sheaf.features.bank import Bank, TableError, day_number, from_day_number
 from sheaf.features.contract import C
 from sheaf.features.expressions import DAYS_A_MONTH, Frame, lookup, where
 from sheaf.features.table_age import by_day, supported
+from sheaf.features.windows import with_group_values
 
 LAST_MONTH = "last_month"  # among the tables of some clients: `last_month` of the positions of all
 STALE_DAYS = 62  # positions older than two months say nothing about today
@@ -58,8 +59,8 @@ def at_month_ends(known: Bank, as_of: dt.date) -> Bank:
     if any(one != end for one, end in ends.items()):
         told = {C.MONTH: pa.array(ends, pa.float64()), "_end": pa.array(ends.values(), pa.float64())}
         rows = rows.join(known.beside(pa.table(told)), on=C.MONTH, how="inner")
-        latest = nw.col(C.MONTH).max().over(C.CLIENT, C.PRODUCT, "_end")
-        rows = rows.with_columns(latest.alias("_latest")).filter(nw.col(C.MONTH) == nw.col("_latest"))
+        rows = with_group_values(rows, [C.CLIENT, C.PRODUCT, "_end"], _latest=nw.col(C.MONTH).max())
+        rows = rows.filter(nw.col(C.MONTH) == nw.col("_latest"))
         rows = rows.drop(C.MONTH, "_latest").rename({"_end": C.MONTH})
     return known.replaced("positions", rows)
 

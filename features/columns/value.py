@@ -21,6 +21,7 @@ from sheaf.features.economics import cells, economics_of, of_holdings, of_positi
 from sheaf.features.expressions import DAYS, Frame, Tables, amount_where, lookup, months_since, ratio
 from sheaf.features.feature import Feature, Of, category, number
 from sheaf.features.monthly_positions import at_month_ends, last_month, need_rates, positions_back, year_margin
+from sheaf.features.windows import with_group_values
 
 _AMONG_ALL = ("contribution_share", "contribution_rank", "contribution_cumulative", "tier", "net_income_share")
 _TINY = 1e-9  # of the bank's total: engines add in different orders, and a place must not hang on that
@@ -259,10 +260,13 @@ def _ranked(worth: Frame, catalog: Catalog) -> Frame:
         contribution.cum_count().over(order_by=order).cast(nw.Float64).alias("contribution_rank"),
     )
     # equal clients stand at one place: the first of theirs, with all that they bring together
-    placed = placed.with_columns(
-        (nw.col("_reached") - nw.col("_positive")).min().over("_descending").alias("_better"),
-        nw.col("_reached").max().over("_descending"),
-        nw.col("contribution_rank").min().over("_descending"),
+    placed = placed.with_columns((nw.col("_reached") - nw.col("_positive")).alias("_before"))
+    placed = with_group_values(
+        placed,
+        ["_descending"],
+        _better=nw.col("_before").min(),
+        _together=nw.col("_reached").max(),
+        _place=nw.col("contribution_rank").min(),
     )
     whole = nw.col("_positive_total")
     before = ratio(nw.col("_better"), whole)
@@ -285,8 +289,8 @@ def _ranked(worth: Frame, catalog: Catalog) -> Frame:
         "contribution",
         *priced,
         ratio(contribution, nw.col("_total")).alias("contribution_share"),
-        "contribution_rank",
-        ratio(nw.col("_reached"), whole).alias("contribution_cumulative"),
+        nw.col("_place").alias("contribution_rank"),
+        ratio(nw.col("_together"), whole).alias("contribution_cumulative"),
         tier.alias("tier"),
     )
 
