@@ -61,7 +61,7 @@ def main() -> None:
         errors.print("Stopped.")
         sys.exit(130)
     except Exception as error:
-        if not _is_told(error) or os.environ.get("SHEAF_TRACEBACK"):
+        if not _is_told(error) or os.environ.get("SHEAF_TRACEBACK"):  # read here: the settings may be what is wrong
             raise
         errors.print(f"[red]Error:[/] {escape(_in_words(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

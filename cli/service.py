@@ -96,7 +96,9 @@ def keep() -> None:
 
 
 def _access_file(path: Path | None) -> Path:
-    named = path or (Path(found) if (found := os.environ.get("SHEAF_ACCESS")) else None)
+    from sheaf.serving.settings import settings
+
+    named = path or settings().access
     if named is None:
         raise ValueError("there is no file of keys: name one with --file, or in SHEAF_ACCESS")
     return named

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from sheaf.catalog.price_schema import Pricing
 from sheaf.catalog.schema import Bundle, Policy, Product
 from sheaf.cli import app as command_line
+from sheaf.serving.settings import Settings, accepted, variable
 from sheaf.strategy import Strategy
 from sheaf.training import Parameters
 
@@ -235,6 +236,39 @@ def parameters_page() -> str:
     parts.append(table(("parameter", *(f"`{name}`" for name in names)), (
         (f"`{key}`", *(f"`{value[key]}`" if key in value else "" for value in values)) for key in keys
     )))  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def settings_page() -> str:
+    """docs/reference/settings.md, which is a file of the repository: README links to it."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+        shown = f"`{default}`" if default else "none"
+        rows.append((f"`{variable(name)}`", shown, accepted(name), field.description or ""))
+    others = [
+        (
+            "MLFLOW_TRACKING_URI",
+            "`mlruns/mlflow.db`",
+            "The registry of models; the service does not use it.",
+        ),
+        ("BENTOML_DO_NOT_TRACK", "`true`, set by Sheaf", "BentoML sends no usage data."),
+        (
+            "GOMP_SPINCOUNT",
+            "`1000`, set by `sheaf.training`",
+            "How long LightGBM's threads spin before they yield.",
+        ),
+        ("SHEAF_SCHEMA_EXAMPLES", "`30`", "For tests: requests of each kind that schemathesis generates."),
+        ("SHEAF_WRITE_DOCS", "none", "For tests: any value writes generated pages again."),
+    ]
+    parts = [
+        "# Settings",
+        "Generated from `sheaf.serving.settings`. All settings are environment variables. A variable that is empty or "
+        "not set has its default; a value that is not accepted is an error that names it.",
+        table(("variable", "default", "accepts", "meaning"), rows),
+        "## Variables of other programs, and of the tests",
+        table(("variable", "default", "meaning"), ((f"`{name}`", *rest) for name, *rest in others)),
+    ]
     return "\n\n".join(parts)
 
 

@@ -13,8 +13,8 @@
     GET  /openapi.json        the same for code generators
 
 Start it with `sheaf serve`, or with BentoML itself. It reads the model, profiles and catalog that
-SHEAF_MODEL, SHEAF_PROFILES, SHEAF_CATALOG and SHEAF_PLANS name (default: under mlruns/serving), writes every answer to
-the decision log that SHEAF_DECISIONS names (default: mlruns/decisions.db) before it is sent, and calls nobody else.
+the settings name (`sheaf.serving.settings`), writes every answer to the decision log before it is sent, and calls
+nobody else.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ from sheaf.serving.schemas.answers import ANSWER, PORTRAIT, Answer, Decided, Por
 from sheaf.serving.schemas.plans import WHOLE_PLAN, WholePlan
 from sheaf.serving.schemas.quotes import Quoted
 from sheaf.serving.schemas.requests import LONGEST_ID, Ask, AskMany, AskQuote, Feedback
+from sheaf.serving.settings import pass_on, settings
 from sheaf.training.value_order import Aim
 
 _log = logging.getLogger("sheaf.serving")
@@ -575,12 +576,12 @@ class SheafService:
             load()
             Gatekeeper.configured()
             Admission.configured()
-            workers.wanted()
             workers.supervise()
             log, seconds = configured()
             upgrade(log, seconds)
             # Workers of a built bento run in its own folder, which the next build replaces.
-            os.environ.setdefault("SHEAF_DECISIONS", str(log.database))
+            if "decisions" not in settings().model_fields_set:
+                pass_on(decisions=log.database)
         except ValueError as error:
             raise BentoMLException(str(error)) from error
 
@@ -656,5 +657,5 @@ def _refresh(seen: tuple[object, ...]) -> None:
 
 if bentoml.server_context.worker_index is not None:  # the process that BentoML starts to answer, and no other
     logs.configure()
-    workers.fork(workers.wanted())
+    workers.fork(settings().workers)
     limit_connections()

@@ -121,7 +121,8 @@ def line(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Whol
     from sheaf.features.client_positions import Relationships
     from sheaf.features.snapshot import Snapshot
     from sheaf.serving import Recommender
-    from sheaf.serving.runtime.preparation import FOLDER, lay_out_plans, prepare
+    from sheaf.serving.runtime.preparation import lay_out_plans, prepare
+    from sheaf.serving.settings import FOLDER
     from sheaf.simulation import simulate
     from sheaf.strategy import DEFAULT as POLICY
     from sheaf.strategy import Planner, read_strategy

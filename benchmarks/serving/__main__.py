@@ -40,7 +40,8 @@ from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import Bank
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving.runtime.demonstration import end, family, start
-from sheaf.serving.runtime.preparation import FOLDER, prepare
+from sheaf.serving.runtime.preparation import prepare
+from sheaf.serving.settings import FOLDER
 from sheaf.training import Model, Parameters
 from sheaf.training.pipeline import train
 

@@ -20,7 +20,8 @@ from sheaf.features.contract import C
 from sheaf.features.matrix import ProfileMatrix
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving.runtime.demonstration import end, family, start
-from sheaf.serving.runtime.preparation import FOLDER, place
+from sheaf.serving.runtime.preparation import place
+from sheaf.serving.settings import FOLDER
 
 MIB = 2**20
 

@@ -1,6 +1,6 @@
 """The decision log: every answer with all that it rests on, and what became of it, in SQLite or PostgreSQL."""
 
-from sheaf.serving.decisions.database import LogSettingError, configured, upgrade
+from sheaf.serving.decisions.database import configured, upgrade
 from sheaf.serving.decisions.entries import (
     Accepted,
     Past,
@@ -22,7 +22,6 @@ from sheaf.serving.decisions.writer import LogUnavailableError, RefusedError, Wr
 
 __all__ = [
     "Accepted",
-    "LogSettingError",
     "LogUnavailableError",
     "Outcome",
     "Past",

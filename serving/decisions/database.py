@@ -1,13 +1,11 @@
 """Where the decision log lies, how it is connected to, and how its schema is brought up to date.
 
-SHEAF_DECISIONS names it: a file (SQLite; default mlruns/decisions.db in the current folder) or the URL of a PostgreSQL
-database, `postgresql://user:password@host/name`. SHEAF_DECISIONS_SECONDS says how long an entry may take.
+SHEAF_DECISIONS names it: a file (SQLite) or the URL of a PostgreSQL database.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,41 +16,31 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from sheaf.serving.decisions.tables import metadata
+from sheaf.serving.settings import SettingError, Settings, settings
 
-DEFAULT = Path("mlruns") / "decisions.db"
-SECONDS = 2.0
+SECONDS: float = Settings.model_fields["decisions_seconds"].default
 _UPGRADES = 0x5EAF  # PostgreSQL's advisory lock that keeps two from upgrading at once
 
 
-class LogSettingError(ValueError):
-    """The decision log cannot be used as configured; the message says why and what to do."""
-
-
 def configured() -> tuple[sa.URL, float]:
-    """URL and time limit in seconds, as the environment has them. Raises LogSettingError."""
-    told = os.environ.get("SHEAF_DECISIONS_SECONDS") or str(SECONDS)
-    try:
-        seconds = float(told)
-    except ValueError:
-        seconds = math.nan
-    if not 0.1 <= seconds <= 9.0:  # BentoML gives a request ten
-        raise LogSettingError(f"SHEAF_DECISIONS_SECONDS is {told!r}; give seconds between 0.1 and 9")
-    return parsed(os.environ.get("SHEAF_DECISIONS") or str(DEFAULT)), seconds
+    """URL and time limit in seconds, by the settings. Raises SettingError."""
+    present = settings()
+    return parsed(present.decisions), present.decisions_seconds
 
 
 def parsed(place: str) -> sa.URL:
-    """The URL of a file or of a PostgreSQL database. Raises LogSettingError for what is neither."""
+    """The URL of a file or of a PostgreSQL database. Raises SettingError for what is neither."""
     if "://" not in place:
         return sa.URL.create("sqlite", database=str(Path(place).absolute()))
     try:
         url = sa.make_url(place)
     except ArgumentError as error:
-        raise LogSettingError("SHEAF_DECISIONS is no URL such as postgresql://user:password@host/name") from error
+        raise SettingError("SHEAF_DECISIONS is no URL such as postgresql://user:password@host/name") from error
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database:
         return parsed(url.database)
-    raise LogSettingError(
+    raise SettingError(
         f"SHEAF_DECISIONS names a database of the kind {url.get_backend_name()}; the decision log is kept in a file "
         "(SQLite) or in PostgreSQL: postgresql://user:password@host/name"
     )
@@ -105,7 +93,7 @@ def shown(url: sa.URL) -> str:
 def upgrade(url: sa.URL, seconds: float = SECONDS) -> str:
     """Brings the schema up to date, in one transaction, and returns its revision; makes a SQLite file that is missing.
 
-    Raises LogSettingError for a database that cannot be reached or is of a newer Sheaf.
+    Raises SettingError for a database that cannot be reached or is of a newer Sheaf.
     """
     # Alembic is needed here only: workers that answer do without.
     from alembic import command
@@ -126,14 +114,14 @@ def upgrade(url: sa.URL, seconds: float = SECONDS) -> str:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADES)))
             present = MigrationContext.configure(connection).get_current_heads()
             if not known.issuperset(present):
-                raise LogSettingError(
+                raise SettingError(
                     f"the decision log {shown(url)} has schema {', '.join(present)}, which is newer than this version "
                     f"of Sheaf knows ({newest}); run the Sheaf that wrote it, or one that is newer"
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, newest)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise LogSettingError(
+        raise SettingError(
             f"the decision log {shown(url)} cannot be opened: {said(error)}; see that it is there and may be written "
             "to, or name another: SHEAF_DECISIONS"
         ) from error

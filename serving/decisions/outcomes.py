@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from sheaf.features.export import write_parquet
-from sheaf.serving.decisions.database import LogSettingError, connect, said, shown
+from sheaf.serving.decisions.database import connect, said, shown
 from sheaf.serving.decisions.tables import Outcome, decisions, feedback
+from sheaf.serving.settings import SettingError
 
 PART = 50_000  # rows in memory at a time
 _SECONDS = 60.0  # for one answer of the database: this is no request
@@ -40,7 +41,7 @@ def write_outcomes(url: sa.URL, out: Path, count: Shown = Shown.ANSWERED) -> int
     """Writes the offers to clients of the bank as Parquet, in order of decisions, and returns how many there are.
 
     An offer is dated by its answer, or, if only what was reported counts, by the first report on it: either way no row
-    depends on what came after its own days. Raises LogSettingError where the log cannot be read, and ValueError where
+    depends on what came after its own days. Raises SettingError where the log cannot be read, and ValueError where
     it has nothing to write; then `out` is as it was.
     """
     written = 0
@@ -81,7 +82,7 @@ def _offers(url: sa.URL, count: Shown) -> Iterator[dict[str, Any]]:
             for _, rows in groupby(found, key=lambda row: row.decision_id):
                 yield from _of_decision(list(rows), count)
     except (SQLAlchemyError, OSError) as error:
-        raise LogSettingError(
+        raise SettingError(
             f"the decision log {shown(url)} cannot be read: {said(error)}; see that it is there, or name another: "
             "SHEAF_DECISIONS"
         ) from error

@@ -34,6 +34,7 @@ from starlette.requests import Request
 
 from sheaf.serving.http.problems import Refusal, in_words
 from sheaf.serving.http.token_issuer import Issuer, file_content
+from sheaf.serving.settings import settings
 
 RATE = "50/second"  # of a caller that none is named for
 READ_EVERY = 1.0  # seconds between two looks at the file
@@ -288,8 +289,7 @@ class Gatekeeper:
 
     @classmethod
     def configured(cls) -> Gatekeeper:
-        named = os.environ.get("SHEAF_ACCESS")
-        return cls(Path(named) if named else None)
+        return cls(settings().access)
 
     def admit_reader(self, request: Request) -> None:
         """For what everybody may read. Raises Refusal for a page that reads this machine by another name."""

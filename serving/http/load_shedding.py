@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +22,9 @@ from sheaf.serving.http import logs
 from sheaf.serving.http.problems import Refusal, problem
 from sheaf.serving.http.raw_paths import path_by_segments
 from sheaf.serving.runtime import metrics
+from sheaf.serving.settings import Settings, settings
 
-WAIT = 0.1  # seconds that answers take in the mean where a queue stands; SHEAF_WAIT_SECONDS names others
+WAIT: float = Settings.model_fields["wait_seconds"].default  # that answers take in the mean where a queue stands
 WINDOW = 0.5  # seconds that are looked at together
 STANDS = 6  # windows in a row with a queue: what a stall left is gone by then, as long as no more come than go
 HASTE = 3  # windows that one counts for in which clearly more came than were answered before: such a queue does not go
@@ -70,15 +69,8 @@ class Admission:
 
     @classmethod
     def configured(cls, log: Logged = lambda: (0, 0.0)) -> Admission:
-        """Raises ValueError for what SHEAF_WAIT_SECONDS cannot be."""
-        told = os.environ.get("SHEAF_WAIT_SECONDS") or str(WAIT)
-        try:
-            seconds = float(told)
-        except ValueError:
-            seconds = math.nan
-        if not 0.01 <= seconds <= 5.0:
-            raise ValueError(f"SHEAF_WAIT_SECONDS is {told!r}; give seconds between 0.01 and 5")
-        return cls(seconds, log)
+        """By the setting `wait_seconds`. Raises SettingError."""
+        return cls(settings().wait_seconds, log)
 
     def refuses(self) -> str | None:
         """Why who comes now is refused; None: they are let in."""

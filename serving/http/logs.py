@@ -1,7 +1,5 @@
 """The service's log, one JSON line each: every request, and what goes wrong or changes. Of clients it has ids at most,
 of requests no body and no token.
-
-SHEAF_LOG_LEVEL says how much is told: `info` (default) has the requests, `warning` only what somebody should know of.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ import asyncio
 import datetime as dt
 import json
 import logging
-import os
 import re
 import time
 import traceback
@@ -23,10 +20,10 @@ from sheaf.serving.decisions import new_id
 from sheaf.serving.http.problems import problem
 from sheaf.serving.runtime import metrics
 from sheaf.serving.schemas.requests import PRINTABLE
+from sheaf.serving.settings import settings
 
 HEADER = "X-Request-ID"
 SLOWEST = 9.5  # seconds of an answer: BentoML cuts off after ten, with words of its own
-LEVELS = ("info", "warning")
 OTHERS = ("", "bentoml", "uvicorn.error", "circus")  # whose handlers are BentoML's
 _log = logging.getLogger("sheaf")
 _requests = logging.getLogger("sheaf.request")
@@ -54,12 +51,8 @@ class Lines(logging.Formatter):
 
 
 def configure() -> None:
-    """Has this process tell all it tells as `Lines`, BentoML's own words included. Raises ValueError for a level that
-    is none."""
-    level = os.environ.get("SHEAF_LOG_LEVEL") or LEVELS[0]
-    if level not in LEVELS:
-        raise ValueError(f"SHEAF_LOG_LEVEL is {level!r}; give {' or '.join(LEVELS)}")
-    _log.setLevel(level.upper())
+    """Has this process tell all it tells as `Lines`, BentoML's own words included. Raises SettingError."""
+    _log.setLevel(settings().log_level.upper())
     for name in OTHERS:
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(Lines())

@@ -24,6 +24,7 @@ from sheaf.features.snapshot import Snapshot
 from sheaf.serving.decisions import Accepted
 from sheaf.serving.engine.recommender import Recommender
 from sheaf.serving.engine.version_archive import keep, keep_policy
+from sheaf.serving.settings import FOLDER, pass_on, settings
 from sheaf.strategy import Planner
 from sheaf.strategy.plans.snapshot import Plans
 from sheaf.training.price_response.model import FILE, Artifact
@@ -31,10 +32,6 @@ from sheaf.training.ranker.model import Model
 from sheaf.training.registry import need_champion, price_response
 from sheaf.training.samples import last_day
 
-_CODE = Path(__file__).resolve().parents[2]
-# A built bento holds what it serves beside its code; else it is the current folder that has it.
-FOLDER = (_CODE if (_CODE.parent / "bento.yaml").exists() else Path()) / "mlruns" / "serving"
-_NAMES = {"catalog": "catalog.json", "relationships": "relationships.arrow", "plans": "plans.arrow"}
 _OF_MODEL = ("model", "catalog")  # what profiles are laid out for
 _AGAIN = 5  # times that what is being replaced is read
 PLACES = ("model", "profiles", "relationships", "catalog", "price_response", "plans")  # what `load` reads
@@ -91,7 +88,7 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
         progress("what clients hold")
         Relationships.of(bank, catalog, day).write(new / "relationships.arrow")
         parts = map(model.align, occurring.watch(profile_matrices(bank, catalog, day)))
-        named = {what: place(what) for what in ("profiles", "relationships") if os.environ.get(f"SHEAF_{what.upper()}")}
+        named = {what: place(what) for what in settings().model_fields_set & {"profiles", "relationships"}}
         profiles = named.get("profiles", new / "profiles")
         Snapshot.write(profiles, parts, day, lambda clients: progress(f"profiles as of {day}, {clients:,} clients"))
         if "relationships" in named:  # places of the bank's own are replaced each by itself
@@ -137,11 +134,11 @@ def profile_one(
 
 
 def load(authority: str | None = None) -> Recommender:
-    """The recommender over the model, profiles and catalog that SHEAF_MODEL, SHEAF_PROFILES and SHEAF_CATALOG name, and
-    what clients hold, in the file that SHEAF_RELATIONSHIPS names, and the learned price response in the folder that
-    SHEAF_PRICE_RESPONSE names and the plans in the file that SHEAF_PLANS names, if there are any.
+    """The recommender over the model, the profiles and, where they are there, the catalog, what clients hold, the
+    learned price response and the plans, each in the place that its setting names (default: where `prepare` lays it
+    out).
 
-    By default they are where `prepare` lays them out; where no catalog is, it is the one the model was trained with.
+    Where no catalog is, it is the one the model was trained with.
     Raises ValueError, which says what is wrong with which of them. What `prepare` lays out is read as a whole: again,
     where it was replaced meanwhile.
     """
@@ -162,7 +159,7 @@ def load(authority: str | None = None) -> Recommender:
 def _load(authority: str | None) -> Recommender:
     (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
-    laid_out_together = not os.environ.keys() & {"SHEAF_CATALOG", "SHEAF_RELATIONSHIPS"}
+    laid_out_together = not settings().model_fields_set & {"catalog", "relationships"}
     if laid_out_together and catalog and relationships and relationships.catalog_version != catalog.version:
         raise ValueError(
             f"{place('catalog')} is not the catalog that the rest was laid out for: it was damaged or altered. Lay all "
@@ -171,7 +168,7 @@ def _load(authority: str | None) -> Recommender:
     learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     plans, sold = None, catalog or model.catalog
     need_fitting(sold, kinds_in(model.encoding.columns, model.encoding.categories))
-    if os.environ.get("SHEAF_PLANS") or place("plans").exists():
+    if "plans" in settings().model_fields_set or place("plans").exists():
         plans = Plans.read(place("plans"), sold)
     return Recommender(model, snapshot, catalog, learned, authority, relationships, plans)
 
@@ -184,7 +181,7 @@ def _answering() -> tuple[Model, Catalog | None]:
             "sheaf recommend take it, or the folder of a model: SHEAF_MODEL"
         )
     model, sold = Model.load(place("model")), place("catalog")
-    if not sold.exists() and not os.environ.get("SHEAF_CATALOG"):
+    if not sold.exists() and "catalog" not in settings().model_fields_set:
         return model, None
     try:
         return model, Catalog.model_validate_json(sold.read_bytes())
@@ -208,8 +205,9 @@ def stamp(places: Iterable[str] = PLACES) -> tuple[tuple[int, int] | None, ...]:
 def place(what: str) -> Path:
     """Where the service's `model`, `profiles`, `relationships`, `price_response`, `catalog` or `plans` lies, and those
     that are `earlier`."""
-    named = os.environ.get(f"SHEAF_{what.upper()}")
-    return Path(named) if named else part(FOLDER, _NAMES.get(what, what))
+    present = settings()
+    named: Path = getattr(present, what)
+    return named if what in present.model_fields_set else part(FOLDER, named.name)
 
 
 def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
@@ -218,7 +216,7 @@ def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
     Raises ValueError for a port that cannot be listened on, and for another host than this machine's loopback address
     where no access is configured.
     """
-    if host != HOST and not os.environ.get("SHEAF_ACCESS"):
+    if host != HOST and settings().access is None:
         raise ValueError(
             f"nobody has to say who asks, so only {HOST} can be listened on; configure who may: SHEAF_ACCESS, "
             "docs/guides/access.md"
@@ -232,6 +230,6 @@ def command(port: int, workers: int = 1, host: str = HOST) -> list[str]:
                 f"port {port} cannot be listened on ({error.strerror}); stop what has it, or name another: --port N"
             ) from error
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"
-    os.environ["SHEAF_WORKERS"] = str(workers)  # BentoML's own --api-workers does nothing for services of this kind
+    pass_on(workers=workers)  # BentoML's own --api-workers does nothing for services of this kind
     serve = [sys.executable, "-m", "bentoml", "serve", "sheaf.serving.service:SheafService"]
     return [*serve, "--host", host, "--port", str(port), "--timeout-keep-alive", str(KEPT)]

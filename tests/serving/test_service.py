@@ -28,7 +28,7 @@ from jsonschema import validate
 from sheaf.catalog import Line
 from sheaf.serving import ANSWER, Answer
 from sheaf.serving.runtime.demonstration import running
-from sheaf.serving.runtime.preparation import FOLDER
+from sheaf.serving.settings import FOLDER
 from tests.conftest import ROOT, WholeLine
 from tests.test_house import repository_files
 

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from sheaf.serving.runtime import workers
+from sheaf.serving.settings import settings
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 from tests.serving.test_shutdown import ready, serving
@@ -24,7 +24,7 @@ from tests.serving.test_shutdown import ready, serving
 def test_a_number_of_workers_that_is_none_is_refused(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHEAF_WORKERS", told)
     with pytest.raises(ValueError, match="a whole number from 1 on"):
-        workers.wanted()
+        settings()
 
 
 def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_service(
@@ -76,7 +76,9 @@ def test_workers_share_their_memory_and_are_replaced_and_none_outlives_the_servi
         assert not [one for one in third if one.is_running()]
 
 
-FORKING = "import signal\nfrom sheaf.serving import workers\nworkers.PAUSE = 1.5\nworkers.fork(4)\nsignal.pause()"
+FORKING = (
+    "import signal\nfrom sheaf.serving.runtime import workers\nworkers.PAUSE = 1.5\nworkers.fork(4)\nsignal.pause()"
+)
 
 
 def test_workers_that_die_together_are_replaced_together(tmp_path: Path) -> None:
