@@ -24,6 +24,7 @@ import datetime as dt
 import gc
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -68,6 +69,7 @@ from sheaf.serving.audit.records import (
     happened,
     quote_audit,
     quote_entry,
+    untold,
 )
 from sheaf.serving.decisions import (
     Accepted,
@@ -88,7 +90,7 @@ from sheaf.serving.decisions import (
 from sheaf.serving.decisions.writer import Work
 from sheaf.serving.engine.contact import Resting, look_back, resting
 from sheaf.serving.engine.micro_batching import Together
-from sheaf.serving.engine.recommender import Hidden, Recommender, Sees, UnknownClientError
+from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender, Sees, UnknownClientError
 from sheaf.serving.engine.version_archive import who_decided
 from sheaf.serving.http import logs
 from sheaf.serving.http.access import Caller, Gatekeeper, Scope
@@ -215,6 +217,7 @@ async def recommend(ask: Ask, request: Request) -> Response:
             profile = recommender.profile_of(_seen(caller, ask.client_id))
         else:
             profile = recommender.profile_of_new(ask.new_client or {})
+        hidden = _hidden(caller, ask.client_id)
         with app.state.admission.of_log():
             resting = await _resting(recommender, [ask.client_id], ask.channel)
 
@@ -225,14 +228,14 @@ async def recommend(ask: Ask, request: Request) -> Response:
             rests = {ask.client_id: (*resting.get(ask.client_id, ()), *told)}
         with _refusing("new_client"):
             decided = await app.state.together.decide(
-                recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, rests
+                recommender, profile, ask.client_id, ask.k, ask.lines, ask.objective, ask.channel, rests, hidden
             )
         row, sent = entry(recommender, decided, ask.k, ask.lines, ask.new_client, ask.channel, request_id, caller.name)
         return add_decisions([row]), (decided, sent)
 
     decided, answer = await _recorded(recommender, ask.client_id, made)
     metrics.offers(offer.bundle_id for offer in decided.answer.offers)
-    return _json(_told(caller, recommender, decided, answer))
+    return _json(answer)
 
 
 @app.post("/v1/recommend_batch", response_model=Answers, tags=["recommend"], responses=refusals(408, 413, 415, 422))
@@ -249,12 +252,12 @@ async def recommend_batch(ask: AskMany, request: Request) -> Response:
 
     def step(clients: list[str]) -> list[tuple[Decided, dict[str, Any], bytes]]:
         profiles = np.concatenate([recommender.profile_of(client) for client in clients])
-        decided = recommender.answers(profiles, clients, ask.k, ask.lines, ask.objective, resting)
-        made = [
+        hidden = [_hidden(caller, client) for client in clients]
+        decided = recommender.answers(profiles, clients, ask.k, ask.lines, ask.objective, resting, hidden)
+        return [
             (one, *entry(recommender, one, ask.k, ask.lines, None, ask.channel, request_id, caller.name))
             for one in decided
         ]
-        return [(one, row, _told(caller, recommender, one, sent)) for one, row, sent in made]
 
     loop = asyncio.get_running_loop()
     steps = [known[start : start + AT_ONCE] for start in range(0, len(known), AT_ONCE)]
@@ -321,7 +324,7 @@ async def client_plan(
     change it."""
     with _refusing("client_id"):
         recommender, caller, seen = _recommender(), _caller(request), _seen(_caller(request), client_id)
-        told = recommender.whole_plan(seen)
+        told = recommender.whole_plan(seen, _hidden(caller, seen))
     if bundle_id is not None:
         with _refusing("bundle_id"):
             told.approval = recommender.approval(seen, bundle_id, concession, _hidden(caller, seen))
@@ -343,10 +346,9 @@ async def decision(decision_id: Named, request: Request) -> Response:
         hidden = _hidden(caller, found.client_id)
         if found.profile:
             found.profile = {name: value for name, value in found.profile.items() if not hidden(name)}
-        if row["model_version"] == by[0].model.version and row["catalog_version"] == by[0].candidates.catalog.version:
-            found.answer = by[0].reasons_without(found.answer, np.frombuffer(row["profile"], "<f4"), hidden)
-        else:  # the model that gave the reasons is gone, and with it which of them tell of others
-            found.answer = replace(found.answer, offers=tuple(replace(one, reasons=()) for one in found.answer.offers))
+        if not hidden.of <= set(untold(row)):  # it was made with what the caller is not told
+            found.candidates, found.forbidden = (), ()
+            found.answer = _as_shown(by[0], row, found.answer, hidden)
         found.replay.differences = _untold(found.replay.differences)
     return _json(AUDIT.dump_json(found))
 
@@ -363,7 +365,10 @@ async def logged_quote(quote_id: Named, request: Request) -> Response:
         found.answer.group = None
         found.answer.notes = tuple(one for one in found.answer.notes if one not in _of_group(row))
         found.replay.differences = _untold(found.replay.differences)
-    found.answer.hide(_hidden(_caller(request), found.client_id))
+    hidden = _hidden(_caller(request), found.client_id)
+    if not hidden.of <= set(untold(row)):  # it was made with what the caller is not told
+        found.answer.without_acceptance()
+    found.answer.hide(hidden)
     return _json(QUOTE_AUDIT.dump_json(found))
 
 
@@ -454,16 +459,27 @@ def _sees(caller: Caller) -> Sees:
 
 def _hidden(caller: Caller, client_id: str | None) -> Hidden:
     """Which columns of the client tell of others whom the caller may not see."""
+    if client_id is None:  # of whom nobody's rows tell anything
+        return NOTHING_HIDDEN
     return _recommender().hidden(client_id, _sees(caller), caller.everybody)
 
 
-def _told(caller: Caller, recommender: Recommender, decided: Decided, sent: bytes) -> bytes:
-    """The answer as JSON for the caller; the log keeps all of it."""
-    if caller.everybody:
-        return sent
-    hidden = recommender.hidden(decided.answer.client_id, _sees(caller), everybody=False)
-    told = recommender.reasons_without(decided.answer, decided.profile, hidden)
-    return sent if told is decided.answer else ANSWER.dump_json(told)
+def _as_shown(recommender: Recommender, row: Mapping[str, Any], answer: Answer, hidden: Hidden) -> Answer:
+    """What a client was shown, without what was worked out from hidden columns; reasons as if nothing stood there."""
+    if row["model_version"] == recommender.model.version and row["catalog_version"] == (
+        recommender.candidates.catalog.version
+    ):
+        answer = recommender.reasons_without(answer, np.frombuffer(row["profile"], "<f4"), hidden)
+    else:  # the model that gave the reasons is gone, and with it which of them tell of others
+        answer = replace(answer, offers=tuple(replace(one, reasons=()) for one in answer.offers))
+    offers = (
+        replace(
+            one, probability=math.nan, score=math.nan, worth=None, route=None,
+            products=tuple(replace(part, probability=None) for part in one.products),
+        )
+        for one in answer.offers
+    )  # fmt: skip
+    return replace(answer, offers=tuple(offers), plan=None)
 
 
 def _of_group(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from sheaf.catalog import Line
 from sheaf.pricing.client_value import Own
 from sheaf.serving.decisions import Accepted, Outcome, new_id
-from sheaf.serving.engine.recommender import Hidden, Recommender, Sees
+from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender, Sees
 from sheaf.serving.schemas.answers import ANSWER, Answer, Decided, PricedBy
 from sheaf.serving.schemas.plans import worked_out_again
 from sheaf.serving.schemas.quotes import QUOTED, Quoted
@@ -174,7 +174,7 @@ def quote_entry(
     sees: Sees = lambda client_id: True,
     caller_authority: str | None = None,
     accepted: Sequence[Accepted] = (),
-    hidden: Hidden = lambda column: False,
+    hidden: Hidden = NOTHING_HIDDEN,
 ) -> tuple[dict[str, Any], bytes]:
     """The row of a quote made now, and the quote as JSON, which has its id from here. Raises as `Recommender.quote`."""
     quoted, by = recommender.quote(asked, sees, caller_authority, accepted, hidden)
@@ -201,6 +201,7 @@ def quote_entry(
                 "caller_limit": by.caller_limit,
                 "notes": by.notes,
                 "eligible": by.eligible,
+                "untold": by.untold,
             },
             inf_nan_mode="null",
         ).decode(),
@@ -307,6 +308,7 @@ def replay(recommender: Recommender, row: Mapping[str, Any], missing: Sequence[s
         values, [row["client_id"]], row["k"], lines, objective, own, resting, draw, [_plan_again(recommender, row)]
     )
     decided.answer.decision_id, decided.answer.profile_day = row["decision_id"], row["profile_day"]
+    decided = replace(decided, untold=untold(row))
     logged = {"answer": row["answer"], "candidates": row["candidates"]}
     again = {"answer": ANSWER.dump_json(decided.answer).decode(), "candidates": _candidates(decided)}
     return _compared(logged, again)
@@ -368,7 +370,14 @@ def _own(recommender: Recommender, told: str | None) -> Own | None:
 
 def _candidates(decided: Decided) -> str:
     considered = {"bundle_id": decided.bundle_ids, "score": decided.scores, "probability": decided.probabilities}
-    return to_json({**considered, "forbidden": decided.forbidden, "drawn": decided.drawn}).decode()
+    made_without = {"untold": decided.untold} if decided.untold else {}
+    return to_json({**considered, "forbidden": decided.forbidden, "drawn": decided.drawn, **made_without}).decode()
+
+
+def untold(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of others the caller of a logged decision or quote was not told, so that it was made without."""
+    of_row = row["priced_by"] if "quote_id" in row else row["candidates"]
+    return tuple(json.loads(of_row or "{}").get("untold", ()))
 
 
 def _differences(field: str, logged: Any, replayed: Any) -> list[Difference]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sheaf.catalog import Line
 from sheaf.serving.engine.contact import Resting
-from sheaf.serving.engine.recommender import Recommender
+from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender
 from sheaf.serving.schemas.answers import Decided
 from sheaf.training.value_order import Aim
 
@@ -27,6 +27,7 @@ class _Pass:
     recommender: Recommender
     profiles: list[np.ndarray] = field(default_factory=list)
     client_ids: list[str | None] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
     resting: dict[str, tuple[Resting, ...]] = field(default_factory=dict)
     decided: list[asyncio.Future[Decided]] = field(default_factory=list)
 
@@ -48,8 +49,10 @@ class Together:
         objective: Aim,
         channel: str | None,
         resting: dict[str, tuple[Resting, ...]],
+        hidden: Hidden = NOTHING_HIDDEN,
     ) -> Decided:
-        """The answer for a row as `Recommender.profile_of` gives it. Raises as `Recommender.decide` does."""
+        """The answer for a row as `Recommender.profile_of` gives it, made without hidden columns. Raises as
+        `Recommender.decide` does."""
         loop, key = asyncio.get_running_loop(), (id(recommender), (k, tuple(lines), objective, channel))
         one = self._waiting.get(key)
         if one is None:
@@ -57,6 +60,7 @@ class Together:
             loop.call_soon(self._run, key)
         one.profiles.append(profile)
         one.client_ids.append(client_id)
+        one.hidden.append(hidden)
         for client, rests in resting.items():  # the same client may be asked for twice, with more known of it by then
             before = one.resting.get(client, ())
             one.resting[client] = (*before, *(rest for rest in rests if rest not in before))
@@ -67,7 +71,7 @@ class Together:
         one, (k, lines, objective, _) = self._waiting.pop(key), key[1]
         profiles = one.profiles[0] if len(one.profiles) == 1 else np.concatenate(one.profiles)
         try:
-            decided = one.recommender.answers(profiles, one.client_ids, k, lines, objective, one.resting)
+            decided = one.recommender.answers(profiles, one.client_ids, k, lines, objective, one.resting, one.hidden)
         except Exception as error:
             for future in one.decided:
                 if not future.done():  # who asked may be gone

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import random
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -30,12 +30,13 @@ from sheaf.serving.engine.contact import Resting, awaited
 from sheaf.serving.engine.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
 from sheaf.serving.engine.reasons import Grounds, Reasons
 from sheaf.serving.schemas.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy
-from sheaf.serving.schemas.plans import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole
+from sheaf.serving.schemas.plans import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole, worked_out_without
 from sheaf.serving.schemas.quotes import AcceptanceBy, Quoted, plain
 from sheaf.serving.schemas.requests import AskQuote
 from sheaf.strategy import explained_route
 from sheaf.strategy.plans.single_client import Approval, Approver
 from sheaf.strategy.plans.snapshot import Plans, read_plan
+from sheaf.strategy.policy.schema import POTENTIAL
 from sheaf.training import Candidates, Contributions, Model, bundle_rows
 from sheaf.training.candidates.pairs import Pairs
 from sheaf.training.price_response.model import Artifact, pair_of
@@ -48,8 +49,20 @@ class UnknownClientError(LookupError):
 
 Sees = Callable[[str], bool]
 """Whether a client, by id, may be told of to who asks."""
-Hidden = Callable[[str], bool]
-"""Whether a column of a profile, by name, is not told to who asks, since it tells of other clients."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Which columns of a client's profile a caller is not told, by name: those that follow `of` rows of others."""
+
+    of: frozenset[Of] = frozenset()
+    whose: Callable[[str], Of] = of_earlier
+
+    def __call__(self, column: str) -> bool:
+        return bool(self.of) and self.whose(column) in self.of
+
+
+NOTHING_HIDDEN = Hidden()
 Draw = Callable[[int, int], tuple[int, ...] | None]
 """Of how many of the best, how many to show: their places, or None where this list is not explored."""
 
@@ -218,10 +231,9 @@ class Recommender:
         """The columns of a client that a caller is not told: sums of the client's group where not all of it is seen,
         and what linked clients hold, which only a caller who sees every client is told."""
         if everybody:
-            return lambda column: False
+            return NOTHING_HIDDEN
         whole_group = client_id is None or self.tells_group(client_id, sees)
-        untold = (Of.LINKED,) if whole_group else (Of.LINKED, Of.GROUP)
-        return lambda column: self._of(column) in untold
+        return Hidden(frozenset({Of.LINKED} if whole_group else {Of.LINKED, Of.GROUP}), self._of)
 
     def _of(self, column: str) -> Of:
         """Whose rows the column follows from; of one that the model does not have, its name says so."""
@@ -231,11 +243,7 @@ class Recommender:
     def reasons_without(self, answer: Answer, profile: np.ndarray, hidden: Hidden) -> Answer:
         """The answer with the reasons that the model has for the same offers where hidden columns hold what they do of
         a client of whom there are no rows: neither what they say nor what they weigh shows in them."""
-        positions, values = self.candidates.positions, np.array(profile, dtype=np.float32).reshape(1, -1)
-        untold = [at for at, name in enumerate(self.candidates.columns[: values.shape[1]]) if hidden(name)]
-        known, values[0, untold] = values[0, untold], self._without_rows[untold]
-        if np.array_equal(known, values[0, untold], equal_nan=True):
-            return answer
+        positions, values = self.candidates.positions, self.values_without(profile.reshape(1, -1), hidden)
         new = [[positions[part.product_id] for part in offer.products if not part.held] for offer in answer.offers]
         brings = sorted({product for products in new for product in products})
         if not brings:
@@ -250,10 +258,21 @@ class Recommender:
         )
         return replace(answer, offers=tuple(offers))
 
+    def values_without(self, values: np.ndarray, hidden: Hidden) -> np.ndarray:
+        """A client's row (1, columns) in which hidden columns hold what they do of a client of whom there are no rows,
+        or are not known where a bundle's condition looks at them: such a bundle is for nobody who may not be told."""
+        if not hidden.of:
+            return values
+        at = [at for at, name in enumerate(self.candidates.columns[: values.shape[1]]) if hidden(name)]
+        told = np.array(values, dtype=np.float32)
+        told[:, at] = self._without_rows[at]
+        return told
+
     @cached_property
     def _without_rows(self) -> np.ndarray:
-        """What every column holds of a client of whom there are no rows."""
-        stated = (self._features.get(name) for name in self.candidates.columns)
+        """What every column holds of a client of whom there are no rows; NaN where a bundle's condition looks at it."""
+        conditions = {name for offer in self.candidates.offers for name in offer.where}
+        stated = (None if name in conditions else self._features.get(name) for name in self.candidates.columns)
         return np.array([np.nan if one is None or one.missing is None else one.missing for one in stated], np.float32)
 
     @cached_property
@@ -267,7 +286,7 @@ class Recommender:
         sees: Sees = lambda client_id: True,
         caller_authority: str | None = None,
         accepted: Sequence[Accepted] = (),
-        hidden: Hidden = lambda column: False,
+        hidden: Hidden = NOTHING_HIDDEN,
     ) -> tuple[Quoted, PricedBy]:
         """The bundle priced for a client of the bank, and what it was priced by: what is held, and the like; the group
         too where all of it is seen. Who asks may grant by `caller_authority`, or by whichever is asked for if None; a
@@ -282,7 +301,7 @@ class Recommender:
         need_pricing(catalog)
         if there is None:
             raise ValueError("what clients hold was not laid out, so nothing can be quoted; run sheaf serve --data DIR")
-        values = self.profile_of(asked.client_id)
+        values = self.values_without(self.profile_of(asked.client_id), hidden)
         known = whom = there.client(asked.client_id, catalog)
         whom = replace(
             whom, rating=asked.rating or whom.rating, suitable_until=asked.suitable_until or whom.suitable_until
@@ -297,14 +316,15 @@ class Recommender:
         at_list = pair.probability if pair is not None and told else None
         tells = self.tells_group(asked.client_id, sees)
         group, left_out = there.group(asked.client_id, catalog) if tells else ((), 0)
-        [plan] = self.plans_of([asked.client_id])
+        [plan] = self.plans_of([asked.client_id], [hidden])
         wanted = asked.authority or caller_authority or self.authority or self.authorities[0]
         own = caller_authority or wanted
         rests = self.awaited(asked.client_id, accepted)
         notes = tuple(one.why for one in rests if one.bundle_id == asked.bundle_id)
         by = PricedBy(
-            whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own, notes=notes, eligible=gate
-        )
+            whom, group, there.as_of, wanted, inputs, at_list, plan, left_out, own, notes=notes, eligible=gate,
+            untold=tuple(sorted(hidden.of)),
+        )  # fmt: skip
         if asked.terms or asked.rating or wanted != own:
             by = replace(by, caller_limit=_limit(catalog, known, asked.bundle_id, there.as_of, own))
         return self.priced(asked, by), by
@@ -368,24 +388,34 @@ class Recommender:
         offer, encoding = self.candidates.offers[self._bundle_ids.index(bundle_id)], self.model.encoding
         return eligible(offer, encoding, as_rated(encoding, values, rating), hidden)
 
-    def plans_of(self, client_ids: Sequence[str | None]) -> list[str | None]:
-        """Their plans as JSON, as they were laid out; None for who has none."""
-        return [None if self.plans is None else self.plans.of(client) for client in client_ids]
+    def plans_of(self, client_ids: Sequence[str | None], hidden: Sequence[Hidden] = ()) -> list[str | None]:
+        """Their plans as JSON, as they were laid out; worked out again without the columns that are `hidden`, of each
+        client, where there are any. None for who has none."""
+        plans = [None if self.plans is None else self.plans.of(client) for client in client_ids]
+        return [self._plan_without(*one) for one in zip(plans, hidden, strict=True)] if hidden else plans
 
-    def whole_plan(self, client_id: str) -> WholePlan:
-        """How the client is served, with the reason for every outcome. Raises UnknownClientError for a client without
-        a profile, and where no plan of the client is laid out."""
+    def _plan_without(self, plan: str | None, hidden: Hidden) -> str | None:
+        if plan is None or self.plans is None or not hidden.of:
+            return plan
+        # A ranking by all columns gave the potential.
+        return worked_out_without(self.plans.policy, plan, lambda column: column == POTENTIAL or hidden(column))
+
+    def whole_plan(self, client_id: str, hidden: Hidden = NOTHING_HIDDEN) -> WholePlan:
+        """How the client is served, with the reason for every outcome; what follows from `hidden` columns is as if they
+        were not known. Raises UnknownClientError for a client without a profile, and where no plan of the client is
+        laid out."""
         if not self.knows(client_id):
             raise self.unknown(client_id)
-        return whole(self._need_plans().policy, client_id, self._plan(client_id))
+        return whole(self._need_plans().policy, client_id, self._plan(client_id, hidden))
 
     def approval(
-        self, client_id: str, bundle_id: str, concession: float = 0.0, hidden: Hidden = lambda column: False
+        self, client_id: str, bundle_id: str, concession: float = 0.0, hidden: Hidden = NOTHING_HIDDEN
     ) -> Approved:
         """How the bundle is approved for the client at that concession, money a year, and why, with the gates that it
         passes; a condition on a `hidden` column leaves its gate open. Raises as `whole_plan`
         does, and ValueError for a bundle that there is not, that is for others or that brings the client nothing."""
-        values, (plan, _) = self.profile_of(client_id), read_plan(self._plan(client_id))
+        values = self.values_without(self.profile_of(client_id), hidden)
+        plan, _ = read_plan(self._plan(client_id, hidden))
         if bundle_id not in self._bundle_ids:
             raise ValueError(f"there is no bundle {bundle_id!r}; {did_you_mean(bundle_id, self._bundle_ids)}")
         number, held = self._bundle_ids.index(bundle_id), self.candidates.held(values)
@@ -417,15 +447,16 @@ class Recommender:
             raise UnknownClientError("no plans are laid out; make them: sheaf plan --data DIR --serve")
         return self.plans
 
-    def _plan(self, client_id: str) -> str:
+    def _plan(self, client_id: str, hidden: Hidden) -> str:
         plans = self._need_plans()
-        if (found := plans.of(client_id)) is None:
+        [found] = self.plans_of([client_id], [hidden])
+        if found is None:
             raise UnknownClientError(
                 f"no plan of client {client_id!r} as of {plans.as_of}; make plans anew: sheaf plan --data DIR --serve"
             )
         return found
 
-    def portrait(self, client_id: str, hidden: Hidden = lambda column: False) -> Portrait:
+    def portrait(self, client_id: str, hidden: Hidden = NOTHING_HIDDEN) -> Portrait:
         """The client's profile as a person reads it, without hidden columns. Raises UnknownClientError."""
         values = self.profile_of(client_id)
         texts, known = self._reasons, self.in_words(values)
@@ -475,10 +506,18 @@ class Recommender:
         lines: Sequence[Line],
         objective: Aim,
         resting: Mapping[str, tuple[Resting, ...]],
+        hidden: Sequence[Hidden] = (),
     ) -> list[Decided]:
-        """What `decide` gives by all that was laid out, and explored as the policy has it. Raises as `decide`."""
-        own, plans = self.own(values, client_ids), self.plans_of(client_ids)
-        return self.decide(values, client_ids, k, lines, objective, own, resting, self.draw, plans)
+        """What `decide` gives by all that was laid out, and explored as the policy has it; of each client without the
+        columns that are `hidden`, if any are. Raises as `decide`."""
+        plans = self.plans_of(client_ids, hidden)
+        if any(one.of for one in hidden):
+            rows = zip(values, hidden, strict=True)
+            values = np.concatenate([self.values_without(row[None], of_client) for row, of_client in rows])
+        own = self.own(values, client_ids)
+        decided = self.decide(values, client_ids, k, lines, objective, own, resting, self.draw, plans)
+        untold = (tuple(sorted(one.of)) for one in hidden or [NOTHING_HIDDEN] * len(decided))
+        return [replace(one, untold=of_client) for one, of_client in zip(decided, untold, strict=True)]
 
     def decide(
         self,

@@ -13,7 +13,7 @@ from sheaf.catalog import Line
 from sheaf.pricing import Client
 from sheaf.pricing.client_value import Own
 from sheaf.serving.engine.contact import Resting
-from sheaf.serving.schemas.plans import ALWAYS_SENT, Gate, Plan
+from sheaf.serving.schemas.plans import ALWAYS_SENT, Gate, Plan, UntoldFloat
 from sheaf.strategy.plans.single_client import Approval
 from sheaf.training.value_order import Aim
 
@@ -49,15 +49,16 @@ class Offer:
     """One bundle for the client. `probability` is that all products it brings are opened within the horizon.
 
     `worth` is None where the catalog has no price of it; in an order by value it has the score. `route` is how it is
-    approved for the client at that concession, None where no plan of the client is laid out.
+    approved for the client at that concession, None where no plan of the client is laid out. An audit by a caller who
+    is told less of other clients than who asked has no probability, score, worth and route.
     """
 
     rank: int
     bundle_id: str
     name: str
     line: Line
-    probability: float
-    score: float
+    probability: UntoldFloat
+    score: UntoldFloat
     products: tuple[Part, ...]
     reasons: tuple[str, ...]
     why: str
@@ -148,6 +149,7 @@ class Decided:
     drawn: tuple[int, ...] | None
     list_propensity: float
     plan: str | None = None
+    untold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,8 @@ class PricedBy:
     probability of the whole bundle is the `acceptance` at list price; None: the policy's share), its plan, the size of
     a group that is too large for a quote (`sheaf.features.client_positions.LARGEST_GROUP`; else 0), the caller's own
     authority (None: logged before it was), what that may grant at the catalog's terms (None: the quote's `limit`), what
-    the quote's notes tell beside its prices, and the gate of the bundle's kinds and conditions (None: logged before it
-    was)."""
+    the quote's notes tell beside its prices, the gate of the bundle's kinds and conditions (None: logged before it
+    was), and what of others (`features.Of`) the caller is not told, without which it was made."""
 
     client: Client
     group: tuple[Client, ...]
@@ -172,3 +174,4 @@ class PricedBy:
     caller_limit: float | None = None
     notes: tuple[str, ...] = ()
     eligible: Gate | None = None
+    untold: tuple[str, ...] = ()

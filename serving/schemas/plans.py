@@ -7,19 +7,24 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
 from sheaf.strategy import Explanation, Need, Strategy, explained
-from sheaf.strategy.plans.single_client import Approval, planned
+from sheaf.strategy.plans.planner import LAST
+from sheaf.strategy.plans.single_client import Approval, following_from, planned
 from sheaf.strategy.plans.snapshot import read_plan
 from sheaf.strategy.policy.conditions import shown
 from sheaf.strategy.policy.schema import Route, Visit
 
 ALWAYS_SENT = ConfigDict(json_schema_serialization_defaults_required=True)
 """Of answers with fields that older ones in the decision log lack: those sent have them all."""
+
+
+UntoldFloat = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
+"""A number that is NaN, null in JSON, where an audit does not tell it."""
 
 
 @dataclass(slots=True)
@@ -35,7 +40,8 @@ class Gate:
 @dataclass(slots=True)
 class Plan:
     """How the client is served, by the bank's policy as of a day: `priority` 1 is served first, `channel` is tried
-    first, `manager` is a grade; `next_visit` is None where none is due."""
+    first, `manager` is a grade; `next_visit` is None where none is due. `without_others` names the fields that may also
+    follow from clients of whom the caller is not told: they are as if nothing were known of these."""
 
     as_of: str
     tier: str
@@ -44,6 +50,8 @@ class Plan:
     channel: str
     next_visit: str | None
     policy_version: str
+    __pydantic_config__: ClassVar = ALWAYS_SENT
+    without_others: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -123,6 +131,7 @@ def in_short(policy: Strategy, values: Mapping[str, Any]) -> Plan:
         channel=values["channels"][0],
         next_visit=None if visit is None else str(visit),
         policy_version=policy.version,
+        without_others=tuple(values.get(WITHOUT, ())),
     )
 
 
@@ -145,6 +154,25 @@ def reasoned(one: Explanation) -> Reasoned:
 
 def _wanted(need: Need) -> Wanted:
     return Wanted(need.column, shown(need.now), need.needed)
+
+
+WITHOUT = "without_others"
+_SHORT = {
+    "tier": "tier",
+    "priority": "priority",
+    "manager": "manager",
+    "channels": "channel",
+    "next_visit": "next_visit",
+}
+
+
+def worked_out_without(policy: Strategy, text: str, hidden: Callable[[str], bool]) -> str:
+    """The plan as JSON, worked out as if hidden columns, and what the plan before had by them, were not known."""
+    values, open_to = json.loads(text), following_from(policy, hidden)
+    values |= {name: None for name in values if hidden(name)}
+    values |= {held: None for name, held in LAST.items() if name in open_to}
+    values[WITHOUT] = [name for outcome, name in _SHORT.items() if outcome in open_to]
+    return worked_out_again(policy, to_json(values).decode())
 
 
 def worked_out_again(policy: Strategy, text: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from sheaf.pricing import Quote
-from sheaf.serving.schemas.plans import ALWAYS_SENT, Gate, Plan
+from sheaf.serving.schemas.plans import ALWAYS_SENT, Gate, Plan, UntoldFloat
 from sheaf.strategy.plans.single_client import Approval
 
 
@@ -112,7 +112,8 @@ class Quoted:
     more than `caller_limit`, other terms than the catalog's, another rating or suitability profile, or the bundle fails
     one of the `gates` or breaks a rule; empty where it does not, None where it was logged before this was told. The
     gates are those that offers pass. `plan` is how the client is served and `route` how the bundle is approved; None
-    where no plan of it is laid out.
+    where no plan of it is laid out. An audit by a caller who is told less of other clients than who asked has nothing
+    of acceptance, nor what follows from it, plan and route.
     """
 
     quote_id: str | None
@@ -128,20 +129,20 @@ class Quoted:
     meets_hurdle: bool
     remedy: str
     concession: float
-    ideal: float
+    ideal: UntoldFloat
     authority: str
     limit: float
-    above: float
+    above: UntoldFloat
     goes_to: str | None
     break_even: float
-    acceptance_at_list: float
-    acceptance: float
-    expected_eva: float
+    acceptance_at_list: UntoldFloat
+    acceptance: UntoldFloat
+    expected_eva: UntoldFloat
     kept: float
     moved: float
     relationship: tuple[Standing, ...]
     group: Standing | None
-    curve: Curve
+    curve: Curve | None
     checks: tuple[Check, ...]
     assumption: bool
     notes: tuple[str, ...]
@@ -155,6 +156,11 @@ class Quoted:
     caller_limit: float | None = None
     gates: tuple[Gate, ...] | None = None
     acceptance_by: AcceptanceBy | None = None
+
+    def without_acceptance(self) -> None:
+        """Leaves out what was worked out from columns that are not told to who reads it."""
+        self.ideal = self.above = self.acceptance_at_list = self.acceptance = self.expected_eva = math.nan
+        self.goes_to = self.curve = self.plan = self.route = None
 
     def hide(self, hidden: Callable[[str], bool]) -> None:
         """Leaves out what gates, notes and `what_if` say of hidden columns, which tell of others."""

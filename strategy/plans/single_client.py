@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -149,6 +149,25 @@ def planned(policy: Strategy, profile: Values, last: Values | None, as_of: dt.da
     outcomes = {"industry", "scale", "figure", "tier", "next_visit"}
     outcomes |= {name for stage in (*policy.facts, *policy.following) for name in stage.columns}
     return {name: value for name, value in values.items() if name in outcomes}
+
+
+def following_from(policy: Strategy, is_hidden: Callable[[str], bool]) -> set[str]:
+    """The outcomes of plans that hidden columns may decide, by the columns that rules look at."""
+    found: set[str] = {"industry"} if is_hidden(C.SECTOR) else set()
+
+    def rests(columns: Iterable[str]) -> bool:
+        return any(column in found or is_hidden(column) for column in columns)
+
+    def add(stages: Iterable[Stage]) -> None:
+        for stage in stages:
+            if rests(column for rule in stage.rules for column in rule.when):
+                found.update(stage.columns)
+
+    add(policy.facts)
+    if any(rests([*one.when, *one.figure]) for one in policy.tiers.scales):
+        found.update(("scale", "figure", "tier"))
+    add(policy.following)
+    return found | ({"next_visit"} if "visit_days" in found else set())
 
 
 def _outcome(stage: Stage, values: Values) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_answers_say_in_short_what_the_plan_is_and_who_approves_what(
         assert told["plan"] == {
             "as_of": str(LAST_DAY), "tier": found.plan["tier"], "priority": found.plan["priority"],
             "manager": found.plan["manager"], "channel": found.plan["channels"][0],
-            "next_visit": visit and str(visit), "policy_version": planner.policy.version,
+            "next_visit": visit and str(visit), "policy_version": planner.policy.version, "without_others": [],
         }  # fmt: skip
         for offer in told["offers"]:
             if offer["worth"] is None:
