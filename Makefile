@@ -7,8 +7,9 @@ PINNED := .venv/pinned-$(word 1,$(shell { pwd; cat requirements.lock; } | cksum)
 STAMP  := $(PINNED)-project-$(word 1,$(shell cksum pyproject.toml))
 # pip shows its progress to a person at a terminal, and only its errors to a log.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(MAKE_TERMOUT),,-qq)
-COMPILE := uv pip compile pyproject.toml --extra dev --extra tune --extra audit --extra docs --universal --fork-strategy fewest \
-	--generate-hashes --no-header --quiet
+COMPILE := uv pip compile pyproject.toml --universal --fork-strategy fewest --generate-hashes --no-header --quiet
+SERVE  := --extra serve --extra postgres
+ALL    := $(SERVE) --extra train --extra discover --extra audit --extra tune --extra docs --extra dev
 
 export BENTOML_DO_NOT_TRACK := true
 # Bytecode is kept of what is imported, not of all that is installed: that halves the installation.
@@ -49,8 +50,9 @@ docs: $(STAMP) ## build the documentation site into site/ (read it with: .venv/b
 lock: ## pin again what pyproject.toml asks for (newest of everything: make lock UPGRADE=1)
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv-lock/bin/$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
-	@.venv-lock/bin/$(COMPILE) --extra peers --constraint requirements.lock --output-file requirements-peers.lock
+	@.venv-lock/bin/$(COMPILE) $(ALL) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	@.venv-lock/bin/$(COMPILE) $(ALL) --extra peers --constraint requirements.lock --output-file requirements-peers.lock
+	@.venv-lock/bin/$(COMPILE) $(SERVE) --constraint requirements.lock --output-file requirements-serve.lock
 
 clean: ## remove .venv and what the tools left behind; models and data stay
 	@rm -rf .venv .venv-lock .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info

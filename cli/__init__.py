@@ -9,6 +9,7 @@ import warnings
 import typer
 from rich.markup import escape
 
+from sheaf._extras import MissingExtraError
 from sheaf.cli.bank import check, profile, simulate
 from sheaf.cli.demo import demo
 from sheaf.cli.learning import attrition, price_response, train, tune
@@ -73,7 +74,7 @@ def _is_told(error: Exception) -> bool:
 
     of_tables = duckdb.IOException | duckdb.ConversionException | duckdb.InvalidInputException
     others = {"RegistryError", "LightGBMError", "MlflowException"}  # by name: their libraries take seconds to import
-    return isinstance(error, ValueError | OSError | of_tables) or type(error).__name__ in others
+    return isinstance(error, ValueError | OSError | MissingExtraError | of_tables) or type(error).__name__ in others
 
 
 def _in_words(error: Exception) -> str:

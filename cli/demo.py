@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.cli.bank import check, simulate
 from sheaf.cli.learning import train
@@ -21,7 +22,8 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the bank's tables go.")] = Path("demo-bank"),
 ) -> None:
     """Simulate a bank, check it, train, serve, and ask for one client of each kind over HTTP."""
-    from sheaf.serving.runtime.demonstration import ask_each_kind
+    with needs_extra("serve"):
+        from sheaf.serving.runtime.demonstration import ask_each_kind
 
     started = time.monotonic()
     simulate(folder, clients, 24, 0, True)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.cli.shared import (
     CatalogPath,
@@ -49,7 +50,8 @@ def audit(
     Each group against all other clients, as they are and among clients of the same worth, with 95 % intervals, on the
     day of the plans. Without --profiles the bank is profiled on that day.
     """
-    from importlib.util import find_spec
+    with needs_extra("audit"):  # before anything takes time
+        import fairlearn  # noqa: F401
 
     from sheaf.features import profile_tables
     from sheaf.strategy.fairness.audit import audit as run
@@ -57,8 +59,6 @@ def audit(
     from sheaf.strategy.fairness.dataset import day_of, gathered, protected_of
     from sheaf.strategy.views.plans import audit_table
 
-    if find_spec("fairlearn") is None:
-        raise ValueError("the audit needs fairlearn: pip install 'sheaf[audit]'")
     if out is not None and out.suffix.lower() != ".csv":
         raise typer.BadParameter(f"{out} would hold CSV; end its name in .csv")
     keep_apart({"--out": out}, {"--plans": plans, "--profiles": profiles, "--offers": offers, "--routes": routes}, data)

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.cli.shared import AccessFile, CatalogPath, Day, console, date_of, parquet_file, steps
 
@@ -33,9 +34,12 @@ def serve(
     """Answer over HTTP: POST /v1/recommend, /v1/quote, /v1/feedback and more, as /openapi.json describes."""
     from sheaf.features.conditions import Occurring
     from sheaf.serving.decisions import configured, upgrade
-    from sheaf.serving.http.access import Gatekeeper
     from sheaf.serving.runtime.preparation import command, load, prepare
 
+    with needs_extra("serve"):
+        import bentoml  # noqa: F401
+
+        from sheaf.serving.http.access import Gatekeeper
     starts = [] if prepare_only else command(port, workers, host)  # first: a port that is taken is soon told
     place = configured()
     if data is not None:
@@ -114,7 +118,8 @@ def add_key(
     file: AccessFile = None,
 ) -> None:
     """Make a key for a channel and show it, once: the file keeps its hash only. A running service soon takes it."""
-    from sheaf.serving.http.access import add_key as add
+    with needs_extra("serve"):
+        from sheaf.serving.http.access import add_key as add
 
     secret = add(_access_file(file), name, scope, rate, authority)
     console.print(f"The key of {name}, to be sent in the header X-Api-Key; it is not shown again:")
@@ -126,14 +131,16 @@ def remove_key(
     file: AccessFile = None,
 ) -> None:
     """Take a key back. A service that runs refuses it within two seconds."""
-    from sheaf.serving.http.access import remove_key as remove
+    with needs_extra("serve"):
+        from sheaf.serving.http.access import remove_key as remove
 
     console.print(f"The key {number} of {remove(_access_file(file), number)} is taken back.", highlight=False)
 
 
 def list_keys(file: AccessFile = None) -> None:
     """Show whose keys there are, and what they may do."""
-    from sheaf.serving.http.access import RATE, Access
+    with needs_extra("serve"):
+        from sheaf.serving.http.access import RATE, Access
 
     access = Access.read(_access_file(file))
     table = Table("id", "name", "scopes", "rate")

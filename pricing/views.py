@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from sheaf._extras import needs_extra
 from sheaf.pricing.concession_split import Element
 from sheaf.pricing.quote import Quote
 
@@ -110,7 +111,8 @@ def _told(quote: Quote) -> list[str]:
 
 def draw(quote: Quote, path: Path) -> None:
     """Acceptance and expected EVA over the concession, as a picture of the kind that the file's name ends in."""
-    from matplotlib.figure import Figure
+    with needs_extra("train"):
+        from matplotlib.figure import Figure
 
     curve = quote.curve
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -14,9 +14,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EVERYTHING = ("serve", "train", "postgres", "discover", "audit", "tune", "docs", "dev")
 LOCKS = {
-    "requirements.lock": ("dev", "tune", "audit", "docs"),
-    "requirements-peers.lock": ("dev", "tune", "audit", "docs", "peers"),
+    "requirements.lock": EVERYTHING,
+    "requirements-serve.lock": ("serve", "postgres"),
+    "requirements-peers.lock": (*EVERYTHING, "peers"),
 }  # and the extras each pins
 
 MACHINE_PATH = re.compile(r"(?<![\w.:*/-])(?:/(?:home|root|tmp|Users|work)/|[A-Z]:\\Users\\)\w")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import Kind, Line
 from sheaf.training.evaluation import MAP_AT, Evaluation
 from sheaf.training.price_response.model import KINDS, Found
 from sheaf.training.ranker.model import Model
+
+with needs_extra("train"):
+    from matplotlib.figure import Figure
 
 
 def calibration(evaluation: Evaluation) -> Figure:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from sheaf._extras import needs_extra
 from sheaf.training.attrition import Attrition
 from sheaf.training.price_response.model import Artifact
 from sheaf.training.ranker.model import ArtifactError, Model
@@ -68,7 +69,8 @@ def tracking_uri() -> str:
 
 def client() -> MlflowClient:
     """A client of the tracking server, whose experiment exists."""
-    from mlflow import MlflowClient
+    with needs_extra("train"):
+        from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic"):  # they tell of every table made in a new database
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -103,7 +105,8 @@ def _lay_out() -> None:
 @contextmanager
 def _reached() -> Iterator[None]:
     """RegistryError for what MLflow, or the database below it, cannot do."""
-    from mlflow.exceptions import MlflowException
+    with needs_extra("train"):
+        from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:

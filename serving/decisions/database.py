@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from sheaf._extras import needs_extra
 from sheaf.serving.decisions.tables import metadata
 from sheaf.serving.settings import SettingError, Settings, settings
 
@@ -62,7 +63,8 @@ def connect(url: sa.URL, seconds: float, create: bool = False) -> sa.Engine:
         "tcp_user_timeout": milliseconds,
         "application_name": "sheaf",
     }
-    return sa.create_engine(url, poolclass=NullPool, connect_args=options)
+    with needs_extra("postgres"):
+        return sa.create_engine(url, poolclass=NullPool, connect_args=options)
 
 
 def _sqlite(path: Path, seconds: float, create: bool) -> sa.Engine:

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import Catalog, Line
 from sheaf.features import C
 from sheaf.strategy.policy.conditions import Rule
@@ -214,7 +215,8 @@ def _compare(
 
 def _by_group(outcomes: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     """(groups, outcomes): the means, by fairlearn."""
-    from fairlearn.metrics import MetricFrame  # an extra, which takes a second
+    with needs_extra("audit"):
+        from fairlearn.metrics import MetricFrame  # takes a second
 
     nothing = np.zeros(len(outcomes))  # outcomes are no predictions of anything
     found: pd.DataFrame = MetricFrame(

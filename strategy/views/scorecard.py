@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from sheaf._extras import needs_extra
 from sheaf.catalog import Catalog
 from sheaf.strategy.managers.measures import MEASURES
 from sheaf.strategy.managers.scorecard import AS_EXPECTED, SCORE, Scorecard
@@ -110,7 +111,8 @@ def draw_scores(found: Scorecard, path: Path) -> None:
 
 
 def _figure(panels: int, bars: int) -> tuple[Any, Sequence[Any]]:
-    from matplotlib.figure import Figure
+    with needs_extra("train"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7 + 4 * (panels - 1), max(2.5, 1 + 0.3 * bars)), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False, width_ratios=[2, 1][:panels])

@@ -11,8 +11,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from sheaf._extras import needs_extra
 from sheaf.training.discovery.association import Association, associate
 from sheaf.training.discovery.book import Book, coded
+
+with needs_extra("discover"):
+    from mlxtend.frequent_patterns import fpgrowth
 
 HELD, OPENED = "held", "opened"
 Items = tuple[int, ...]  # in ascending order
@@ -36,8 +40,6 @@ class Baskets:
 
     def frequent(self, kind: int, least: int, most_items: int) -> list[Items]:
         """Sets of two to `most_items` items that at least `least` rows of a kind have, by FP-growth."""
-        from mlxtend.frequent_patterns import fpgrowth
-
         rows = self.kind == kind
         rows[rows] = self.has[:, rows].sum(axis=0) > 1
         has = pd.DataFrame(self.has[:, rows].T)

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sheaf._extras import needs_extra
 from sheaf.training import registry
 from sheaf.training.tuning.space import Space
 
@@ -166,11 +167,9 @@ def _alone(path: Path, name: str) -> Iterator[None]:
 
 
 def need_optuna() -> Any:
-    """Optuna, which says nothing below a warning. Raises TuneError where it is not installed."""
-    try:
+    """Optuna, which says nothing below a warning. Raises MissingExtraError where it is not installed."""
+    with needs_extra("tune"):
         import optuna
-    except ImportError as error:
-        raise TuneError("sheaf tune needs Optuna, which is not installed: pip install 'sheaf[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
