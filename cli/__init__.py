@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Ranks product bundles for every client of a bank, from the bank's own tables.
 
-    The way from tables to offers:  check → train → rank, or recommend and serve.
-    No bank at hand?  `sheaf simulate bank --clients 5000`  makes one;  `sheaf demo`  shows everything at once.
+    From tables to offers:  check → train → rank, or recommend and serve.
+    No bank at hand?  `sheaf simulate bank --clients 5000`  makes one;  `sheaf demo`  shows everything.
     """,
 )
 VERBS = (
@@ -36,7 +36,7 @@ VERBS = (
 )  # fmt: skip
 for verb in VERBS:
     app.command(verb.__name__.replace("_", "-"))(verb)
-decisions = typer.Typer(no_args_is_help=True, help="The log of what the service answered, and why.")
+decisions = typer.Typer(no_args_is_help=True, help="The decision log of the service.")
 app.add_typer(decisions, name="decisions")
 decisions.command()(upgrade)
 decisions.command()(keep)
@@ -44,7 +44,7 @@ policies = typer.Typer(no_args_is_help=True, help="The strategy policy: how clie
 app.add_typer(policies, name="policy")
 policies.command("check")(check_policy)
 policies.command("compare")(compare_policies)
-keys = typer.Typer(no_args_is_help=True, help="Keys of the channels that may ask the service.")
+keys = typer.Typer(no_args_is_help=True, help="Keys of channels.")
 app.add_typer(keys, name="keys")
 keys.command("add")(add_key)
 keys.command("remove")(remove_key)

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="New folder for the bank's tables.")],
-    clients: Annotated[int, typer.Option(help="How many clients.", min=1)] = 5_000,
-    months: Annotated[int, typer.Option(help="How many months, up to December 2025.", min=3)] = 24,
+    clients: Annotated[int, typer.Option(help="Number of clients.", min=1)] = 5_000,
+    months: Annotated[int, typer.Option(help="Number of months, up to December 2025.", min=3)] = 24,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bank, byte for byte.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace a bank that is already there.")] = False,
-    offers: Annotated[bool, typer.Option("--offers", help="The bank also makes offers at prices.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing bank.")] = False,
+    offers: Annotated[bool, typer.Option("--offers", help="Also simulate offers at prices.")] = False,
     attrition: Annotated[
-        bool, typer.Option("--attrition", help="More clients leave, for reasons that the tables tell before.")
+        bool, typer.Option("--attrition", help="More clients leave, for reasons that are visible in the tables.")
     ] = False,
 ) -> None:
-    """Make a bank with a known truth: clients, holdings, positions, transactions, links; and offers if asked for."""
+    """Simulate a bank with known truth: clients, holdings, positions, transactions, links and, if requested, offers."""
     from sheaf.simulation import simulate as make
 
     with bar("Simulating") as done:
@@ -49,7 +49,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Folder with the bank's tables.")],
     catalog: CatalogPath = DEFAULT,
 ) -> None:
-    """Say everything that is wrong with a bank's tables at once; exit code 1 if anything is."""
+    """Report everything that is wrong with a bank's tables at once; exit code 1 if there is anything."""
     from sheaf.features.table_age import last_opening
     from sheaf.features.validation.check import check as find
     from sheaf.features.validation.check import render
@@ -94,12 +94,12 @@ def profile(
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     out: Annotated[
-        Path | None, typer.Option(help="A Parquet file, for people and notebooks.", callback=parquet_file)
+        Path | None, typer.Option(help="Parquet file, for people and notebooks.", callback=parquet_file)
     ] = None,
-    snapshot: Annotated[Path | None, typer.Option(help="A folder, memory-mapped by the service.")] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="Folder, memory-mapped by the service.")] = None,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="For the service, which takes them up while it runs; its catalog, its model."),
+        typer.Option("--serve", help="Publish them to the running service, with its catalog and its model."),
     ] = False,
 ) -> None:
     """Build client profiles as of a day; by default the bank's last day."""

@@ -21,7 +21,7 @@ def demo(
     clients: Annotated[int, typer.Option(help="Size of the simulated bank.", min=500)] = 4_000,
     folder: Annotated[Path, typer.Option(help="Where the bank's tables go.")] = Path("demo-bank"),
 ) -> None:
-    """Simulate a bank, check it, train, serve, and ask for one client of each kind over HTTP."""
+    """Simulate a bank, check it, train, serve, and request offers for a client of each kind over HTTP."""
     with needs_extra("serve"):
         from sheaf.serving.runtime.demonstration import ask_each_kind
 

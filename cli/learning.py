@@ -19,15 +19,17 @@ def train(
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
     as_of: Days = None,
-    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    horizon_days: Annotated[
+        int, typer.Option(help="Days after the as-of day in which openings count as labels.", min=1)
+    ] = 31,
     cohorts: Annotated[
-        Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: who to train on, and when.")
+        Path | None, typer.Option(help="Parquet or CSV of client_id, as_of: the clients to train on, by day.")
     ] = None,
     parameters: Annotated[
         Path | None, typer.Option(help="YAML with training parameters (see docs/guides/training.md).")
     ] = None,
 ) -> None:
-    """Train, evaluate in order of time, log to MLflow and register: champion if it beats the present one."""
+    """Train, evaluate in order of time, log to MLflow and register; champion if it beats the present champion."""
     from sheaf.training.parameters import Parameters
     from sheaf.training.pipeline import train as run
 
@@ -62,21 +64,25 @@ def tune(
         list[dt.datetime] | None,
         typer.Option("--as-of", formats=["%Y-%m-%d"], help="As-of day, repeatable. Default: as for `sheaf train`."),
     ] = None,
-    horizon_days: Annotated[int, typer.Option(help="A label is what was opened within so many days.", min=1)] = 31,
+    horizon_days: Annotated[
+        int, typer.Option(help="Days after the as-of day in which openings count as labels.", min=1)
+    ] = 31,
     cohorts: Annotated[Path | None, typer.Option(help="Parquet or CSV of client_id, as_of, as for training.")] = None,
-    parameters: Annotated[
-        Path | None, typer.Option(help="YAML to start from: what the space does not name stays as it is there.")
+    parameters: Annotated[Path | None, typer.Option(help="YAML of the parameters to start from.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML of the search space. Default: training/tuning/space.yaml.")
     ] = None,
-    space: Annotated[Path | None, typer.Option(help="YAML of where to look. Default: training/space.yaml.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials of the study in all. Default: 50.", min=1)] = None,
-    minutes: Annotated[float | None, typer.Option(help="No trial starts after so many minutes.", min=0.0)] = None,
-    folds: Annotated[int, typer.Option(help="Of five parts of the clients, on how many to measure.", min=1, max=4)] = 2,
-    figure: Annotated[str, typer.Option(help="What shall be best, such as map_at_7.")] = "ndcg_at_5",
-    all_days: Annotated[bool, typer.Option(help="Learn from other clients of the last day as well.")] = False,
-    study: Annotated[str | None, typer.Option(help="Name of the study. Default: it stands for the input.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the best parameters go, for `sheaf train`.")] = Path("tuned.yaml"),
+    trials: Annotated[int | None, typer.Option(help="Number of trials in the study. Default: 50.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Start no trial after this many minutes.", min=0.0)] = None,
+    folds: Annotated[int, typer.Option(help="Number of parts, of five, to evaluate on.", min=1, max=4)] = 2,
+    figure: Annotated[str, typer.Option(help="Figure to optimise, such as map_at_7.")] = "ndcg_at_5",
+    all_days: Annotated[bool, typer.Option(help="Also train on other clients of the last day.")] = False,
+    study: Annotated[str | None, typer.Option(help="Name of the study. Default: derived from the input.")] = None,
+    out: Annotated[Path, typer.Option(help="YAML file for the best parameters, for `sheaf train`.")] = Path(
+        "tuned.yaml"
+    ),
 ) -> None:
-    """Search for better training parameters; stopped or killed, the same command goes on where it was."""
+    """Search for better training parameters; after an interruption, the same command continues."""
     from sheaf.training.parameters import Parameters
     from sheaf.training.tuning.space import DEFAULT as EVERYTHING
     from sheaf.training.tuning.space import Space
@@ -203,17 +209,17 @@ def price_response(
     catalog: CatalogPath = DEFAULT,
     as_of: Annotated[
         dt.datetime | None,
-        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Offers answered by then count. Default: the last day."),
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Use offers answered by this day. Default: the last day."),
     ] = None,
     parameters: Annotated[
         Path | None, typer.Option(help="YAML with training parameters (see docs/guides/training.md).")
     ] = None,
 ) -> None:
-    """Learn from the bank's own offers how clients answer to a price; quotes and rankings by value then go by it.
+    """Learn from the bank's own offers how acceptance depends on price, for quotes and rankings by value.
 
-    Table offers says at which concession each was made and what became of it. What is learned is registered in MLflow,
-    and is used from then on if it tells later offers better than the policy's assumption, one share for all, and the
-    response that is used now.
+    Table offers holds the concession and the outcome of each offer. The result is registered in MLflow. It is used
+    from then on if it predicts later offers better than the policy's assumption, one rate for all, and the present
+    champion.
     """
     from sheaf.pricing.price_table import need_pricing
     from sheaf.training import registry
@@ -259,15 +265,15 @@ def attrition(
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
     as_of: Days = None,
-    horizon_days: Annotated[int, typer.Option(help="Who left within so many days counts.", min=1)] = 31,
+    horizon_days: Annotated[int, typer.Option(help="Days after the as-of day in which leaving counts.", min=1)] = 31,
     parameters: Annotated[
         Path | None, typer.Option(help="YAML with training parameters: seed, threads, least_rows and negatives count.")
     ] = None,
 ) -> None:
     """Learn who is about to leave, calibrated, for `sheaf clients leaving`.
 
-    Told by left_on of table clients, and by closed_on of all that a client held. The last day is for the figures of a
-    model of the earlier ones. What is registered in MLflow learns from all, and answers if it is better than what did.
+    A client has left by left_on of table clients, or when all its products are closed. The figures are for the last
+    day, by a model of the earlier days. The registered model learns from all days; it becomes champion if it is better.
     """
     from sheaf.strategy.views.plans import attrition_lines
     from sheaf.training import registry

@@ -28,23 +28,23 @@ from sheaf.cli.shared import (
 
 
 def book(
-    manager: Annotated[str, typer.Argument(help="The manager's id, of the table clients.")],
+    manager: Annotated[str, typer.Argument(help="The manager's id, as in table clients.")],
     data: DataFolder,
     offers: Annotated[Path, typer.Option(help="Offers, as `sheaf rank --objective value` writes them.")],
     plans: Annotated[
-        Path | None, typer.Option(help="Plans, as `sheaf plan --out` writes them. Default: planned anew.")
+        Path | None, typer.Option(help="Plans, as `sheaf plan --out` writes them. Default: made for the day.")
     ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     policy: PolicyFile = None,
     out: Annotated[
-        Path | None, typer.Option(help="The calls as a CSV or Parquet file as well.", callback=table_file)
+        Path | None, typer.Option(help="CSV or Parquet file for the call list.", callback=table_file)
     ] = None,
 ) -> None:
-    """Say whom an account manager calls, why, and with what: the best calls that fit a day.
+    """List whom an account manager calls, why, and with which offer: the best calls that fit a day.
 
-    Ranked by probability × value at stake × urgency, within the contact policy; plans of an earlier day tell the visits
-    that are due.
+    Ranked by probability × value at stake × urgency, within the contact policy. Plans of an earlier day say which
+    visits are due.
     """
     from sheaf.features import profile_tables, written_as_of
     from sheaf.strategy import Planner, book_of
@@ -80,25 +80,27 @@ def scorecard(
     data: DataFolder,
     month: Annotated[
         dt.datetime | None,
-        typer.Option(formats=["%Y-%m"], help="The last month, such as 2025-12. Default: the bank's last whole one."),
+        typer.Option(
+            formats=["%Y-%m"], help="The last month, such as 2025-12. Default: the bank's last complete month."
+        ),
     ] = None,
     manager: Annotated[str | None, typer.Option(help="Show this manager. Default: the scores of all.")] = None,
     branch: Annotated[str | None, typer.Option(help="Show this branch.")] = None,
-    months: Annotated[int, typer.Option(help="So many months, up to the last.", min=1, max=60)] = 1,
+    months: Annotated[int, typer.Option(help="Number of months.", min=1, max=60)] = 1,
     catalog: CatalogPath = DEFAULT,
     policy: PolicyFile = None,
     plan: Annotated[
-        Path | None, typer.Option(help="CSV of plans: id (of a manager or branch), measure, plan, and month.")
+        Path | None, typer.Option(help="CSV of targets: id (of a manager or branch), measure, plan, and month.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="What is shown as a CSV or Parquet file as well.", callback=table_file)
+        Path | None, typer.Option(help="CSV or Parquet file for the scorecard.", callback=table_file)
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="A picture of it, such as card.png.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Plot of the scorecard, such as card.png.")] = None,
 ) -> None:
-    """Judge managers and branches, each by what the same clients would bring anybody, and by plan.
+    """Score managers and branches against plan and against the expected result for the same client mix.
 
-    Deposits, share of wallet, clients won, loans that do not perform, rates against list, foreign exchange, settlement,
-    fees, offers: as the policy weighs them, each month as it was known at its end.
+    Deposits, share of wallet, clients won, non-performing loans, rates against list, foreign exchange, settlement,
+    fees and offers, weighted by the policy; each month as it was known at its end.
     """
     from sheaf.strategy import judge
     from sheaf.strategy.managers.scorecard import month_ends, need_card, read_plans

@@ -35,14 +35,16 @@ def rank(
         Path, typer.Option(help="Parquet file: client_id, rank, bundle_id, score, probability.", callback=parquet_file)
     ],
     catalog: CatalogPath = DEFAULT,
-    top: Annotated[int | None, typer.Option(help="The best so many a client. Default: every candidate.", min=1)] = None,
+    top: Annotated[
+        int | None, typer.Option(help="Number of offers for each client. Default: every candidate.", min=1)
+    ] = None,
     objective: ObjectiveOption = "relevance",
     authority: AuthorityOption = None,
 ) -> None:
     """Rank every candidate bundle for every client of a day with the champion.
 
-    By value the file holds the concession, the acceptance with it and the EVA of each bundle as well, and the score is
-    acceptance times EVA: docs/guides/pricing.md.
+    By value, the file also holds the concession, the acceptance probability and the EVA of each bundle, and the score
+    is acceptance probability times EVA: docs/guides/pricing.md.
     """
     from sheaf.training.batch_ranking import rank as run
     from sheaf.training.registry import need_champion, price_response
@@ -65,24 +67,24 @@ def discover(
     out: Annotated[Path, typer.Option(help="YAML file for the proposals, outside the catalog.")],
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
-    top: Annotated[int, typer.Option(help="The best so many bundles, and as many linked offers.", min=1)] = 20,
+    top: Annotated[int, typer.Option(help="Number of bundles, and of linked offers.", min=1)] = 20,
     least_support: Annotated[
-        float, typer.Option(help="Share of the clients of a kind who must have a set of products.")
+        float, typer.Option(help="Smallest share of the clients of a kind with a set of products.")
     ] = 0.001,
     least_lift: Annotated[
-        float, typer.Option(help="What the lower end of the lift's interval must pass; 1 is mere popularity.")
+        float, typer.Option(help="Bound that the lower end of the lift's interval must exceed; 1 is popularity alone.")
     ] = 1.2,
-    window_days: Annotated[int, typer.Option(help="Opened within so many days is opened together.")] = 61,
+    window_days: Annotated[int, typer.Option(help="Days within which openings count as together.")] = 61,
     look_back_days: Annotated[int, typer.Option(help="How far back openings count.")] = 730,
-    most_products: Annotated[int, typer.Option(help="Products of a proposal, at most.")] = 4,
+    most_products: Annotated[int, typer.Option(help="Largest number of products of a proposal.")] = 4,
 ) -> None:
     """Propose new bundles from what clients hold and open together; a person decides on them.
 
-    Looks at products of one client, and of clients tied by links (staff and employer, firm and owner). What the
-    popularity of the parts within segments of clients explains is dropped, and so is what the catalog has. For each
-    proposal: how many have it, the lift and its interval, whom it would reach, and what that is worth at most.
+    Looks at products of one client, and of linked clients (staff and employer, firm and owner). Proposals that
+    popularity explains, or that the catalog has, are dropped. Each proposal has the number of clients, the lift with
+    its interval, the reach, and an upper bound of the value.
 
-    The catalog is not touched. To approve a bundle, move its entry from FILE into the catalog:
+    The catalog is not changed. To approve a bundle, move its entry from FILE into the catalog:
     docs/guides/discovery.md.
     """
     from sheaf.training.discovery import Settings, outside, tables, write_proposal
@@ -108,11 +110,11 @@ def recommend(
     client: Annotated[str, typer.Argument(help="The client's id.")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Bank to profile the client from. Default: the profiles the service has."),
+        typer.Option("--data", help="Folder with the bank's tables. Default: the profiles of the service."),
     ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
-    top: Annotated[int, typer.Option(help="How many offers.", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="Number of offers.", min=1)] = 5,
     objective: ObjectiveOption = "relevance",
     authority: AuthorityOption = None,
 ) -> None:
@@ -176,26 +178,28 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
 
 def quote(
     client: Annotated[str, typer.Argument(help="The client's id.")],
-    bundle: Annotated[str, typer.Argument(help="The id of a bundle, or of a product that is had alone.")],
+    bundle: Annotated[str, typer.Argument(help="The id of a bundle, or of a product that is sold alone.")],
     data: DataFolder,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     authority: Annotated[
-        str | None, typer.Option(help="Who asks, of the catalog's authorities. Default: who may grant least.")
+        str | None, typer.Option(help="One of the catalog's authorities. Default: the smallest.")
     ] = None,
     concession: Annotated[
-        float | None, typer.Option(help="What the client saves a year. Default: what is best.")
+        float | None, typer.Option(help="What the client saves a year. Default: the best for the bank.")
     ] = None,
     what_if: Annotated[
         list[str] | None,
-        typer.Option("--with", help="A term other than the catalog's: mortgage.rate=0.035, hurdle=0.12. Repeatable."),
+        typer.Option("--with", help="A what-if term, such as mortgage.rate=0.035 or hurdle=0.12. Repeatable."),
     ] = None,
-    rating: Annotated[str | None, typer.Option(help="As if the client had this rating.")] = None,
+    rating: Annotated[str | None, typer.Option(help="What-if: the client's rating.")] = None,
     suitable_until: Annotated[
         dt.datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Last day of a suitability profile, for the table's."),
+        typer.Option(formats=["%Y-%m-%d"], help="What-if: last day of the client's suitability profile."),
     ] = None,
-    curve: Annotated[Path | None, typer.Option(help="A picture of acceptance and expected EVA, such as q.png.")] = None,
+    curve: Annotated[
+        Path | None, typer.Option(help="Plot of acceptance probability and expected EVA, such as q.png.")
+    ] = None,
 ) -> None:
     """Price a bundle for a client as one relationship: lines, RAROC, EVA, the best concession."""
     from dataclasses import replace

@@ -31,8 +31,10 @@ from sheaf.cli.shared import (
 
 def plan(
     client: Annotated[str | None, typer.Argument(help="The client's id. Default: all, into --out.")] = None,
-    bundle: Annotated[str | None, typer.Argument(help="Show how this bundle is approved for the client.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Bank to profile, in place of --profiles.")] = None,
+    bundle: Annotated[str | None, typer.Argument(help="Show the approval route of this bundle.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with the bank's tables, in place of --profiles.")
+    ] = None,
     profiles: ProfilesFile = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
@@ -40,23 +42,28 @@ def plan(
     previous: PreviousFile = None,
     offers: OffersFile = None,
     concession: Annotated[float, typer.Option(help="Of the bundle: what the client saves a year.", min=0.0)] = 0.0,
-    out: Annotated[Path | None, typer.Option(help="Parquet file, a row a client.", callback=parquet_file)] = None,
-    routes: Annotated[
-        Path | None, typer.Option(help="Parquet file of the offers' approval routes.", callback=parquet_file)
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file, one row for each client.", callback=parquet_file)
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="For the service, which takes them up while it runs.")] = False,
+    routes: Annotated[
+        Path | None, typer.Option(help="Parquet file for the approval routes of offers.", callback=parquet_file)
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Publish them to the running service.")] = False,
     linked: Annotated[
         list[str] | None,
-        typer.Option(help="Offer linked clients a bundle with it, such as staff=salary_package. Repeatable."),
+        typer.Option(help="Also offer a bundle to linked clients, such as staff=salary_package. Repeatable."),
     ] = None,
     desks: Annotated[
-        Path | None, typer.Option(help="Parquet file of who sells the offers, and gains what.", callback=parquet_file)
+        Path | None,
+        typer.Option(
+            help="Parquet file for the desks that sell each offer, and what each gains.", callback=parquet_file
+        ),
     ] = None,
 ) -> None:
-    """Say how clients are served: tier, priority, channels, manager, visits; how bundles are approved, and who sells.
+    """Plan how clients are served, how bundles are approved, and which desks sell them.
 
-    For one client with the rule behind every outcome, and what would change it; for all, into a file that is the
-    --previous of the next time.
+    For one client: the rule behind every outcome, and what would change it. For all clients: a file, which is the
+    --previous of the next run.
     """
     from sheaf.features import dictionary, profile_tables, write_parquet, written_as_of
     from sheaf.features.conditions import need_met

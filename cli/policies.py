@@ -42,13 +42,13 @@ def audit(
     ] = None,
     catalog: CatalogPath = DEFAULT,
     policy: PolicyFile = None,
-    least: Annotated[int, typer.Option(help="Clients of a group at least, for it to be judged.", min=10)] = 30,
-    out: Annotated[Path | None, typer.Option(help="A CSV file of every comparison.")] = None,
+    least: Annotated[int, typer.Option(help="Smallest number of clients of a group.", min=10)] = 30,
+    out: Annotated[Path | None, typer.Option(help="CSV file for every comparison.")] = None,
 ) -> None:
-    """Compare tiers, offers and prices over groups that they may not go by, and say what to look at.
+    """Compare tiers, offers and prices between groups of protected attributes.
 
-    Each group against all other clients, as they are and among clients of the same worth, with 95 % intervals, on the
-    day of the plans. Without --profiles the bank is profiled on that day.
+    Each group is compared with all other clients, overall and among clients of the same worth, with 95 % intervals, on
+    the day of the plans. Without --profiles, the command builds the profiles of that day.
     """
     with needs_extra("audit"):  # before anything takes time
         import fairlearn  # noqa: F401
@@ -86,26 +86,28 @@ def audit(
 def clients(
     which: Annotated[
         Literal["win", "repair", "leaving"],
-        typer.Argument(metavar="LIST", help="win, repair (or let go), or leaving."),
+        typer.Argument(metavar="LIST", help="win, repair or leaving."),
     ],
     profiles: Annotated[Path, typer.Option(help="Parquet file, as `sheaf profile --out` writes it.")],
     as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day of the profiles.")],
     data: Annotated[
-        Path | None, typer.Option("--data", help="For win: the bank, whose links and payments tell who is close.")
+        Path | None, typer.Option("--data", help="For win: folder with the bank's tables, for links and payments.")
     ] = None,
     catalog: CatalogPath = DEFAULT,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
     offers: OffersFile = None,
     last: Annotated[
-        Path | None, typer.Option(help="For repair: the list of last time, which tells since when, and what was due.")
+        Path | None, typer.Option(help="For repair: the previous list, with since when and what was due.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet or CSV file, a row a client.", callback=table_file)] = None,
-    top: Annotated[int, typer.Option(help="How many to show.", min=0)] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV file, one row for each client.", callback=table_file)
+    ] = None,
+    top: Annotated[int, typer.Option(help="Number of rows to show.", min=0)] = 10,
 ) -> None:
     """List clients to act on, by the policy: firms to win, clients to repair or let go, clients about to leave.
 
-    Each with the rule that put it there, the values it looked at, and what would change it.
+    Each with its rule, the values that the rule used, and what would change it.
     """
     from sheaf.strategy import Lister, Planner
     from sheaf.strategy.views.plans import list_rows, list_table
@@ -137,13 +139,13 @@ def clients(
 
 
 def check_policy(
-    file: Annotated[Path, typer.Argument(help="YAML of the strategy.")],
+    file: Annotated[Path, typer.Argument(help="YAML of the strategy policy.")],
     catalog: CatalogPath = DEFAULT,
     profiles: ProfilesFile = None,
 ) -> None:
-    """Say everything that is wrong with a policy, by file and line; exit code 1 if anything is.
+    """Report everything that is wrong with a policy, by file and line; exit code 1 if there is anything.
 
-    With --profiles its columns count, and the texts in them: sectors that no client is of, or that no list has.
+    With --profiles, it also checks the bank's own columns and texts, such as sectors without a client or a list.
     """
     from sheaf.strategy import StrategyError, profile_columns, profile_texts, read_strategy
 
@@ -158,15 +160,15 @@ def check_policy(
 
 
 def compare_policies(
-    one: Annotated[Path, typer.Argument(help="YAML of the strategy as it is.")],
-    other: Annotated[Path, typer.Argument(help="YAML of the strategy as it may become.")],
+    one: Annotated[Path, typer.Argument(help="YAML of the present strategy policy.")],
+    other: Annotated[Path, typer.Argument(help="YAML of the new strategy policy.")],
     profiles: Annotated[Path, typer.Option(help="Parquet file, as `sheaf profile --out` writes it.")],
     as_of: Annotated[dt.datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day of the profiles.")],
     catalog: CatalogPath = DEFAULT,
     previous: PreviousFile = None,
     offers: OffersFile = None,
 ) -> None:
-    """Show what a change of policy would do to the whole book: tiers, EVA and capital, managers, and offers' routes."""
+    """Compare two policies: tiers, EVA and capital, managers, and routes of offers."""
     from sheaf.strategy import compare
     from sheaf.strategy.views.plans import comparison_tables
 

@@ -18,17 +18,18 @@ from sheaf.cli.shared import AccessFile, CatalogPath, Day, console, date_of, par
 
 def serve(
     data: Annotated[
-        Path | None, typer.Option("--data", help="Bank to profile first. Default: profiles made before.")
+        Path | None,
+        typer.Option(
+            "--data", help="Folder with the bank's tables, to prepare first. Default: what was prepared before."
+        ),
     ] = None,
     catalog: CatalogPath = DEFAULT,
     as_of: Day = None,
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 3000,
-    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; another than this needs SHEAF_ACCESS.")
-    ] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(help="Number of worker processes.", min=1)] = 1,
+    host: Annotated[str, typer.Option(help="Address to listen on; any other needs SHEAF_ACCESS.")] = "127.0.0.1",
     prepare_only: Annotated[
-        bool, typer.Option(help="Lay out champion and profiles for `bentoml build`, and stop.")
+        bool, typer.Option(help="Prepare champion and profiles for `bentoml build`, and stop.")
     ] = False,
 ) -> None:
     """Answer over HTTP: POST /v1/recommend, /v1/quote, /v1/feedback and more, as /openapi.json describes."""
@@ -61,13 +62,13 @@ def serve(
 
 
 def outcomes(
-    out: Annotated[Path, typer.Option(help="A Parquet file: the table offers of a bank.", callback=parquet_file)],
+    out: Annotated[Path, typer.Option(help="Parquet file for table offers.", callback=parquet_file)],
     shown: Annotated[
         Literal["answered", "reported"],
-        typer.Option(help="What was offered: all that an answer had, or what its channel reported on."),
+        typer.Option(help="Which offers count: all in answers, or those that the channel reported on."),
     ] = "answered",
 ) -> None:
-    """Turn the decision log into the table offers: what was offered, at which price, and what became of it."""
+    """Turn the decision log into table offers: what was offered, at which price, and the outcome."""
     from sheaf.serving.decisions import configured
     from sheaf.serving.decisions.outcomes import Shown, write_outcomes
 
@@ -76,7 +77,7 @@ def outcomes(
 
 
 def upgrade() -> None:
-    """Make the decision log, or bring its tables up to date; `sheaf serve` does so by itself."""
+    """Create the decision log, or upgrade its schema; `sheaf serve` does so by itself."""
     from sheaf.serving.decisions import configured
     from sheaf.serving.decisions import upgrade as bring
     from sheaf.serving.decisions.database import shown as place
@@ -86,7 +87,7 @@ def upgrade() -> None:
 
 
 def keep() -> None:
-    """Take from the registry the earlier models that decisions rest on, so that the service can replay those."""
+    """Fetch former models of logged decisions from the registry, so that the service can replay them."""
     from sheaf.serving.decisions import Writer, configured
     from sheaf.serving.engine.version_archive import keep_registered
     from sheaf.serving.runtime.preparation import place
@@ -109,15 +110,17 @@ def _access_file(path: Path | None) -> Path:
 
 
 def add_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is, such as mobile-app.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do: recommend, quote, feedback, audit. Repeatable.")],
-    rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 50/second;1000/minute.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the channel, such as mobile-app.")],
+    scope: Annotated[
+        list[str], typer.Option(help="A scope of the key: recommend, quote, feedback, audit. Repeatable.")
+    ],
+    rate: Annotated[str | None, typer.Option(help="Rate limit, such as 50/second;1000/minute.")] = None,
     authority: Annotated[
-        str | None, typer.Option(help="Whose concessions it may grant in quotes. Default: who may grant least.")
+        str | None, typer.Option(help="Authority to grant concessions. Default: the smallest.")
     ] = None,
     file: AccessFile = None,
 ) -> None:
-    """Make a key for a channel and show it, once: the file keeps its hash only. A running service soon takes it."""
+    """Create a key for a channel and show it once; the file keeps only its hash."""
     with needs_extra("serve"):
         from sheaf.serving.http.access import add_key as add
 
@@ -127,10 +130,10 @@ def add_key(
 
 
 def remove_key(
-    number: Annotated[str, typer.Argument(metavar="ID", help="The key's id, the second part of the key.")],
+    number: Annotated[str, typer.Argument(metavar="ID", help="The key's id: its second part.")],
     file: AccessFile = None,
 ) -> None:
-    """Take a key back. A service that runs refuses it within two seconds."""
+    """Remove a key. A running service refuses it within two seconds."""
     with needs_extra("serve"):
         from sheaf.serving.http.access import remove_key as remove
 
@@ -138,7 +141,7 @@ def remove_key(
 
 
 def list_keys(file: AccessFile = None) -> None:
-    """Show whose keys there are, and what they may do."""
+    """List keys, with channel and scopes."""
     with needs_extra("serve"):
         from sheaf.serving.http.access import RATE, Access
 

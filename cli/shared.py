@@ -37,16 +37,18 @@ DataFolder = Annotated[
 ]
 CatalogPath = Annotated[
     Path,
-    typer.Option("--catalog", help="YAML file or folder: products, bundles, policy. Default: the catalog of Sheaf."),
+    typer.Option("--catalog", help="YAML file or folder of the catalog. Default: the catalog of Sheaf."),
 ]
-AccessFile = Annotated[Path | None, typer.Option(help="Who may ask, as YAML. Default: the file SHEAF_ACCESS names.")]
+AccessFile = Annotated[
+    Path | None, typer.Option(help="YAML file of access. Default: the file that SHEAF_ACCESS names.")
+]
 AuthorityOption = Annotated[
     str | None,
-    typer.Option(help="By value: who prices, of the catalog's authorities. Default: who may grant least."),
+    typer.Option(help="For prices: one of the catalog's authorities. Default: the smallest."),
 ]
 ObjectiveOption = Annotated[
     Literal["relevance", "value"],
-    typer.Option(help="Order by what the client wants next, or by what that is worth to the bank."),
+    typer.Option(help="Order by what the client wants next, or by its value to the bank."),
 ]
 Days = Annotated[
     list[dt.datetime] | None,
@@ -55,12 +57,14 @@ Days = Annotated[
 Day = Annotated[dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day, such as 2025-11-30.")]
 
 
-PolicyFile = Annotated[Path | None, typer.Option("--policy", help="YAML of the strategy. Default: the one of Sheaf.")]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="YAML of the strategy policy. Default: the one of Sheaf.")
+]
 ProfilesFile = Annotated[
     Path | None, typer.Option("--profiles", help="Parquet file, as `sheaf profile --out` writes it.")
 ]
 PreviousFile = Annotated[
-    Path | None, typer.Option("--previous", help="Plans made before: clients near a threshold keep their tier.")
+    Path | None, typer.Option("--previous", help="Previous plans: clients near a threshold keep their tier.")
 ]
 OffersFile = Annotated[
     Path | None, typer.Option("--offers", help="Offers, as `sheaf rank --objective value` writes them.")

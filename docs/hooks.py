@@ -26,8 +26,6 @@ from sheaf.serving.settings import Settings, accepted, variable
 from sheaf.strategy import Strategy
 from sheaf.training import Parameters
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def cell(text: str) -> str:
     """The text in one cell of a Markdown table."""
@@ -58,7 +56,7 @@ def default_of(parameter: Any) -> str:
     if callable(value) or value is None or value is False or value == () or value == []:
         return ""
     if isinstance(value, Path) and value.is_absolute():  # a file that comes with Sheaf
-        value = value.relative_to(ROOT)
+        value = Path(*value.parts[-2:])
     return f"`{value}`"
 
 

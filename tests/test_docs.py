@@ -12,13 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from sheaf.cli import app
 from sheaf.serving.settings import Settings, variable
 from sheaf.training import Parameters
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        ROOT / "RELEASE.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "benchmarks").rglob("*.md"),
+    ]
+)
 VERBS = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
 VERBS |= {str(group.name) for group in app.registered_groups}
 
@@ -42,6 +51,23 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_that_a_page_names_exists(page: Path) -> None:
+    options = {
+        " ".join(path): {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        for path, command in hooks().commands(get_command(app), ("sheaf",))
+    }
+    called = r"(?:^|[`/ ])(sheaf (?:(?:keys|policy|decisions) )?[a-z-]+)\b([^`\n#&|]*)"
+    named = re.findall(called, page.read_text(encoding="utf-8"), re.MULTILINE)
+    wrong = {
+        f"{verb} {option}"
+        for verb, line in named
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)
+        if verb in options and option not in {*options[verb], "--help"}
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
