@@ -2,11 +2,13 @@
 
 New parts are made in a folder of their own (`staging`), which one rename makes the `NEXT` (`replace`). From then on
 they are what `part` gives. That they are moved to their places afterwards changes nothing for a reader, and where it
-was not finished, the next who replaces something does it.
+was not finished, the next who replaces something does it. What is renamed is on the disk by then (`sync`): a machine
+that loses power has all of the old parts or all of the new ones too.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -51,8 +53,36 @@ def replace(folder: Path, new: Path, gone: Iterable[str] = (), before: Callable[
         before()
         for name in gone:
             (new / _GONE / name).mkdir(parents=True)
+        sync(new)
         new.rename(folder / NEXT)
+        sync_names(folder)
         finish(folder)
+
+
+def put(made: Path, path: Path) -> None:
+    """Puts a file in the place of another, at once and on the disk."""
+    sync(made)
+    made.replace(path)
+    sync_names(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Returns once the disk has a file, or all of a folder."""
+    for inner in path.iterdir() if path.is_dir() else ():
+        sync(inner)
+    sync_names(path)
+
+
+def sync_names(path: Path) -> None:
+    """Returns once the disk has a file, or the names in a folder."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that syncs no folders
+            raise
+    finally:
+        os.close(opened)
 
 
 def finish(folder: Path) -> None:
@@ -72,6 +102,8 @@ def finish(folder: Path) -> None:
             (folder / name).rename(old / name)
         with suppress(FileNotFoundError):
             (coming / name).rename(folder / name)
+    sync_names(coming)
+    sync_names(folder)  # before what is left of `NEXT` goes, which readers look at first
     done = Path(tempfile.mkdtemp(prefix=_NEW, dir=folder))
     coming.rename(done)
     shutil.rmtree(done, ignore_errors=True)

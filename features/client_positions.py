@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sheaf.catalog import Catalog, Kind
-from sheaf.features.atomic_replace import staging
+from sheaf.features.atomic_replace import put, staging
 from sheaf.features.bank import Bank, day_number, from_day_number
 from sheaf.features.checksums import SEAL, is_sealed, seal
 from sheaf.features.client_groups import GROUP, members, told
@@ -93,7 +93,7 @@ class Relationships:
             with pa.OSFile(str(made), "wb") as file, pa.ipc.new_file(file, rows.schema.with_metadata(about)) as writer:
                 writer.write_table(rows)
             seal(made)
-            made.replace(path)
+            put(made, path)
 
     @classmethod
     def read(cls, path: Path) -> Relationships:

@@ -55,7 +55,12 @@ class OneFile(ABC):
             content = json.loads(text)
             if fingerprint is not None and hashlib.sha256(text.encode()).hexdigest() != fingerprint:
                 raise ArtifactError(f"{place} was damaged or altered since it was registered; learn it anew")
-            digest = content.pop("sha256", None)  # files of earlier versions have none
+            digest = content.pop("sha256", None)
+            if digest is None and fingerprint is None:  # of an earlier version, or what says so was damaged
+                raise ArtifactError(
+                    f"{place} does not say what it was when it was saved, so damage would not show; lay it out anew: "
+                    f"sheaf serve --data DIR, or learn it anew: {cls.AGAIN}"
+                )
             if digest is not None and digest != _digest(content):
                 raise ArtifactError(f"{place} was damaged or altered since it was saved; learn it anew: {cls.AGAIN}")
             if content["format"] != cls.FORMAT:

@@ -210,11 +210,11 @@ def add_key(path: Path, name: str, scopes: Sequence[str], rate: str | None = Non
 def remove_key(path: Path, number: str) -> str:
     """Takes the key of that id out of the file and returns whose it was. Raises AccessError where it is not there."""
     with _changing(path, needed=True) as content:
-        of = {str(key["id"]): str(key["name"]) for key in content.get("keys") or []}
-        if number not in of:
-            raise AccessError(f"{path} has no key {number!r}; it has {', '.join(of) or 'none'}")
+        names = {key.id: key.name for key in Access.read(path).keys}
+        if number not in names:
+            raise AccessError(f"{path} has no key {number!r}; it has {', '.join(names) or 'none'}")
         content["keys"] = [key for key in content["keys"] if str(key["id"]) != number]
-    return of[number]
+    return names[number]
 
 
 @contextmanager
@@ -235,7 +235,7 @@ def _changing(path: Path, needed: bool = False) -> Iterator[Any]:
         fcntl.flock(folder, fcntl.LOCK_EX)
         if needed or real.exists():
             Access.read(path)
-            content = YAML().load(real.read_text(encoding="utf-8")) or {}
+            content = _with_comments(real)
         else:
             content = {}
         yield content
@@ -246,6 +246,23 @@ def _changing(path: Path, needed: bool = False) -> Iterator[Any]:
         raise AccessError(f"{path} cannot be written, it stays as it was: {error.strerror}; {remedy}") from error
     finally:
         os.close(folder)
+
+
+def _with_comments(path: Path) -> Any:
+    """What a file that can be used holds, comments and all; ids of keys, which may look like numbers, are texts."""
+    try:
+        content = YAML().load(path.read_text(encoding="utf-8")) or {}
+        for key, told in zip(content.get("keys") or [], Access.read(path).keys, strict=True):
+            key["id"] = told.id
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise AccessError(f"{path} stays as it was: {why}; {_PLAIN}") from error
+    return content
+
+
+_PLAIN = (
+    "sheaf keys changes files of plain values only: put days between quotes, and leave out YAML tags and merge keys"
+)
 
 
 def _replace(path: Path, content: Any) -> None:
@@ -261,6 +278,10 @@ def _replace(path: Path, content: Any) -> None:
                 os.fchmod(file.fileno(), before.st_mode & 0o7777)
             file.flush()
             os.fsync(file.fileno())
+        try:
+            Access.read(Path(made))
+        except AccessError as error:
+            raise AccessError(f"{path} stays as it was: it could not be read afterwards; {_PLAIN}") from error
         Path(made).replace(path)
     except BaseException:
         Path(made).unlink(missing_ok=True)
@@ -402,11 +423,12 @@ class Gatekeeper:
         present.expire()
         return present
 
-    def _stamp(self) -> tuple[int, int] | None:
+    def _stamp(self) -> tuple[int, ...] | None:
+        """Changes with the file, also where the new one was given the time of the old."""
         with suppress(OSError):
             if self._path is not None:
                 found = self._path.stat()
-                return found.st_mtime_ns, found.st_size
+                return found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
         return None
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sheaf.catalog import Catalog
 from sheaf.features import Bank, profile_matrices
 from sheaf.features.acceptances import awaited
-from sheaf.features.atomic_replace import NEXT, part, replace, staging
+from sheaf.features.atomic_replace import NEXT, part, put, replace, staging
 from sheaf.features.client_positions import Relationships
 from sheaf.features.conditions import Occurring, kinds_in, kinds_of_bank, need_fitting
 from sheaf.features.snapshot import Snapshot
@@ -94,7 +94,7 @@ def refresh(data: Path, as_of: dt.date | None = None, progress: Callable[[str], 
         if "relationships" in named:  # places of the bank's own are replaced each by itself
             with staging(named["relationships"].parent) as beside:
                 shutil.move(new / "relationships.arrow", beside / "relationships.arrow")
-                (beside / "relationships.arrow").replace(named["relationships"])
+                put(beside / "relationships.arrow", named["relationships"])
         replace(FOLDER, new, before=unchanged)
     occurring.tell()
     return day

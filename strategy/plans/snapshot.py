@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from sheaf.catalog import Catalog
 from sheaf.features import C
-from sheaf.features.atomic_replace import staging
+from sheaf.features.atomic_replace import put, staging
 from sheaf.features.checksums import SEAL, is_sealed, seal
 from sheaf.features.client_positions import SEALED
 from sheaf.strategy.plans.planner import LAST, Planner
@@ -71,7 +71,7 @@ class Plans:
                     cursor.unregister("planned")
                     clients += len(part)
             seal(made)
-            made.replace(path)
+            put(made, path)
         return clients
 
     @classmethod

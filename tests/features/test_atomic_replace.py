@@ -102,3 +102,36 @@ def test_nothing_is_replaced_where_the_last_look_refuses(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="another model"):
             atomic_replace.replace(folder, new, before=refuse)
     assert read(folder) == OLD
+
+
+def test_what_is_renamed_is_on_the_disk_and_so_is_its_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loses power after the switch has the new parts, not empty files."""
+    done: list[tuple[str, str]] = []
+    synced, renamed = os.fsync, Path.rename
+
+    def sync(number: int) -> None:
+        done.append(("on the disk", Path(f"/proc/self/fd/{number}").readlink().name))
+        synced(number)
+
+    def rename(self: Path, target: Path) -> Path:
+        done.append(("renamed", self.name))
+        return renamed(self, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "rename", rename)
+    folder = laid_out(tmp_path / "serving")
+    with atomic_replace.staging(folder) as new:
+        (new / "profiles").mkdir()
+        (new / "profiles" / "values.f32").write_text("new")
+        atomic_replace.replace(folder, new)
+    switch = done.index(("renamed", new.name))
+    assert {"values.f32", "profiles", new.name} <= {name for what, name in done[:switch] if what == "on the disk"}
+    assert done[switch + 1] == ("on the disk", "serving")
+    gone = max(at for at, (what, name) in enumerate(done) if (what, name) == ("renamed", atomic_replace.NEXT))
+    moved = max(at for at, (what, name) in enumerate(done) if (what, name) == ("renamed", "profiles"))
+    assert ("on the disk", "serving") in done[moved:gone]
+    made, place = tmp_path / "made", tmp_path / "plans.arrow"
+    made.write_text("new")
+    done.clear()
+    atomic_replace.put(made, place)
+    assert done == [("on the disk", "made"), ("on the disk", tmp_path.name)]

@@ -853,3 +853,56 @@ def test_hidden_values_show_in_no_reason_of_who_does_not_see_every_client(line: 
 
 def _of_linked(sentence: str) -> bool:
     return sentence.startswith(("The employer holds", "Of the staff", "Of those close")) or "close to this" in sentence
+
+
+ODD = ["2024-02-30", "!!int x", "!!float y", "!!bool maybe", "!!timestamp 2024-99-99", "!!binary zzz"]
+
+
+@pytest.mark.parametrize("field", ["issuer", "audience", "scope_claim"])
+@pytest.mark.parametrize("value", ODD)
+def test_a_file_that_keys_cannot_keep_is_refused_in_words_and_stays_as_it_was(
+    tmp_path: Path, field: str, value: str
+) -> None:
+    """The service reads every value as a text; `sheaf keys`, which keeps comments, does not."""
+    people = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": "keys.json"} | {field: value}
+    path = tmp_path / "access.yaml"
+    path.write_text("people:\n" + "".join(f"  {name}: {told}\n" for name, told in people.items()))
+    before = path.read_bytes()
+    Access.read(path)
+    for changing in (lambda: add_key(path, "app", ["recommend"]), lambda: remove_key(path, "0123abcd")):
+        with pytest.raises(AccessError) as refused:
+            changing()
+        assert str(path) in str(refused.value)
+        assert "\n" not in str(refused.value)
+        assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_whose_id_looks_like_a_number_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "access.yaml"
+    rows = [
+        f"  - {{name: k, id: {number}, sha256: {number * 8}, scopes: [quote]}}" for number in ("01234567", "123e4567")
+    ]
+    path.write_text("keys:\n" + "\n".join(rows) + "\n")
+    assert remove_key(path, "01234567") == "k"
+    assert [key.id for key in Access.read(path).keys] == ["123e4567"]
+    assert remove_key(path, "123e4567") == "k"
+
+
+def test_a_file_with_the_time_and_size_of_the_one_before_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools that deploy files often give them a fixed time; a key that was taken back must not stay."""
+    from sheaf.serving.http import access
+
+    monkeypatch.setattr(access, "READ_EVERY", 0.0)
+    path = tmp_path / "access.yaml"
+    add_key(path, "app", ["recommend"])
+    os.utime(path, (0, 0))
+    gate, text = access.Gatekeeper(path), path.read_text()
+    path.with_suffix(".new").write_text(text.replace(Access.read(path).keys[0].sha256, "0" * 64))
+    path.with_suffix(".new").replace(path)
+    os.utime(path, (0, 0))
+    gate._refresh()
+    assert gate._access is not None
+    assert [key.sha256 for key in gate._access.keys] == ["0" * 64]

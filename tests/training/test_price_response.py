@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import warnings
 from dataclasses import replace
@@ -468,10 +469,12 @@ def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
         Artifact.load(tmp_path, fingerprint)
     with pytest.raises(ArtifactError, match="altered since it was saved"):
         Artifact.load(tmp_path)  # as the service does, which has no registry
-    del content["sha256"]  # which earlier versions did not write
-    file.write_text(json.dumps({**content, "columns": ["age"]}))
-    with pytest.raises(ArtifactError, match="another version"):
+    text = json.dumps({**content, "columns": ["age"]}).replace('"sha256"', '"sha356"')  # one bit of it flipped
+    file.write_text(text)
+    with pytest.raises(ArtifactError, match="does not say what it was"):
         Artifact.load(tmp_path)
+    with pytest.raises(ArtifactError, match="another version"):  # the registry knows what it was
+        Artifact.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
     file.write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
         Artifact.load(tmp_path)
