@@ -6,6 +6,7 @@ Each function of `PAGES` returns the Markdown of one page, so page and code cann
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -94,7 +95,8 @@ def schema_type(schema: dict[str, Any]) -> str:
         name = reference.rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return " or ".join(dict.fromkeys(schema_type(choice) for choice in choices))
+        kinds = [kind for choice in choices for kind in schema_type(choice).split(" or ")]
+        return " or ".join(sorted(dict.fromkeys(kinds), key="null".__eq__))
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
@@ -107,13 +109,21 @@ def schema_type(schema: dict[str, Any]) -> str:
 
 
 def bounds(schema: dict[str, Any]) -> str:
-    """What a value must satisfy, in words."""
-    said = {
-        "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below",
-        "minLength": "characters: at least", "maxLength": "characters: at most",
-        "minItems": "items: at least", "maxItems": "items: at most",
-    }  # fmt: skip
-    parts = [f"{words} {schema[key]:,}" for key, words in said.items() if key in schema]
+    """What a value must satisfy, in words: "1 to 1,000 items"."""
+    parts = []
+    for low, high, unit in (
+        ("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items")
+    ):  # fmt: skip
+        if low in schema and high in schema:
+            parts.append(f"{schema[low]:,g} to {schema[high]:,g}{unit}")
+        elif low in schema:
+            parts.append(f"at least {schema[low]:,g}{unit}")
+        elif high in schema:
+            parts.append(f"at most {schema[high]:,g}{unit}")
+    if "exclusiveMinimum" in schema:
+        parts.append(f"above {schema['exclusiveMinimum']:,g}")
+    if "exclusiveMaximum" in schema:
+        parts.append(f"below {schema['exclusiveMaximum']:,g}")
     return "; ".join(parts)
 
 
@@ -137,6 +147,7 @@ def operation_section(path: str, method: str, operation: dict[str, Any]) -> str:
     rows = [
         (f"`{p['name']}`", p["in"], schema_type(p["schema"]), p.get("description", ""))
         for p in operation.get("parameters", ())
+        if p["in"] != "header"
     ]
     if rows:
         parts.append(table(("parameter", "in", "type", "meaning"), rows))
@@ -156,7 +167,8 @@ def http_page() -> str:
         "# HTTP API",
         f"{api['info']['summary']}. Generated from the service's OpenAPI description, which a running service returns "
         "at `/openapi.json`. Authentication, scopes and limits: [Control access](../guides/access.md). "
-        "A first call, with code: [Connect a channel](../tutorials/channel-developer.md).",
+        "A first call, with code: [Connect a channel](../tutorials/channel-developer.md). Every request may carry a "
+        "header `X-Request-ID` of 1 to 200 printable characters, which answer, logs and refusals repeat.",
         "## Endpoints",
         *(
             operation_section(path, method, operation)
@@ -190,7 +202,8 @@ def model_section(name: str, model: dict[str, Any]) -> str:
     rows = []
     for field, value in model.get("properties", {}).items():
         simple = isinstance(value.get("default"), bool | int | float | str) and value["default"] != ""
-        fallback = f"`{value['default']}`" if simple else ""
+        shown = json.dumps(value.get("default")).strip('"')
+        fallback = f"`{shown}`" if simple else ""
         said = "; ".join(filter(None, (value.get("description", ""), bounds(value))))
         rows.append((f"`{field}`", schema_type(value), "required" if field in required else fallback, said))
     if rows:
