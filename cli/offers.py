@@ -142,19 +142,19 @@ def offers_table(answer: dict[str, Any], title: str) -> Table:
                   title_justify="left", caption_justify="left", show_lines=True)  # fmt: skip
     table.add_column("", justify="right")
     table.add_column("bundle", max_width=26)
-    table.add_column("brings: will open within the horizon", max_width=34)
-    table.add_column("whole", justify="right")
-    table.add_column("because")
+    table.add_column("products: opening probability; price", max_width=36)
+    table.add_column("full bundle", justify="right")
+    table.add_column("reasons")
     for offer in answer["offers"]:
         brings = [f"{escape(part['name'])} {part['probability']:.1%}" for part in offer["products"] if not part["held"]]
         has = [escape(part["name"]) for part in offer["products"] if part["held"]]
-        beside = [f"[dim]beside {', '.join(has)}[/]"] if has else []
+        beside = [f"[dim]held: {', '.join(has)}[/]"] if has else []
         worth = offer.get("worth")
         if worth:
             has_price = (
                 f"concession {worth['concession']:,.2f}, then {worth['acceptance']:.1%} accept; EVA {worth['eva']:,.0f}"
             )
-            beside.append(f"[bold]worth {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
+            beside.append(f"[bold]value {worth['value']:,.2f} {worth['currency']} a year[/]\n[dim]{has_price}[/]")
         if route := offer.get("route"):
             who = str(route["signs"] or "nobody").replace("_", " ")
             beside.append(f"[dim]{escape(who)} signs, {route['signature']}, {route['days']} d[/]")
