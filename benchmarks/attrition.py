@@ -29,7 +29,7 @@ from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.features import Bank, ProfileMatrix, profile_matrices, profile_tables, write_parquet
 from sheaf.strategy import DEFAULT as POLICY
 from sheaf.strategy import Lister, Planner, read_strategy
-from sheaf.training.attrition import Attrition, learn, left_within
+from sheaf.training.attrition import Attrition, fit_attrition, left_within
 from sheaf.training.metrics import calibration_error
 from sheaf.training.parameters import Parameters
 
@@ -53,7 +53,7 @@ def main(
     days, started = [month_end(10 - back) for back in range(months)], time.monotonic()
     with console.status("Learning") as status, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the last horizon ends a day after the bank is known, on which nobody leaves
-        found = learn(
+        found = fit_attrition(
             bank.known_on(RANKED), sold, days, HORIZON, Parameters(threads=threads),
             lambda step: status.update(f"Learning: {step}"),
         )  # fmt: skip

@@ -53,7 +53,9 @@ from sheaf.simulation.state import Bank as State
 from sheaf.simulation.timing import Draws, Month, calendar
 from sheaf.strategy.plans.packages import Packager
 from sheaf.training import Parameters, fit, read_sample
-from sheaf.training.price_response.model import Artifact, choose, offers_made
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.learning import choose_price_response
+from sheaf.training.price_response.offer_history import read_offer_history
 
 ANYBODY = "head_office"
 SIGNED = "payroll_agency"  # what the staff's employer has to open for the link to act
@@ -101,8 +103,11 @@ def main(
         model, _ = fit(sample, sold, chosen, {"horizon_days": sample.horizon_days})
         learned = None
         if not assumed:
-            learned = Artifact(
-                choose(offers_made(bank, sold, RANKED, chosen, status.update), sold, True, {}).response, {}
+            learned = PriceResponse(
+                choose_price_response(
+                    read_offer_history(bank, sold, RANKED, chosen, status.update), sold, True, {}
+                ).response,
+                {},
             )
         packager = Packager(model, sold, ANYBODY, learned)
         status.update("Packages")

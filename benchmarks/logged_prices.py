@@ -31,7 +31,9 @@ from sheaf.serving.decisions.database import connect, parsed
 from sheaf.serving.decisions.outcomes import write_outcomes
 from sheaf.serving.decisions.tables import decisions, feedback
 from sheaf.training.parameters import Parameters
-from sheaf.training.price_response.model import KINDS, between, choose, offers_made
+from sheaf.training.price_response.learning import between, choose_price_response
+from sheaf.training.price_response.models import KINDS
+from sheaf.training.price_response.offer_history import read_offer_history
 
 LEAST, MOST = 0.9, 1.1
 SECONDS = 60.0  # for the whole log in one transaction
@@ -59,11 +61,11 @@ def main(
         bank = Bank.open(offers.parent)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # concessions above the list price of what a client lacks are left out
-            made = offers_made(bank, sold, RANKED, chosen, tell)
+            made = read_offer_history(bank, sold, RANKED, chosen, tell)
             tell("price responses")
             true, mix = truth(folder)
             for name, drawn, least in (("as logged", True, LEAST), ("as if drawn", False, None)):
-                found = choose(made, sold, drawn, {})
+                found = choose_price_response(made, sold, drawn, {})
                 slope, (low, high) = between(found.offers, found.logit, mix)
                 of, against, interval = f"learned {slope:.2f}", f"true {true:.2f}", (low / true, high / true)
                 figures.append(Figure(f"slope, {name}", of, against, slope / true, least, False, interval))

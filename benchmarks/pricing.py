@@ -2,7 +2,7 @@
 
 A simulated bank makes offers over two years, half of them at prices drawn by chance with logged propensity, half at a
 manager's, who sees more than the tables tell. It is handed over as known on 2025-11-30: the champion is trained on it,
-the response learned from it (`sheaf.training.price_response.model`). Every bundle that a client may be offered in
+the response learned from it (`sheaf.training.price_response`). Every bundle that a client may be offered in
 December is then priced, whoever would have to grant it. What a concession s brings is what the truth says:
 
     q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
@@ -40,19 +40,11 @@ from sheaf.features import Bank, ProfileMatrix, profile_matrices
 from sheaf.pricing import Clients, Offers, Pricer, Prices, Response
 from sheaf.simulation import offers as policy
 from sheaf.training import Candidates, Model, Parameters, fit, read_sample
-from sheaf.training.price_response.model import (
-    KINDS,
-    Artifact,
-    Found,
-    Made,
-    ShareLogit,
-    Trees,
-    between,
-    cells,
-    choose,
-    inputs,
-    offers_made,
-)
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.inputs import cells, inputs
+from sheaf.training.price_response.learning import LearnedPriceResponse, between, choose_price_response
+from sheaf.training.price_response.models import KINDS, ShareLogit, Trees
+from sheaf.training.price_response.offer_history import OfferHistory, read_offer_history
 from sheaf.training.ranker.model import ordered
 from sheaf.training.value_order import Valuer
 
@@ -173,9 +165,9 @@ def main(
         tell(f"the champion learns from {months} month-ends")
         sample = read_sample(known, sold, [month_end(10 - back) for back in range(months)], progress=tell)
         model, _ = fit(sample, sold, chosen, {"horizon_days": sample.horizon_days}, progress=tell)
-        made = offers_made(bank, sold, RANKED, chosen, tell)
+        made = read_offer_history(bank, sold, RANKED, chosen, tell)
         tell("price responses, with propensities and without")
-        found, naive = (choose(made, sold, how, {}) for how in (True, False))
+        found, naive = (choose_price_response(made, sold, how, {}) for how in (True, False))
         tell("December's bundles, priced")
         december = December.of(folder, known, sold, model, chosen.threads)
     console.print(f"{found.response.told}; of all, without propensities: {len(naive.offers.share):,}.", highlight=False)
@@ -191,7 +183,7 @@ def main(
     report("Prices for December 2025", data, figures)
 
 
-def _prices(december: December, found: Found, naive: Found) -> list[Figure]:
+def _prices(december: December, found: LearnedPriceResponse, naive: LearnedPriceResponse) -> list[Figure]:
     best = december.price(True_(), december.truth)
     value = best.eva + best.change
     worth_it = value > 0
@@ -246,9 +238,9 @@ def _past_policy(december: December, best: Prices, value: np.ndarray, keep: floa
     return policy.BY_CHANCE * by_chance + (1 - policy.BY_CHANCE) * by_manager
 
 
-def _by_value(december: December, found: Found) -> list[Figure]:
+def _by_value(december: December, found: LearnedPriceResponse) -> list[Figure]:
     """What the first three of each client bring in truth."""
-    valuer = Valuer(december.candidates, ANYBODY, Artifact(found.response, {}))
+    valuer = Valuer(december.candidates, ANYBODY, PriceResponse(found.response, {}))
     held = december.clients.held
     worth = valuer(december.values, held, december.client, december.item, december.probability, december.log_odds)
     best = december.price(True_(), december.truth)
@@ -275,7 +267,7 @@ def _by_value(december: December, found: Found) -> list[Figure]:
     return figures
 
 
-def _slope(what: str, december: December, found: Found) -> Figure:
+def _slope(what: str, december: December, found: LearnedPriceResponse) -> Figure:
     price = december.price(None, None).list_price
     true = float((december.truth[:, 1] * price).mean())
     mix = december.inputs[:, : len(KINDS)].mean(axis=0)
@@ -299,8 +291,8 @@ def _share(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, tuple[float, fl
     return float(ours.sum() / theirs.sum()), interval
 
 
-def _speed(december: December, found: Found) -> list[Figure]:
-    made: Made = found.offers
+def _speed(december: December, found: LearnedPriceResponse) -> list[Figure]:
+    made: OfferHistory = found.offers
     part = np.arange(len(made.share)) % 3
     responses: dict[str, ShareLogit | Trees] = {
         "logit": found.logit,

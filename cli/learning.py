@@ -224,14 +224,15 @@ def price_response(
     from sheaf.pricing.price_table import need_pricing
     from sheaf.training import registry
     from sheaf.training.parameters import Parameters
-    from sheaf.training.price_response.model import learn, register
+    from sheaf.training.price_response.learning import fit_price_response
+    from sheaf.training.registration import register_price_response
 
     sold = read_catalog(catalog)
     chosen = Parameters.read(parameters) if parameters else Parameters()
     need_pricing(sold)
     present = registry.price_response()
     with steps("Learning") as step:
-        found = learn(
+        found = fit_price_response(
             open_bank(data),
             sold,
             date_of(as_of),
@@ -241,7 +242,7 @@ def price_response(
             present.model if present else None,
         )
         step("registry")
-        version, alias = register(found)
+        version, alias = register_price_response(found)
     table = Table(title="Log loss on later offers to other clients")
     table.add_column("response")
     table.add_column("log loss", justify="right")
@@ -277,18 +278,19 @@ def attrition(
     """
     from sheaf.strategy.views.plans import attrition_lines
     from sheaf.training import registry
-    from sheaf.training.attrition import learn, register
+    from sheaf.training.attrition import fit_attrition
     from sheaf.training.parameters import Parameters
+    from sheaf.training.registration import register_attrition
 
     present = registry.attrition()
     chosen = Parameters.read(parameters) if parameters else Parameters()
     with steps("Learning") as step:
-        found = learn(
+        found = fit_attrition(
             open_bank(data), read_catalog(catalog), [day.date() for day in as_of or []], horizon_days, chosen, step,
             present.model if present else None,
         )  # fmt: skip
         step("registry")
-        version, alias = register(found)
+        version, alias = register_attrition(found)
     for line in attrition_lines(found):
         console.print(line, highlight=False)
     console.print(

@@ -214,7 +214,7 @@ def quote(
     from sheaf.serving.engine.gates import as_rated, eligible, judged, noted
     from sheaf.training import registry
     from sheaf.training.candidates.pairs import Encoding
-    from sheaf.training.price_response.model import pair_of
+    from sheaf.training.price_response.inputs import pair_of
     from sheaf.training.samples import last_day
 
     bank, sold = open_bank(data), read_catalog(catalog)

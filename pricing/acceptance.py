@@ -1,7 +1,7 @@
 """How likely a client is to accept, by what is conceded: one interface, whatever stands behind it.
 
 A response is non-decreasing in the concession `s`, the client's saving against list price in money a year. Behind it
-stands the policy's assumption here, or what `sheaf.training.price_response.model` learned from the bank's own offers.
+stands the policy's assumption here, or what `sheaf.training.price_response` learned from the bank's own offers.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ with labels as they were known on that day; the model that is registered then le
 from __future__ import annotations
 
 import datetime as dt
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -129,7 +128,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Found:
+class LearnedAttrition:
     """A model of all days; and on the last day, by a model of the earlier ones: `figures` with their 95 % `intervals`,
     the `reliability` table, and the log `losses` of it, of one share for all, and of the present champion."""
 
@@ -150,7 +149,7 @@ class Found:
         return contest(self.model.about, self.present, losing_to, deciding, "clients who left")
 
 
-def learn(
+def fit_attrition(
     bank: Bank,
     catalog: Catalog,
     days: Sequence[dt.date] = (),
@@ -158,7 +157,7 @@ def learn(
     parameters: Parameters | None = None,
     progress: Callable[[str], None] = lambda step: None,
     present: Attrition | None = None,
-) -> Found:
+) -> LearnedAttrition:
     """Learns from clients as of two days or more, default those of `sheaf train`; the last one is for the figures.
 
     Raises SampleError for days without anything after them, AttritionError where too few left, or nobody stayed.
@@ -203,7 +202,7 @@ def learn(
         told["present champion"] = present.probabilities(matrices[-1], parameters.threads)
     losses = {name: float(_log_loss(q, rows[last].left).mean()) for name, q in told.items()}
     figures, intervals = measured(told["attrition"], rows[last].left)
-    return Found(model, figures, intervals, reliability(told["attrition"], rows[last].left), losses,
+    return LearnedAttrition(model, figures, intervals, reliability(told["attrition"], rows[last].left), losses,
                  None if present is None else present.about)  # fmt: skip
 
 
@@ -281,20 +280,6 @@ def auc_interval(probability: np.ndarray, left: np.ndarray) -> tuple[float, floa
     variance = (auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)) / (n * m)
     half = 1.96 * np.sqrt(variance)
     return float(max(auc - half, 0.0)), float(min(auc + half, 1.0))
-
-
-def register(found: Found) -> tuple[str, str]:
-    """Logs and registers it; returns version and alias, by its `verdict`."""
-    from sheaf.training import plots, registry
-
-    parameters = {name: json.dumps(value) if isinstance(value, list) else value for name, value in
-                  found.model.about.items()}  # fmt: skip
-    figures = {**found.figures, **{f"log_loss.{name.replace(' ', '_')}": loss for name, loss in found.losses.items()}}
-    drawn = {"reliability": plots.reliability(found.reliability, "left within the horizon")}
-    registered = registry.record(found.model, parameters, figures, drawn, {}, registry.ATTRITION)
-    alias = registry.CHAMPION if found.verdict.promoted else registry.CHALLENGER
-    registry.crown(registered, alias, registry.ATTRITION, found.verdict.why)
-    return registered.version, alias
 
 
 def _need_ends(bank: Bank) -> None:

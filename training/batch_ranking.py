@@ -16,7 +16,7 @@ from sheaf.features import Bank, C, FeatureType, ProfileMatrix, dictionary, prof
 from sheaf.features.acceptances import awaited
 from sheaf.features.client_positions import Relationships
 from sheaf.features.conditions import Occurring, kinds_in, kinds_of_bank, need_comparable, need_fitting
-from sheaf.training.price_response.model import Artifact
+from sheaf.training.price_response.artifact import PriceResponse
 from sheaf.training.ranker.bundle_order import slices
 from sheaf.training.ranker.model import Model
 from sheaf.training.value_order import Aim, Valuer
@@ -46,7 +46,7 @@ def rank(
     threads: int = 2,
     aim: Aim = Aim.RELEVANCE,
     authority: str | None = None,
-    learned: Artifact | None = None,
+    learned: PriceResponse | None = None,
 ) -> tuple[int, int]:
     """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
     clients and rows. What brings a client a product that was accepted, and that holdings do not show yet, is left out

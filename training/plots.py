@@ -7,7 +7,8 @@ import numpy as np
 from sheaf._extras import needs_extra
 from sheaf.catalog import Kind, Line
 from sheaf.training.evaluation import MAP_AT, Evaluation
-from sheaf.training.price_response.model import KINDS, Found
+from sheaf.training.price_response.learning import LearnedPriceResponse
+from sheaf.training.price_response.models import KINDS
 from sheaf.training.ranker.model import Model
 
 with needs_extra("train"):
@@ -82,7 +83,7 @@ def reliability(table: np.ndarray, happened: str) -> Figure:
     return figure
 
 
-def price_response(found: Found, steps: int = 7) -> Figure:
+def price_response(found: LearnedPriceResponse, steps: int = 7) -> Figure:
     """Share that accepted against the share of the list price conceded, a panel for each kind of client.
 
     Points are offers of the past, weighed as in training, with two standard errors; the lines are what the logit and

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from sheaf._extras import needs_extra
 from sheaf.training.attrition import Attrition
-from sheaf.training.price_response.model import Artifact
+from sheaf.training.price_response.artifact import PriceResponse
 from sheaf.training.ranker.model import ArtifactError, Model
 
 if TYPE_CHECKING:
@@ -220,14 +220,14 @@ def holdout_share(registered: Registered[Model]) -> float | None:
     return None if told is None else float(told)
 
 
-def price_response(day: dt.date | None = None, model: Model | None = None) -> Registered[Artifact] | None:
+def price_response(day: dt.date | None = None, model: Model | None = None) -> Registered[PriceResponse] | None:
     """The price response that answers, or None where none was learned yet, or what it learned from was not known on
     the day, which a warning says; one says also how it differs from the `model` that it is to answer beside. Raises
     ArtifactError as `champion` does."""
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local and not (FOLDER / "mlflow.db").exists():
         return None  # a quote needs no registry, and makes none
-    found = _champion(RESPONSE, Artifact.load)
+    found = _champion(RESPONSE, PriceResponse.load)
     until = found.model.about.get("as_of", "") if found else ""
     if day is not None and until > str(day):
         warnings.warn(
@@ -283,9 +283,9 @@ def models() -> Iterator[Registered[Model]]:
     return _every(NAME, Model.load)
 
 
-def price_responses() -> Iterator[Registered[Artifact]]:
+def price_responses() -> Iterator[Registered[PriceResponse]]:
     """Every price response that is registered, as `models` gives models."""
-    return _every(RESPONSE, Artifact.load)
+    return _every(RESPONSE, PriceResponse.load)
 
 
 def _every(name: str, load: Callable[[Path, str | None], M]) -> Iterator[Registered[M]]:

@@ -3,7 +3,7 @@
     value = q(s)·(EVA at list price + change in what is held - (1 - tax)·s)
 
 with `s` the concession that is best within an authority and `q` the chance of acceptance: as learned from the bank's
-own offers (`sheaf.training.price_response.model`), or until there is that, by the policy's elasticity around the
+own offers (`sheaf.training.price_response`), or until there is that, by the policy's elasticity around the
 model's calibrated probability of the whole bundle. A product that no price sheet covers cannot be valued, and a bundle
 that a rule of the catalog's jurisdiction forbids is not offered, nor an investment to a client whose suitability
 profile has ended; one that may not be tied to a concession is offered at list
@@ -25,7 +25,8 @@ from sheaf.pricing.client_value import Own
 from sheaf.pricing.price_table import Book
 from sheaf.pricing.rules import checks
 from sheaf.training.candidates.pairs import Candidates
-from sheaf.training.price_response.model import Artifact, Cells, inputs
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.inputs import Cells, inputs
 from sheaf.training.ranker.model import Ranking, ordered
 
 
@@ -59,7 +60,7 @@ class Worth:
 class Valuer:
     """Values candidate bundles; clients are rows in the encoding's columns."""
 
-    def __init__(self, candidates: Candidates, authority: str | None = None, learned: Artifact | None = None):
+    def __init__(self, candidates: Candidates, authority: str | None = None, learned: PriceResponse | None = None):
         """Raises NoPriceSheetError where the catalog has no prices, ValueError for an authority it does not know."""
         self.book = Book(candidates.catalog)
         self.candidates, self.learned = candidates, learned

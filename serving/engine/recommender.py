@@ -39,7 +39,8 @@ from sheaf.strategy.plans.snapshot import Plans, read_plan
 from sheaf.strategy.policy.schema import POTENTIAL
 from sheaf.training import Candidates, Contributions, Model, bundle_rows
 from sheaf.training.candidates.pairs import Pairs
-from sheaf.training.price_response.model import Artifact, pair_of
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.inputs import pair_of
 from sheaf.training.value_order import Aim, Valuer, Worth
 
 
@@ -87,7 +88,7 @@ class Recommender:
         model: Model,
         snapshot: Snapshot,
         catalog: Catalog | None = None,
-        learned: Artifact | None = None,
+        learned: PriceResponse | None = None,
         authority: str | None = None,
         relationships: Relationships | None = None,
         plans: Plans | None = None,

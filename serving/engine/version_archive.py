@@ -23,7 +23,7 @@ from sheaf.serving.decisions import Writer, read_versions
 from sheaf.serving.engine.recommender import Recommender
 from sheaf.strategy.plans.snapshot import Plans
 from sheaf.strategy.policy.schema import Strategy
-from sheaf.training.price_response.model import Artifact
+from sheaf.training.price_response.artifact import PriceResponse
 from sheaf.training.ranker.model import Model
 from sheaf.training.registry import models, price_responses
 
@@ -37,7 +37,10 @@ def keep(laid_out: Path, kept: Path) -> None:
     with suppress(ValueError, OSError):
         _add(laid_out / "model", kept / "model" / Model.load(laid_out / "model").version)
     with suppress(ValueError, OSError):
-        _add(laid_out / "price_response", kept / "price_response" / Artifact.load(laid_out / "price_response").version)
+        _add(
+            laid_out / "price_response",
+            kept / "price_response" / PriceResponse.load(laid_out / "price_response").version,
+        )
     with suppress(ValueError, OSError):
         place = laid_out / "catalog.json"
         _add(place, kept / "catalog" / f"{Catalog.model_validate_json(place.read_bytes()).version}.json")
@@ -116,8 +119,8 @@ def _model(place: Path) -> Model:
 
 
 @lru_cache(maxsize=4)
-def _response(place: Path) -> Artifact:
-    return Artifact.load(place)
+def _response(place: Path) -> PriceResponse:
+    return PriceResponse.load(place)
 
 
 def _catalog(place: Path) -> Catalog:

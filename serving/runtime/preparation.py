@@ -27,7 +27,7 @@ from sheaf.serving.engine.version_archive import keep, keep_policy
 from sheaf.serving.settings import FOLDER, pass_on, settings
 from sheaf.strategy import Planner
 from sheaf.strategy.plans.snapshot import Plans
-from sheaf.training.price_response.model import FILE, Artifact
+from sheaf.training.price_response.artifact import FILE, PriceResponse
 from sheaf.training.ranker.model import Model
 from sheaf.training.registry import need_champion, price_response
 from sheaf.training.samples import last_day
@@ -165,7 +165,7 @@ def _load(authority: str | None) -> Recommender:
             f"{place('catalog')} is not the catalog that the rest was laid out for: it was damaged or altered. Lay all "
             "out anew: sheaf serve --data DIR --prepare-only"
         )
-    learned = Artifact.load(place("price_response")) if (place("price_response") / FILE).exists() else None
+    learned = PriceResponse.load(place("price_response")) if (place("price_response") / FILE).exists() else None
     plans, sold = None, catalog or model.catalog
     need_fitting(sold, kinds_in(model.encoding.columns, model.encoding.categories))
     if "plans" in settings().model_fields_set or place("plans").exists():

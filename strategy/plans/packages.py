@@ -29,7 +29,8 @@ from sheaf.pricing.client_value import Own
 from sheaf.strategy.plans.linking import TIES
 from sheaf.strategy.policy.schema import Tie
 from sheaf.training import Model
-from sheaf.training.price_response.model import Artifact, inputs
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.inputs import inputs
 from sheaf.training.value_order import Valuer
 
 SHARES: Mapping[Tie, tuple[str, str]] = {
@@ -89,7 +90,7 @@ class Packager:
     """Offers bundles by a model's probabilities; a learned response answers for the policy's assumption."""
 
     def __init__(
-        self, model: Model, catalog: Catalog, authority: str | None = None, learned: Artifact | None = None
+        self, model: Model, catalog: Catalog, authority: str | None = None, learned: PriceResponse | None = None
     ) -> None:
         """Raises as `Valuer` does."""
         self.model, self.candidates = model, model.candidates(catalog)

@@ -24,7 +24,7 @@ from sheaf.strategy.plans.linking import Room
 from sheaf.strategy.plans.packages import Members, Package
 from sheaf.strategy.policy.conditions import shown
 from sheaf.strategy.policy.schema import NONE, Entry, Route, Strategy, Visit
-from sheaf.training.attrition import Found
+from sheaf.training.attrition import LearnedAttrition
 
 
 def plan_table(policy: Strategy, plan: Mapping[str, Any], why: Sequence[Explanation]) -> Group:
@@ -242,7 +242,7 @@ def list_rows(name: str, listed: Listed) -> pa.Table:
     return pa.Table.from_pylist(told, schema=schema(name))
 
 
-def attrition_lines(found: Found) -> list[str]:
+def attrition_lines(found: LearnedAttrition) -> list[str]:
     """How well a model of earlier days tells who left after the last."""
     of, low_high = found.figures, found.intervals.get("auc", (float("nan"), float("nan")))
     return [

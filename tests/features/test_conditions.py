@@ -153,18 +153,18 @@ def test_a_bank_tells_of_texts_that_no_client_has(frame) -> None:
 
 
 def attrition(made: Bank) -> None:
-    from sheaf.training.attrition import learn
+    from sheaf.training.attrition import fit_attrition
 
-    learn(made, catalog(AGE), [pd.Timestamp("2020-01-02").date()])
+    fit_attrition(made, catalog(AGE), [pd.Timestamp("2020-01-02").date()])
 
 
 def price_response(made: Bank) -> None:
-    from sheaf.training.price_response.model import learn
+    from sheaf.training.price_response.learning import fit_price_response
     from tests.pricing.books import catalog as priced
 
     sold = priced()
     product = sold.products[0].model_copy(update={"where": {"age": Range(min=18)}})
-    learn(made, sold.model_copy(update={"products": (product, *sold.products[1:])}))
+    fit_price_response(made, sold.model_copy(update={"products": (product, *sold.products[1:])}))
 
 
 @pytest.mark.parametrize("learn", [attrition, price_response])

@@ -22,7 +22,8 @@ from sheaf.serving.engine.version_archive import keep, who_decided
 from sheaf.serving.schemas.requests import AskQuote
 from sheaf.serving.settings import FOLDER
 from sheaf.training import Model
-from sheaf.training.price_response.model import COLUMNS, KINDS, Artifact, ShareLogit
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.models import COLUMNS, KINDS, ShareLogit
 from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.serving.logged import decision
@@ -108,10 +109,10 @@ def test_k_cuts_what_is_shown_and_not_what_is_logged(recommender: Recommender, k
     assert len(decided.bundle_ids) == len(decided.scores) == len(decided.probabilities)
 
 
-def learned(slope: float = 4.0) -> Artifact:
+def learned(slope: float = 4.0) -> PriceResponse:
     """A price response, as if one had been learned."""
     weights = np.linspace(-0.3, 0.3, len(COLUMNS))
-    return Artifact(
+    return PriceResponse(
         ShareLogit(-1.0, weights, np.full(len(KINDS), slope), np.zeros(0), "a logit"), {"as_of": "2025-12-31"}
     )
 
@@ -131,7 +132,7 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("response", [None, learned()], ids=["by assumption", "as learned"])
-def test_every_quote_is_replayed_to_the_last_digit(line: WholeLine, response: Artifact | None) -> None:
+def test_every_quote_is_replayed_to_the_last_digit(line: WholeLine, response: PriceResponse | None) -> None:
     of = line.recommender
     of = Recommender(of.model, of.snapshot, None, response, None, of.relationships)
     terms: list[dict[str, Any]] = [

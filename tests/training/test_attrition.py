@@ -19,18 +19,18 @@ from sheaf.training import registry
 from sheaf.training.attrition import (
     Attrition,
     AttritionError,
-    Found,
+    LearnedAttrition,
     Rows,
     auc_interval,
     fit,
-    learn,
+    fit_attrition,
     left_within,
     measured,
-    register,
 )
 from sheaf.training.metrics import calibration_error
 from sheaf.training.parameters import Parameters
 from sheaf.training.ranker.model import ArtifactError
+from sheaf.training.registration import register_attrition
 from sheaf.training.samples import SampleError
 
 CATALOG = read_catalog(DEFAULT)
@@ -63,8 +63,8 @@ def bank() -> Bank:
 
 
 @pytest.fixture(scope="module")
-def found(bank: Bank) -> Found:
-    return learn(bank, CATALOG, DAYS, 30, QUICK)
+def found(bank: Bank) -> LearnedAttrition:
+    return fit_attrition(bank, CATALOG, DAYS, 30, QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_who_counts_as_having_left_within_thirty_days(case: str) -> None:
     assert left_within(made, dt.date(2025, 9, 30), 30, np.array(["c", "nobody"])).tolist() == [expected, 0]
 
 
-def test_it_tells_who_leaves_and_how_likely(bank: Bank, found: Found, profiles: ProfileMatrix) -> None:
+def test_it_tells_who_leaves_and_how_likely(bank: Bank, found: LearnedAttrition, profiles: ProfileMatrix) -> None:
     assert found.figures["auc"] > 0.75
     assert found.figures["calibration_error"] < 0.03
     assert found.losses["attrition"] < found.losses["one share"]
@@ -116,21 +116,23 @@ def test_it_tells_who_leaves_and_how_likely(bank: Bank, found: Found, profiles: 
     assert found.model.about["known_by"] == "2025-12-30"
 
 
-def test_labels_of_the_figures_are_those_known_on_the_last_day(found: Found) -> None:
+def test_labels_of_the_figures_are_those_known_on_the_last_day(found: LearnedAttrition) -> None:
     """What a model of the earlier days learns does not move with what is dated after the last day."""
     tables = frames()
     later = tables["clients"]["left_on"] > pd.Timestamp(DAYS[-1])
     everyone = Bank.of(**(tables | {"clients": tables["clients"].assign(
         left_on=tables["clients"]["left_on"].where(~later, pd.Timestamp("2025-12-02"))
     )}))  # fmt: skip
-    moved = learn(everyone, CATALOG, DAYS, 30, QUICK)
+    moved = fit_attrition(everyone, CATALOG, DAYS, 30, QUICK)
     assert moved.losses["one share"] == found.losses["one share"]
     assert moved.figures["expected"] == found.figures["expected"]
 
 
 @given(day=st.integers(1, 25), gone=st.integers(0, 899), product=st.sampled_from(["mortgage", "credit_card"]))
 @settings(max_examples=5)
-def test_nothing_dated_after_the_day_moves_a_score(found: Found, profiles: ProfileMatrix, day, gone, product) -> None:
+def test_nothing_dated_after_the_day_moves_a_score(
+    found: LearnedAttrition, profiles: ProfileMatrix, day, gone, product
+) -> None:
     tables, after = frames(), pd.Timestamp(DAYS[-1]) + pd.Timedelta(day, "D")
     people, client = tables["clients"], f"c{gone:04d}"
     changed = people.loc[people["client_id"] == client].assign(valid_from=after, mood="well", age=99.0)
@@ -156,7 +158,9 @@ def test_what_a_model_says_of_clients_that_it_saw_is_not_what_it_is_calibrated_b
     assert told.mean() == pytest.approx(left.mean(), abs=0.05)
 
 
-def test_a_table_of_profiles_is_scored_like_the_matrix(bank: Bank, found: Found, profiles: ProfileMatrix) -> None:
+def test_a_table_of_profiles_is_scored_like_the_matrix(
+    bank: Bank, found: LearnedAttrition, profiles: ProfileMatrix
+) -> None:
     [table] = profile_tables(bank, CATALOG, DAYS[-1])
     assert found.model.of_table(table) == pytest.approx(found.model.probabilities(profiles), abs=1e-12)
     column = table.column_names.index("mood")
@@ -167,7 +171,7 @@ def test_a_table_of_profiles_is_scored_like_the_matrix(bank: Bank, found: Found,
 
 
 def test_it_is_saved_and_loaded_and_an_altered_file_is_refused(
-    found: Found, profiles: ProfileMatrix, tmp_path: Path
+    found: LearnedAttrition, profiles: ProfileMatrix, tmp_path: Path
 ) -> None:
     fingerprint = found.model.save(tmp_path)
     loaded = Attrition.load(tmp_path, fingerprint)
@@ -185,21 +189,21 @@ def test_it_is_saved_and_loaded_and_an_altered_file_is_refused(
 
 
 @pytest.mark.usefixtures("workplace")
-def test_it_is_registered_under_its_own_name_and_gives_way_only_to_a_better_one(found: Found) -> None:
+def test_it_is_registered_under_its_own_name_and_gives_way_only_to_a_better_one(found: LearnedAttrition) -> None:
     with pytest.raises(registry.RegistryError, match="run `sheaf attrition"):
         registry.need_attrition(LAST)
-    assert register(found) == ("1", "champion")
+    assert register_attrition(found) == ("1", "champion")
     worse = replace(found, losses={**found.losses, "present champion": found.losses["attrition"] / 2})
-    assert register(worse) == ("2", "challenger")
+    assert register_attrition(worse) == ("2", "challenger")
     assert registry.need_attrition(LAST).version == "1"
     assert registry.champion() is None
     with pytest.raises(registry.RegistryError, match=r"who left up to 2025-12-30, which nobody knew on 2025-12-29"):
         registry.need_attrition(dt.date(2025, 12, 29))
 
 
-def test_a_present_champion_is_compared_on_days_after_what_it_learned_from(bank: Bank, found: Found) -> None:
+def test_a_present_champion_is_compared_on_days_after_what_it_learned_from(bank: Bank, found: LearnedAttrition) -> None:
     early = replace(found.model, about={**found.model.about, "known_by": "2025-11-30"})
-    assert "present champion" in learn(bank, CATALOG, DAYS, 30, QUICK, present=early).losses
+    assert "present champion" in fit_attrition(bank, CATALOG, DAYS, 30, QUICK, present=early).losses
 
 
 def test_figures_by_hand() -> None:
@@ -233,16 +237,16 @@ def test_what_nothing_can_be_learned_from_is_said() -> None:
         (Bank.of(**tables), DAYS[-1:], "no as-of day lies 30 days or so before 2025-11-30"),
     ):
         with pytest.raises(AttritionError, match=message):
-            learn(made, CATALOG, days, 30, QUICK)
+            fit_attrition(made, CATALOG, days, 30, QUICK)
     with pytest.raises(SampleError, match="nothing to learn of what came after"):
-        learn(Bank.of(**tables), CATALOG, [LAST], 30, QUICK)
+        fit_attrition(Bank.of(**tables), CATALOG, [LAST], 30, QUICK)
     everybody = Rows(np.array([f"c{n}" for n in range(60)]), np.zeros((60, 1), np.float32), np.ones(60))
     with pytest.raises(AttritionError, match="all of them left"):
         fit(everybody, [], QUICK)
 
 
-def test_without_left_on_who_closed_everything_counts(found: Found) -> None:
+def test_without_left_on_who_closed_everything_counts(found: LearnedAttrition) -> None:
     made = without(frames(), clients=["left_on"])
     with pytest.warns(UserWarning, match="no column left_on: who closed all that was held counts as having left"):
-        by_closing = learn(made, CATALOG, DAYS, 30, QUICK)
+        by_closing = fit_attrition(made, CATALOG, DAYS, 30, QUICK)
     assert by_closing.figures["auc"] > 0.75

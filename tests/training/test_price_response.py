@@ -23,26 +23,23 @@ from sheaf.pricing import NoPriceSheetError, Offers, quote
 from sheaf.pricing.acceptance import best_concession, search
 from sheaf.serving import Recommender
 from sheaf.training import ArtifactError, Model, TrainingSample, registry
-from sheaf.training.price_response.model import (
-    COLUMNS,
-    KINDS,
-    LEAST,
-    LOG_ODDS,
-    OF_PAIR,
-    Artifact,
-    Found,
-    Made,
-    ResponseError,
-    ShareLogit,
-    Trees,
-    choose,
-    could_be_drawn,
-    learn,
-    offers_made,
-    pair_of,
-    register,
+from sheaf.training.price_response.artifact import PriceResponse
+from sheaf.training.price_response.inputs import pair_of
+from sheaf.training.price_response.learning import (
+    LearnedPriceResponse,
+    choose_price_response,
+    fit_price_response,
     slope_errors,
 )
+from sheaf.training.price_response.models import COLUMNS, KINDS, LOG_ODDS, OF_PAIR, ShareLogit, Trees
+from sheaf.training.price_response.offer_history import (
+    LEAST,
+    OfferHistory,
+    ResponseError,
+    could_be_drawn,
+    read_offer_history,
+)
+from sheaf.training.registration import register_price_response
 from sheaf.training.value_order import Aim, Valuer
 from tests.made import MONTHS, QUICK, frames
 from tests.training.test_value_order import priced
@@ -53,7 +50,7 @@ CATALOG = priced()
 LAST = dt.date(2025, 12, 31)
 
 
-def made(number: int, seed: int = 0, judged: float = 0.0, least: float = -np.inf) -> Made:
+def made(number: int, seed: int = 0, judged: float = 0.0, least: float = -np.inf) -> OfferHistory:
     """Offers answered by a known logit; a part `judged` of them at prices that lean to who wants the bundle more. Below
     `least`, the log-odds say nothing of the answer."""
     rng = np.random.default_rng(seed)
@@ -72,7 +69,7 @@ def made(number: int, seed: int = 0, judged: float = 0.0, least: float = -np.inf
     propensity = np.where(by_hand, np.nan, chances[np.arange(number), level])
     q = expit(-1.0 + 0.5 * (np.maximum(wanted, least) + 4.0) + hidden * (judged > 0) + SLOPES[kind] * share)
     months = np.array([dt.date(2025, month, 1) for month in range(1, 9)], dtype=object)
-    return Made(
+    return OfferHistory(
         np.array([f"c{at}" for at in rng.integers(0, number // 2, number)], dtype=object),
         months[rng.integers(0, len(months), number)], x, price, share, propensity,
         (rng.random(number) < q).astype(float),
@@ -87,7 +84,7 @@ def test_a_catalog_without_prices_is_refused_before_any_table_is_read() -> None:
     bare: Any = CATALOG.model_copy(update={"pricing": None})
     bank: Any = Untouched()
     with pytest.raises(NoPriceSheetError):
-        learn(bank, bare, LAST)
+        fit_price_response(bank, bare, LAST)
 
 
 def test_the_logit_finds_the_slopes_that_answers_were_drawn_with() -> None:
@@ -98,7 +95,7 @@ def test_the_logit_finds_the_slopes_that_answers_were_drawn_with() -> None:
     assert [middle - low, high - middle] == pytest.approx([0.75, 0.75], abs=0.12)
 
 
-def at_list(found: ShareLogit, of: Made, log_odds: list[float]) -> list[float]:
+def at_list(found: ShareLogit, of: OfferHistory, log_odds: list[float]) -> list[float]:
     """Utility at list price of the first offer, if it had these log-odds."""
     x = np.repeat(of.x[:1], len(log_odds), axis=0)
     x[:, LOG_ODDS] = log_odds
@@ -140,17 +137,17 @@ def test_a_price_that_moves_nobody_is_told() -> None:
     rng = np.random.default_rng(2)
     of.accepted[firms] = rng.random(firms.sum()) < expit(-1.0 - 3.0 * of.share[firms])
     with pytest.warns(UserWarning, match=r"the fewer corporate clients accepted.*propensity"):
-        found = choose(of, CATALOG, True, {})
+        found = choose_price_response(of, CATALOG, True, {})
     assert found.logit.slopes[KINDS.index("corporate")] == 0.0
     assert "; corporate clients were found not to answer to a price" in found.response.told
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "found not to answer" not in choose(made(6_000), CATALOG, True, {}).response.told
+        assert "found not to answer" not in choose_price_response(made(6_000), CATALOG, True, {}).response.told
 
 
 def test_prices_given_to_who_wants_the_bundle_look_steeper_than_they_are_and_chance_mends_it() -> None:
     of = made(30_000, judged=0.6)
-    weighed, ignored = (choose(of, CATALOG, propensities, {}) for propensities in (True, False))
+    weighed, ignored = (choose_price_response(of, CATALOG, propensities, {}) for propensities in (True, False))
     true = float(SLOPES @ [0.6, 0.3, 0.1])
     assert ignored.slope > true * 1.3
     assert abs(weighed.slope - true) < 0.2 * true  # a little flatter: what is hidden spreads who accepts
@@ -223,21 +220,21 @@ def test_trees_are_asked_about_concessions_that_were_made_within_the_bound(both:
 
 def test_trees_answer_only_where_they_are_better_by_more_than_chance() -> None:
     of = made(6_000)
-    assert isinstance(choose(of, CATALOG, True, {}).response, ShareLogit)
+    assert isinstance(choose_price_response(of, CATALOG, True, {}).response, ShareLogit)
     sharp = expit(np.where(of.share > 0.15, 3.0, -3.0))  # a step, which no logit can follow
     of.accepted[:] = np.random.default_rng(1).random(len(sharp)) < sharp
-    found = choose(of, CATALOG, True, {})
+    found = choose_price_response(of, CATALOG, True, {})
     assert isinstance(found.response, Trees)
     assert found.losses["trees"] < found.losses["logit"] < found.losses["one share"]
 
 
 def test_too_few_offers_and_one_price_for_all_are_told() -> None:
     with pytest.raises(ResponseError, match=f"takes {LEAST} accepted and {LEAST} not.*policy's assumption"):
-        choose(made(60), CATALOG, True, {})
+        choose_price_response(made(60), CATALOG, True, {})
     same = made(4_000)
     same.share[:] = 0.1
     with pytest.raises(ResponseError, match="at 1 prices"):
-        choose(same, CATALOG, True, {})
+        choose_price_response(same, CATALOG, True, {})
 
 
 def test_an_input_is_missed_in_words(both: tuple[ShareLogit, Trees]) -> None:
@@ -279,11 +276,11 @@ def bank(until: dt.date = LAST, answered: bool = True, slow: int = 2) -> Bank:
 
 
 @pytest.fixture(scope="module")
-def found() -> Found:
-    return learn(bank(), CATALOG, LAST, QUICK)
+def found() -> LearnedPriceResponse:
+    return fit_price_response(bank(), CATALOG, LAST, QUICK)
 
 
-def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found: Found) -> None:
+def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found: LearnedPriceResponse) -> None:
     assert found.answers
     assert found.losses["logit"] < found.losses["one share"]
     assert found.slope_between[0] < 6.0 < found.slope_between[1] * 1.3
@@ -293,7 +290,9 @@ def test_it_is_learned_from_a_bank_and_answers_better_than_the_assumption(found:
 
 def test_answers_after_the_day_change_nothing() -> None:
     day = dt.date(2025, 12, 15)  # a few of December's offers are answered on the 20th
-    told, untold = (learn(bank(day, answered, slow=150), CATALOG, day, QUICK) for answered in (True, False))
+    told, untold = (
+        fit_price_response(bank(day, answered, slow=150), CATALOG, day, QUICK) for answered in (True, False)
+    )
     assert told.logit.to_json() == untold.logit.to_json()
     assert told.losses == untold.losses
 
@@ -302,27 +301,27 @@ def test_offers_too_young_to_be_answered_by_all_are_left_out() -> None:
     """Half are answered after 9 days, half after 19: on the 15th of December those of December are 14 days old, and
     only the quick answers are there, so that three months are left."""
     with pytest.raises(ResponseError, match="answered offers of 3 months up to 2025-12-15"):
-        learn(bank(), CATALOG, dt.date(2025, 12, 15), QUICK)
-    assert learn(bank(), CATALOG, dt.date(2025, 12, 25), QUICK).offers.as_of.max() == dt.date(2025, 11, 30)
+        fit_price_response(bank(), CATALOG, dt.date(2025, 12, 15), QUICK)
+    assert fit_price_response(bank(), CATALOG, dt.date(2025, 12, 25), QUICK).offers.as_of.max() == dt.date(2025, 11, 30)
 
 
-def learned_from(offers: pd.DataFrame, found: Found) -> pd.DataFrame:
+def learned_from(offers: pd.DataFrame, found: LearnedPriceResponse) -> pd.DataFrame:
     """The offers of the last month that were learned from."""
     clients = found.offers.client_id[found.offers.as_of == max(found.offers.as_of)]
     return offers[(offers["offered_at"] == offers["offered_at"].max()) & offers["client_id"].isin(clients)]
 
 
-def altered(change: Any) -> tuple[Made, list[str]]:
+def altered(change: Any) -> tuple[OfferHistory, list[str]]:
     """The offers learned from once the table was changed, and the warnings about that table."""
     changed = tables()
     change(changed["offers"])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        of = offers_made(Bank.of(**changed), CATALOG, LAST, QUICK, lambda step: None)
+        of = read_offer_history(Bank.of(**changed), CATALOG, LAST, QUICK, lambda step: None)
     return of, [str(one.message) for one in told if "table offers" in str(one.message)]
 
 
-def test_an_offer_that_nobody_answered_in_time_was_not_accepted(found: Found) -> None:
+def test_an_offer_that_nobody_answered_in_time_was_not_accepted(found: LearnedPriceResponse) -> None:
     """Who only writes down what is accepted, or gives no day to the others, would else see everybody accept."""
 
     def only_accepted(offers: pd.DataFrame) -> None:
@@ -341,7 +340,7 @@ def test_an_offer_that_nobody_answered_in_time_was_not_accepted(found: Found) ->
         assert "older than the 19 days within which 99% of answers come: they count as not accepted" in warning
 
 
-def test_an_offer_accepted_on_no_known_day_is_left_out(found: Found) -> None:
+def test_an_offer_accepted_on_no_known_day_is_left_out(found: LearnedPriceResponse) -> None:
     def some(offers: pd.DataFrame) -> None:
         rows = learned_from(offers, found)
         offers.loc[rows.index[rows["outcome"] == "accepted"][:30], "responded_at"] = None
@@ -353,7 +352,7 @@ def test_an_offer_accepted_on_no_known_day_is_left_out(found: Found) -> None:
     assert "30 offers were accepted without responded_at" in warning
 
 
-def test_offers_that_cannot_have_been_are_left_out_and_told(found: Found) -> None:
+def test_offers_that_cannot_have_been_are_left_out_and_told(found: LearnedPriceResponse) -> None:
     def some(offers: pd.DataFrame) -> None:
         sold = learned_from(offers, found).index
         offers.loc[sold[:3], "concession"] = [-1.0, np.inf, 1e9]
@@ -373,7 +372,7 @@ def test_chances_of_lists_are_not_taken_for_chances_of_prices(chance: float) -> 
     """A list shown with this chance by the service, whose prices a manager set by who wants the bundle."""
     of = replace(made(20_000, judged=1.0), price_propensity=np.full(20_000, chance))
     with pytest.warns(UserWarning, match="price_propensity of 20,000 offers is too near 1 for prices that were drawn"):
-        found = choose(of, CATALOG, True, {})
+        found = choose_price_response(of, CATALOG, True, {})
     assert not found.by_chance
     assert "whose prices nobody drew by chance" in found.response.told
 
@@ -390,7 +389,7 @@ def test_a_rare_second_price_is_a_drawn_price(rare: float, seed: int) -> None:
     assert could_be_drawn(np.where(second, rare, 1 - rare))
 
 
-def test_a_certain_price_counts_as_computed(found: Found) -> None:
+def test_a_certain_price_counts_as_computed(found: LearnedPriceResponse) -> None:
     def some(offers: pd.DataFrame) -> None:
         offers.loc[learned_from(offers, found).index[:5], "price_propensity"] = 1.0
 
@@ -410,50 +409,50 @@ def test_a_propensity_that_may_be_the_lists_is_not_used(column: str) -> None:
     assert f"column '{column}' is not read, as it may be the chance of the list or that of the price" in told[0]
 
 
-def test_what_tells_no_better_than_one_share_does_not_answer(found: Found) -> None:
+def test_what_tells_no_better_than_one_share_does_not_answer(found: LearnedPriceResponse) -> None:
     equal = {**found.losses, "one share": found.losses["logit"] - 0.001}
     assert found.answers
     assert not replace(found, losses=equal).answers
 
 
-def test_the_present_champion_is_compared_on_offers_that_it_did_not_see(found: Found) -> None:
+def test_the_present_champion_is_compared_on_offers_that_it_did_not_see(found: LearnedPriceResponse) -> None:
     offers = found.offers
     first, last = min(offers.as_of), max(offers.as_of)
     for told, answers in ((found.response, False), (replace(found.logit, intercept=found.logit.intercept + 3), True)):
-        again = choose(offers, CATALOG, True, {}, Artifact(told, {"as_of": str(first)}))
+        again = choose_price_response(offers, CATALOG, True, {}, PriceResponse(told, {"as_of": str(first)}))
         assert (again.losses["present champion"] > again.losses["logit"]) == answers == again.answers
-    seen_all = Artifact(found.response, {"as_of": str(last + dt.timedelta(days=40))})
-    assert "present champion" not in choose(offers, CATALOG, True, {}, seen_all).losses
+    seen_all = PriceResponse(found.response, {"as_of": str(last + dt.timedelta(days=40))})
+    assert "present champion" not in choose_price_response(offers, CATALOG, True, {}, seen_all).losses
 
 
-def test_a_champion_of_another_horizon_is_told(model: Model, found: Found) -> None:
+def test_a_champion_of_another_horizon_is_told(model: Model, found: LearnedPriceResponse) -> None:
     theirs = replace(model, about={"horizon_days": 90, "catalog": CATALOG.name})
-    artifact = Artifact(found.response, found.about)
+    artifact = PriceResponse(found.response, found.about)
     assert artifact.differs(theirs) == "a horizon of 31 days, the champion with a horizon of 90 days"
     assert artifact.differs(replace(theirs, about={"horizon_days": 31, "catalog": CATALOG.name})) == ""
 
 
 def test_a_bank_without_offers_or_outcomes_is_told_so() -> None:
     with pytest.raises(ResponseError, match="table offers is missing"):
-        learn(Bank.of(**frames()), CATALOG, LAST, QUICK)
+        fit_price_response(Bank.of(**frames()), CATALOG, LAST, QUICK)
     without = frames()
     nothing = pd.DataFrame({
         "offer_id": ["o1"], "client_id": ["c0001"], "bundle_id": ["card"], "offered_at": [pd.Timestamp(2025, 6, 1)],
         "concession": [np.nan], "outcome": ["accepted"], "responded_at": [pd.Timestamp(2025, 6, 2)],
     })  # fmt: skip
     with pytest.raises(ResponseError, match="both a concession and an outcome"):
-        learn(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
+        fit_price_response(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
     nothing["concession"] = 3.0
     with pytest.raises(ResponseError, match="of 1 months"):
-        learn(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
+        fit_price_response(Bank.of(**without, offers=nothing), CATALOG, LAST, QUICK)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
     both: tuple[ShareLogit, Trees], which: int, tmp_path: Path
 ) -> None:
-    fingerprint = Artifact(both[which], {"as_of": "2025-12-31"}).save(tmp_path)
-    again = Artifact.load(tmp_path, fingerprint)
+    fingerprint = PriceResponse(both[which], {"as_of": "2025-12-31"}).save(tmp_path)
+    again = PriceResponse.load(tmp_path, fingerprint)
     of = made(50)
     s = 0.1 * of.list_price
     assert again.response.accepts(of.offers, s).tolist() == both[which].accepts(of.offers, s).tolist()
@@ -466,26 +465,28 @@ def test_what_is_saved_answers_alike_and_what_was_altered_is_refused(
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "told": "better"}))
     with pytest.raises(ArtifactError, match="altered"):
-        Artifact.load(tmp_path, fingerprint)
+        PriceResponse.load(tmp_path, fingerprint)
     with pytest.raises(ArtifactError, match="altered since it was saved"):
-        Artifact.load(tmp_path)  # as the service does, which has no registry
+        PriceResponse.load(tmp_path)  # as the service does, which has no registry
     text = json.dumps({**content, "columns": ["age"]}).replace('"sha256"', '"sha356"')  # one bit of it flipped
     file.write_text(text)
     with pytest.raises(ArtifactError, match="does not say what it was"):
-        Artifact.load(tmp_path)
+        PriceResponse.load(tmp_path)
     with pytest.raises(ArtifactError, match="another version"):  # the registry knows what it was
-        Artifact.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
+        PriceResponse.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
     file.write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        Artifact.load(tmp_path)
+        PriceResponse.load(tmp_path)
 
 
-def test_it_is_registered_and_found_again(found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_registered_and_found_again(
+    found: LearnedPriceResponse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert registry.price_response() is None
     assert not (tmp_path / "mlruns").exists()  # looking makes nothing
-    assert register(found) == ("1", "champion")
+    assert register_price_response(found) == ("1", "champion")
     kept = registry.price_response()
     assert kept is not None
     assert isinstance(kept.model.response, ShareLogit)
@@ -493,8 +494,10 @@ def test_it_is_registered_and_found_again(found: Found, tmp_path: Path, monkeypa
     assert registry.champion() is None  # the ranking model's place is another
 
 
-def test_values_and_quotes_go_by_what_was_learned(model: Model, sample: TrainingSample, found: Found) -> None:
-    learned = Artifact(found.response, {})
+def test_values_and_quotes_go_by_what_was_learned(
+    model: Model, sample: TrainingSample, found: LearnedPriceResponse
+) -> None:
+    learned = PriceResponse(found.response, {})
     candidates = model.candidates(CATALOG)
     profiles = model.align(sample.days[-1].profiles)
     ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values))

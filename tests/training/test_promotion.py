@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sheaf.training import registry
-from sheaf.training.attrition import Found
+from sheaf.training.attrition import LearnedAttrition
 from sheaf.training.metrics import reliability
 from sheaf.training.promotion import LEAST, contest
 
@@ -18,11 +18,11 @@ TERMS = {"horizon_days": 31, "catalog": "retail", "cohort": "all clients"}
 FIGURES = {"clients": 1_000.0, "left": 40.0}
 
 
-def found(**changes: object) -> Found:
+def found(**changes: object) -> LearnedAttrition:
     """An attrition model that is better than one share and than the present champion."""
     losses = {"attrition": 0.1, "one share": 0.2, "present champion": 0.15}
     model = SimpleNamespace(about={"horizon_days": 31, "catalog": "retail"})
-    given = Found(model, FIGURES, {}, reliability(np.empty(0), np.empty(0)), losses, TERMS)  # type: ignore[arg-type]
+    given = LearnedAttrition(model, FIGURES, {}, reliability(np.empty(0), np.empty(0)), losses, TERMS)  # type: ignore[arg-type]
     return replace(given, **changes)  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from sheaf.pricing import Client, NoPriceSheetError, quote
 from sheaf.serving import Recommender
 from sheaf.training import Model, TrainingSample
 from sheaf.training.batch_ranking import VALUES, rank
-from sheaf.training.price_response.model import cells
+from sheaf.training.price_response.inputs import cells
 from sheaf.training.value_order import Aim, Valuer
 from tests.made import CATALOG, DAYS, LAST_DAY, frames
 
