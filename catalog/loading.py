@@ -63,7 +63,26 @@ class _Source:
 def read_catalog(path: Path | str) -> Catalog:
     """The catalog in a YAML file, or in all `*.yaml` and `*.yml` files of a folder taken together.
 
-    Raises CatalogError with everything that is wrong, in the order of files and lines.
+    Parameters
+    ----------
+    path
+        The file or folder; `sheaf.DEFAULT` is the folder of Sheaf's own catalog.
+
+    Returns
+    -------
+    Catalog
+        Products, bundles, policy and prices. `catalog.version` is a hash of its content.
+
+    Raises
+    ------
+    CatalogError
+        With everything that is wrong, in the order of files and lines.
+
+    Examples
+    --------
+    >>> catalog = sheaf.read_catalog(sheaf.DEFAULT)
+    >>> "mortgage" in [product.product_id for product in catalog.products]
+    True
     """
     source = _Source(Path(path))
     for file in _files(source):

@@ -15,20 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import narwhals as nw
 from narwhals.typing import IntoFrame
 
-from sheaf.catalog import Catalog
 from sheaf.features.contract import TABLES, C, Table, Type
 from sheaf.features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
 from sheaf.features.timestamps import in_utc, zoneless
 from sheaf.features.windows import with_group_values
-
-if TYPE_CHECKING:
-    from sheaf.features.validation.check import Finding
 
 EPOCH = dt.datetime(1970, 1, 1)
 MINUTES_A_DAY = 1440
@@ -81,13 +77,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
         self._tables = {name: _normalised(frame, TABLES[name]) for name, frame in tables.items()}
         self._connection = connection
         self.today = today
-        self._handed_over = tables
-
-    def check(self, catalog: Catalog) -> list[Finding]:
-        """What `sheaf check` finds in a folder, found in the frames that this bank was made of."""
-        from sheaf.features.validation.check import check_frames  # it takes libraries that nothing else needs
-
-        return check_frames({name: nw.to_native(frame) for name, frame in self._handed_over.items()}, catalog)
+        self.handed_over = tables  # as they came, for `sheaf.features.validation.check.check_bank`
 
     @classmethod
     def of(cls, **frames: IntoFrame) -> Bank:
@@ -151,7 +141,7 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     def _holding(self, tables: dict[str, nw.LazyFrame[Any]]) -> Bank:
         """This bank with other frames, in the shape that it hands them out."""
         other = Bank.__new__(Bank)
-        other._tables, other._handed_over = tables, self._handed_over
+        other._tables, other.handed_over = tables, self.handed_over
         other._given, other._connection, other.today = self._given, self._connection, self.today
         return other
 

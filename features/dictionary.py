@@ -82,7 +82,29 @@ def _twice(stated: Mapping[str, list[Feature]]) -> list[str]:
 
 
 def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
-    """Every feature of the bank's profiles, in the order of the profile's columns."""
+    """Every feature of the bank's profiles, in the order of the profile's columns.
+
+    Parameters
+    ----------
+    bank, catalog
+        The bank's tables, and what it sells: some features are stated for every product, line or kind of booking.
+
+    Returns
+    -------
+    list of Feature
+        Each with name, type, unit, group, and a sentence about it.
+
+    Raises
+    ------
+    ValueError
+        Where an attribute of the clients has the name of a feature.
+
+    Examples
+    --------
+    >>> names = [feature.name for feature in sheaf.dictionary(bank, catalog)]
+    >>> "tenure_months" in names
+    True
+    """
     return [feature for features in by_group(bank, catalog).values() for feature in features]
 
 

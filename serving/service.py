@@ -88,7 +88,7 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.writer import Work
-from sheaf.serving.engine.contact import Resting, look_back, resting
+from sheaf.serving.engine.contact import look_back, resting
 from sheaf.serving.engine.micro_batching import Together
 from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender, Sees, UnknownClientError
 from sheaf.serving.engine.version_archive import who_decided
@@ -99,7 +99,7 @@ from sheaf.serving.http.load_shedding import Admission, Gate
 from sheaf.serving.http.problems import Refusal, answered_with_problems, refusals, status_of
 from sheaf.serving.runtime import metrics, workers
 from sheaf.serving.runtime.preparation import load, place, stamp
-from sheaf.serving.schemas.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait
+from sheaf.serving.schemas.answers import ANSWER, PORTRAIT, Answer, Decided, Portrait, Resting
 from sheaf.serving.schemas.plans import WHOLE_PLAN, WholePlan
 from sheaf.serving.schemas.quotes import Quoted
 from sheaf.serving.schemas.requests import LONGEST_ID, Ask, AskMany, AskQuote, Feedback

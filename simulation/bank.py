@@ -45,23 +45,52 @@ def simulate(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes to `folder` the tables of a bank that does not exist, and the truth about it.
+    """Writes the tables of a simulated bank to a folder, and the truth about it.
 
-    The bank has had `clients` clients, at most, by the end of 2025; the tables cover the `months` months until then
-    (clients, holdings, positions, transactions and links, as the contract says, products of the default catalog).
-    `truth/opening_probability.parquet` holds as_of, client_id, product_id and the probability that the product is
-    opened in the 31 days after `as_of`, for every active client and eligible product not held, at the ends of
-    October and November 2025. With `offers` the bank makes offers at prices in every month, what is accepted is opened
-    beside what is opened anyway, and table offers tells them; the probabilities stay those without an offer, and
-    `truth/offer_response.parquet` holds as_of, client_id, bundle_id, list_price, utility and slope of every offer
-    that might be made in December: accepted with 1 / (1 + exp(-(utility + slope·concession))). With
-    `attrition` clients leave for reasons that the tables tell before (`sheaf.simulation.attrition`), and
-    `truth/leaving_probability.parquet` holds as_of, client_id and the probability that the client leaves in the 31 days
-    after `as_of`, being made no offer, for every active client on the same two days. The same arguments give the same
-    bytes. `progress` is called after every month with the months done and all months.
+    The tables are clients, holdings, positions, transactions and links, as the contract says, with the products of the
+    default catalog. The truth is what every claim is measured against.
 
-    Raises SimulationError where the arguments make no bank or `folder` already holds tables; nothing is written then,
-    nor when anything else goes wrong.
+    Parameters
+    ----------
+    folder
+        A new folder.
+    clients
+        How many clients the bank has had by the end of 2025, at most.
+    months
+        How many months the tables cover, until December 2025.
+    seed
+        The same arguments give the same bytes.
+    offers
+        The bank also makes offers at prices, in table `offers`. What is accepted is opened beside what is opened
+        anyway. `truth/offer_response.parquet` then holds `utility` and `slope` of every offer that might be made in
+        December: it is accepted with probability 1 / (1 + exp(-(utility + slope·concession))).
+    attrition
+        Clients leave for reasons that the tables show before. `truth/leaving_probability.parquet` then holds the
+        probability that an active client leaves in the 31 days after the ends of October and November 2025.
+    overwrite
+        Replace a bank that is already there.
+    progress
+        Called after every month with the months done and all months.
+
+    Returns
+    -------
+    None
+        `truth/opening_probability.parquet` holds as_of, client_id, product_id and the probability that the product is
+        opened within 31 days without an offer, for every eligible product not held, at the ends of October and
+        November.
+
+    Raises
+    ------
+    SimulationError
+        Where the arguments make no bank, or `folder` already holds tables. Nothing is written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp() + "/bank"
+    >>> sheaf.simulate(folder, clients=50, months=3)
+    >>> "clients" in sheaf.Bank.open(folder)
+    True
     """
     if not 1 <= clients <= MOST_CLIENTS:
         raise SimulationError(f"{clients} clients make no bank; give a number from 1 to {MOST_CLIENTS}")

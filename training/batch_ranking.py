@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +47,41 @@ def rank(
     authority: str | None = None,
     learned: PriceResponse | None = None,
 ) -> tuple[int, int]:
-    """Writes the candidates of every client of the day's cohort to `out`, by client, best first; returns how many
-    clients and rows. What brings a client a product that was accepted, and that holdings do not show yet, is left out
-    (`sheaf.features.acceptances`). By value there are the columns of `VALUES` too, priced by the
-    response `learned` from offers, if given. The file appears when it is whole.
+    """Writes what `ranked_tables` gives to `out`; returns how many clients and rows. The file appears when it is whole.
+
+    `progress` is called with the number of clients ranked so far.
+    """
+    clients, rows = 0, 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal clients, rows
+        for table, of_block in blocks:
+            yield table
+            clients, rows = clients + of_block, rows + len(table)
+            progress(clients)
+
+    blocks = ranked_tables(model, bank, catalog, as_of, top, threads, aim, authority, learned)
+    write_parquet(out, counted(), as_of)
+    return clients, rows
+
+
+def ranked_tables(
+    model: Model,
+    bank: Bank,
+    catalog: Catalog,
+    as_of: dt.date,
+    top: int | None = None,
+    threads: int = 2,
+    aim: Aim = Aim.RELEVANCE,
+    authority: str | None = None,
+    learned: PriceResponse | None = None,
+) -> Iterator[tuple[pa.Table, int]]:
+    """The candidates of every client of the day's cohort, by client, best first: a table for each block of clients, and
+    how many clients it is of.
+
+    What brings a client a product that was accepted, and that holdings do not show yet, is left out
+    (`sheaf.features.acceptances`). By value there are the columns of `VALUES` too, priced by the response `learned`
+    from offers, if given.
 
     Raises ValueError where nobody is active on that day, and by value where the catalog has no prices or no such
     `authority`; warns where the model was trained with columns that the bank's profiles lack, and where it learned from
@@ -66,45 +96,44 @@ def rank(
     relationships = Relationships.of(bank, catalog, as_of) if valuer else None
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in VALUES)]) if valuer else SCHEMA
     names = pa.array([offer.bundle_id for offer in candidates.offers])
-    clients, rows, occurring, accepted = 0, 0, Occurring(catalog), awaited(bank, catalog, as_of)
+    occurring, accepted = Occurring(catalog), awaited(bank, catalog, as_of)
 
-    def aligned(part: ProfileMatrix) -> Iterator[ProfileMatrix]:
-        return (model.align(part[block], candidates) for block in slices(len(part.client_ids), CLIENTS))
+    def ranked(profiles: ProfileMatrix) -> pa.Table:
+        ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
+        values: list[np.ndarray] = []
+        if any(str(client) in accepted for client in profiles.client_ids):
+            awaiting = [accepted.get(str(client), {}) for client in profiles.client_ids]
+            ranking = ranking.without(candidates.bringing(profiles.values, awaiting))
+        if valuer and relationships:
+            held = candidates.held(profiles.values)
+            ids, cell = [str(client) for client in profiles.client_ids], valuer.cells(profiles.values)
+            ranking, worth = valuer.rank(profiles.values, held, ranking, relationships.own(valuer.book, ids, cell))
+            values = [getattr(worth, name) for name in VALUES]
+        if top is not None:
+            values = [column[ranking.rank <= top] for column in values]
+            ranking = ranking.top(top)
+        columns = [
+            pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
+            pa.array(ranking.rank, pa.int32()),
+            names.take(pa.array(ranking.item)),
+            pa.array(ranking.score),
+            pa.array(ranking.probability),
+            *map(pa.array, values),
+        ]
+        return pa.Table.from_arrays(columns, schema=schema)
 
-    def ranked() -> Iterator[pa.Table]:
-        nonlocal clients, rows
-        for profiles in chain.from_iterable(map(aligned, occurring.watch(profile_matrices(bank, catalog, as_of)))):
-            ranking = model.rank(candidates, profiles.values, candidates.peer_groups(profiles.values), threads)
-            values: list[np.ndarray] = []
-            if any(str(client) in accepted for client in profiles.client_ids):
-                theirs = [accepted.get(str(client), {}) for client in profiles.client_ids]
-                ranking = ranking.without(candidates.bringing(profiles.values, theirs))
-            if valuer and relationships:
-                held = candidates.held(profiles.values)
-                ids, cell = [str(client) for client in profiles.client_ids], valuer.cells(profiles.values)
-                ranking, worth = valuer.rank(profiles.values, held, ranking, relationships.own(valuer.book, ids, cell))
-                values = [getattr(worth, name) for name in VALUES]
-            if top is not None:
-                values = [of[ranking.rank <= top] for of in values]
-                ranking = ranking.top(top)
-            columns = [
-                pa.array(profiles.client_ids, pa.string()).take(pa.array(ranking.client)),
-                pa.array(ranking.rank, pa.int32()),
-                names.take(pa.array(ranking.item)),
-                pa.array(ranking.score),
-                pa.array(ranking.probability),
-                *map(pa.array, values),
-            ]
-            yield pa.Table.from_arrays(columns, schema=schema)
-            clients += len(profiles.client_ids)
-            rows += len(ranking.client)
-            progress(clients)
+    def blocks() -> Iterator[tuple[pa.Table, int]]:
+        clients = 0
+        for part in occurring.watch(profile_matrices(bank, catalog, as_of)):
+            for block in slices(len(part.client_ids), CLIENTS):
+                profiles = model.align(part[block], candidates)
+                clients += len(profiles.client_ids)
+                yield ranked(profiles), len(profiles.client_ids)
         if not clients:
             raise ValueError(f"no client is active on {as_of}, so there is nobody to rank; give another day")
+        occurring.tell()
 
-    write_parquet(out, ranked(), as_of)
-    occurring.tell()
-    return clients, rows
+    return blocks()
 
 
 def _warn_of_lacking_columns(model: Model, bank: Bank, catalog: Catalog) -> None:
@@ -123,7 +152,7 @@ def _warn_of_lacking_columns(model: Model, bank: Bank, catalog: Catalog) -> None
             f"the profiles of this bank lack {len(lacking)} of the {len(encoding.columns)} columns that the model was "
             f"trained with, or have them in another type ({shown}): they count as not known; hand over the tables and "
             "columns that it was trained on, or train anew",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -134,5 +163,5 @@ def _warn_of_what_came_after(model: Model, as_of: dt.date) -> None:
         warnings.warn(
             f"the model learned from what was opened up to {until}, which nobody knew on {as_of}: only of clients whom "
             "it did not learn from does this ranking say how good the model is; else train on earlier days",
-            stacklevel=3,
+            stacklevel=4,
         )

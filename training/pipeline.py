@@ -74,15 +74,7 @@ def train(
     days = list(days) or default_days(bank, horizon_days, cohorts=cohorts)
     sample = read_sample(bank, catalog, days, horizon_days, cohorts, progress)
     inside, validation = _split(sample, parameters)
-    about = {
-        "as_of": [str(day.as_of) for day in sample.days],
-        "horizon_days": horizon_days,
-        "catalog": catalog.name,
-        "catalog_version": catalog.version,
-        "cohort": "all clients" if cohorts is None else _cohort(sample),
-        "data_fingerprint": fingerprint(sample),
-        "trained_clients": int(sum(len(day.opened) for day in inside.days)),
-    }
+    about = _about(sample, inside, catalog, "all clients" if cohorts is None else _cohort(sample))
     earlier = earlier_days(bank, catalog, inside, validation.as_of)
     if earlier is not None:
         progress("backtest: model of the earlier days")
@@ -132,6 +124,13 @@ def train(
     )
 
 
+def fit_but_for_validation(sample: TrainingSample, catalog: Catalog, parameters: Parameters) -> Model:
+    """The model of a sample without its validation clients, as `train` releases it; nothing is logged."""
+    inside, _ = _split(sample, parameters)
+    about = {**_about(sample, inside, catalog, "all clients"), "holdout_share": parameters.holdout_share}
+    return fit(inside, catalog, parameters, about)[0]
+
+
 def fingerprint(sample: TrainingSample) -> str:
     """Sixteen hexadecimal digits that stand for all that the models saw: clients, profiles and labels of every day."""
     digest = hashlib.sha256()
@@ -150,6 +149,19 @@ def _but_for_rounding(values: np.ndarray) -> np.ndarray:
     bits = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=-1e30).view(np.uint32)
     rounded: np.ndarray = (bits + 0x800) & 0xFFFFF000
     return rounded
+
+
+def _about(sample: TrainingSample, inside: TrainingSample, catalog: Catalog, cohort: str) -> dict[str, Any]:
+    """What a model of the sample is about, as it is kept with the model."""
+    return {
+        "as_of": [str(day.as_of) for day in sample.days],
+        "horizon_days": sample.horizon_days,
+        "catalog": catalog.name,
+        "catalog_version": catalog.version,
+        "cohort": cohort,
+        "data_fingerprint": fingerprint(sample),
+        "trained_clients": int(sum(len(day.opened) for day in inside.days)),
+    }
 
 
 def _split(sample: TrainingSample, parameters: Parameters) -> tuple[TrainingSample, Day]:

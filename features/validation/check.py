@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import ibis
 import ibis.expr.types as ir
-import narwhals as nw
 import pandera.ibis as pa
 from ibis.common.exceptions import IbisError
 from pandera.config import ValidationDepth, config_context, set_config
@@ -29,7 +27,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sheaf.catalog import Catalog
-from sheaf.features.bank import AGAIN, TableError, connect, reason, relation
+from sheaf.features.bank import AGAIN, Bank, TableError, connect, reason, relation
 from sheaf.features.contract import TABLES, C, Column, Table, Type
 from sheaf.features.monthly_positions import rates_of
 from sheaf.features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
@@ -88,20 +86,21 @@ def check(folder: Path | str, catalog: Catalog, today: dt.date | None = None) ->
     return _check(lambda name, connection: relation(Path(folder), name, connection), catalog, today)
 
 
-def check_frames(frames: Mapping[str, Any], catalog: Catalog, today: dt.date | None = None) -> list[Finding]:
-    """The same of the caller's own frames, of any library, by the names of their tables."""
+def check_bank(bank: Bank, catalog: Catalog) -> list[Finding]:
+    """The same of the frames that a bank was made of, of any library."""
+    frames = bank.handed_over
 
     def read(name: str, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
         if name not in frames:
             return None
         try:
-            table = in_utc(nw.from_native(frames[name]).lazy()).collect("pyarrow").to_native()
+            table = in_utc(frames[name]).collect("pyarrow").to_native()
         except (ValueError, TypeError) as error:
             problem = f"table {name} cannot be read: {' '.join(str(error).split())[:200]}"
             raise TableError(f"{problem}; keep values of one type in a column") from error
         return connection.from_arrow(table)
 
-    return _check(read, catalog, today)
+    return _check(read, catalog, bank.today)
 
 
 def _check(

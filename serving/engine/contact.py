@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from sheaf.catalog import Contact
 from sheaf.serving.decisions import Accepted, Outcome, Past
-
-
-@dataclass(slots=True)
-class Resting:
-    """What is not offered until a moment, and why: a bundle, or anything at all where `bundle_id` is None. `until` is
-    None for what was accepted, which rests until the tables are younger than that."""
-
-    bundle_id: str | None
-    until: dt.datetime | None
-    why: str
+from sheaf.serving.schemas.answers import Resting
 
 
 def look_back(policy: Contact) -> dt.timedelta:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sheaf.catalog import Line
-from sheaf.serving.engine.contact import Resting
 from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender
-from sheaf.serving.schemas.answers import Decided
+from sheaf.serving.schemas.answers import Decided, Resting
 from sheaf.training.value_order import Aim
 
 Wish = tuple[int, tuple[Line, ...], Aim, str | None]

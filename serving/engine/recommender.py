@@ -26,10 +26,10 @@ from sheaf.pricing.price_table import need_pricing
 from sheaf.pricing.rules import ELIGIBLE, SUITABILITY
 from sheaf.pricing.what_if import OF_RESPONSE
 from sheaf.serving.decisions import Accepted
-from sheaf.serving.engine.contact import Resting, awaited
+from sheaf.serving.engine.contact import awaited
 from sheaf.serving.engine.gates import applicable, as_rated, eligible, judged, lapsed, noted, suitable
 from sheaf.serving.engine.reasons import Grounds, Reasons
-from sheaf.serving.schemas.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy
+from sheaf.serving.schemas.answers import Answer, Decided, Fact, Offer, Part, Pick, Portrait, Priced, PricedBy, Resting
 from sheaf.serving.schemas.plans import Approved, Gate, Plan, WholePlan, in_short, reasoned, whole, worked_out_without
 from sheaf.serving.schemas.quotes import AcceptanceBy, Quoted, plain
 from sheaf.serving.schemas.requests import AskQuote

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from sheaf.catalog import Catalog
-from sheaf.features import Bank, profile_matrices
+from sheaf.features import Bank, ProfileMatrix, profile_matrices
 from sheaf.features.acceptances import awaited
 from sheaf.features.atomic_replace import NEXT, part, put, replace, staging
 from sheaf.features.client_positions import Relationships
@@ -122,15 +122,32 @@ def profile_one(
     day = as_of or last_day(bank)
     need_fitting(catalog, kinds_of_bank(bank, catalog))
     progress(f"profile as of {day}")
-    [profiles] = profile_matrices(bank, catalog, day, [client])
     learned = price_response(day, model)
+    found = recommender_of(model, bank, catalog, day, client, learned.model if learned else None, authority)
+    return found, accepted_by(client, bank, catalog, day)
+
+
+def recommender_of(
+    model: Model,
+    bank: Bank,
+    catalog: Catalog,
+    day: dt.date,
+    client: str | None = None,
+    learned: PriceResponse | None = None,
+    authority: str | None = None,
+) -> Recommender:
+    """The recommender over the profiles of a day: of one client, or of all where none is named."""
+    parts = list(profile_matrices(bank, catalog, day, None if client is None else [client]))
     relationships = Relationships.of(bank, catalog, day, client)
-    answer = learned.model if learned else None
-    accepted = [
+    return Recommender(model, Snapshot(day, ProfileMatrix.join(parts)), catalog, learned, authority, relationships)
+
+
+def accepted_by(client: str, bank: Bank, catalog: Catalog, day: dt.date) -> list[Accepted]:
+    """What the client has accepted that holdings do not show yet."""
+    return [
         Accepted("", dt.datetime.combine(on, dt.time(), dt.UTC), frozenset({product}))
         for product, on in awaited(bank, catalog, day, [client]).get(client, {}).items()
     ]
-    return Recommender(model, Snapshot(day, profiles), catalog, answer, authority, relationships), accepted
 
 
 def load(authority: str | None = None) -> Recommender:

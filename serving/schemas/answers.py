@@ -12,10 +12,19 @@ from pydantic import TypeAdapter
 from sheaf.catalog import Line
 from sheaf.pricing import Client
 from sheaf.pricing.client_value import Own
-from sheaf.serving.engine.contact import Resting
 from sheaf.serving.schemas.plans import ALWAYS_SENT, Gate, Plan, UntoldFloat
 from sheaf.strategy.plans.single_client import Approval
 from sheaf.training.value_order import Aim
+
+
+@dataclass(slots=True)
+class Resting:
+    """What is not offered until a moment, and why: a bundle, or anything at all where `bundle_id` is None. `until` is
+    None for what was accepted, which rests until the tables are younger than that."""
+
+    bundle_id: str | None
+    until: dt.datetime | None
+    why: str
 
 
 @dataclass(slots=True)

@@ -18,9 +18,10 @@ from sheaf.catalog import Catalog
 from sheaf.catalog.validation import did_you_mean
 from sheaf.features import Bank, from_day_number
 from sheaf.features.table_age import last_opening, reach
-from sheaf.strategy.managers.measures import MEASURES, UNITS, Month, month_of
+from sheaf.strategy.managers.measures import UNITS, Month, month_of
 from sheaf.strategy.managers.peers import NORMAL, standardised, standing
 from sheaf.strategy.policy.managers import Card, Measure, nearest
+from sheaf.strategy.policy.measures import MEASURES
 from sheaf.strategy.policy.schema import Strategy
 
 AS_EXPECTED = 100.0

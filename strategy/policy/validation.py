@@ -10,10 +10,10 @@ from typing import Any
 from sheaf.catalog import Catalog
 from sheaf.catalog.validation import Where, did_you_mean
 from sheaf.features import C
-from sheaf.strategy.managers.measures import MEASURES
 from sheaf.strategy.policy.columns import CATEGORY, NUMBER, OF_CALL, OF_LIST, OF_PAIR, OF_PLAN, Columns, texts
 from sheaf.strategy.policy.conditions import Condition, Rule, exact
 from sheaf.strategy.policy.managers import of_card, of_day
+from sheaf.strategy.policy.measures import MEASURES
 from sheaf.strategy.policy.schema import NONE, OF_TIER, POTENTIAL, Entry, Scale, Strategy
 
 Found = Iterator[tuple[Where, str]]

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from sheaf._extras import needs_extra
 from sheaf.catalog import Catalog
-from sheaf.strategy.managers.measures import MEASURES
 from sheaf.strategy.managers.scorecard import AS_EXPECTED, SCORE, Scorecard
+from sheaf.strategy.policy.measures import MEASURES
 
 _FORMATS = {"money": "{:,.0f}", "count": "{:,.1f}", "share": "{:.1%}", "rate": "{:+.2%}", "mean": "{:.2f}"}
 

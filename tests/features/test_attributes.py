@@ -11,7 +11,7 @@ import pytest
 
 from sheaf.catalog import Catalog, Line, Product, Range
 from sheaf.features import Bank, TableError
-from sheaf.features.validation.check import Finding, check
+from sheaf.features.validation.check import Finding, check, check_bank
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
 CATALOG = Catalog(name="test", products=(AGE,))
@@ -94,9 +94,9 @@ def tables(**holdings: object) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "Polars", "PyArrow"])
 def test_frames_are_checked_as_files_are(frame) -> None:
     made = {name: frame(columns) for name, columns in tables(client_id=["zz"], product_id=["nope"]).items()}
-    findings = Bank.of(**made).check(CATALOG)
+    findings = check_bank(Bank.of(**made), CATALOG)
     assert [one.problem for one in findings] == ["unknown client: 'zz'", "unknown product: 'nope'"]
-    assert Bank.of(**{name: frame(columns) for name, columns in tables().items()}).check(CATALOG) == []
+    assert check_bank(Bank.of(**{name: frame(columns) for name, columns in tables().items()}), CATALOG) == []
 
 
 @pytest.mark.parametrize("day", [970101, 20240131, 970101.0])

@@ -30,9 +30,9 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.database import parsed
-from sheaf.serving.engine.contact import Resting, awaited, look_back, resting
+from sheaf.serving.engine.contact import awaited, look_back, resting
 from sheaf.serving.engine.micro_batching import Together
-from sheaf.serving.schemas.answers import Decided
+from sheaf.serving.schemas.answers import Decided, Resting
 from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 from tests.serving.logged import ASKED, NOW, decision, told

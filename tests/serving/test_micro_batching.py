@@ -11,9 +11,8 @@ import pytest
 
 from sheaf.catalog import Line
 from sheaf.serving import Recommender
-from sheaf.serving.engine.contact import Resting
 from sheaf.serving.engine.micro_batching import Together
-from sheaf.serving.schemas.answers import ANSWER, Decided
+from sheaf.serving.schemas.answers import ANSWER, Decided, Resting
 from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
 

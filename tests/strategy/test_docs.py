@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sheaf.strategy import DEFAULT, Strategy
-from sheaf.strategy.managers.measures import MEASURES
 from sheaf.strategy.policy.managers import Card, Day
+from sheaf.strategy.policy.measures import MEASURES
 from sheaf.strategy.policy.schema import Facts, Route, Service
 from tests.strategy.banks import POLICY
 
