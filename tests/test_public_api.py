@@ -65,7 +65,7 @@ def test_every_public_function_states_parameters_returns_and_errors(name) -> Non
 def test_frames_come_back_in_the_library_of_the_bank(names) -> None:
     bank, catalog, model = (names[name] for name in ("bank", "catalog", "model"))
     tables = {name: bank[name].collect("pyarrow").to_native() for name in ("clients", "holdings")}
-    of_polars = sheaf.Bank.of(**{name: pl.from_arrow(table) for name, table in tables.items()})
+    of_polars = sheaf.Bank.of(**{name: pl.DataFrame(table) for name, table in tables.items()})
     of_pandas = sheaf.Bank.of(**{name: table.to_pandas() for name, table in tables.items()})
     with pytest.warns(UserWarning, match="lack"):
         assert isinstance(sheaf.rank(model, of_polars, catalog, DAY, top=1), pl.DataFrame)
@@ -73,7 +73,7 @@ def test_frames_come_back_in_the_library_of_the_bank(names) -> None:
 
 
 def test_by_value_the_price_stands_beside_the_rank(names) -> None:
-    ranking = sheaf.rank(*(names[name] for name in ("model", "bank", "catalog")), DAY, top=2, objective="value")
+    ranking = sheaf.rank(names["model"], names["bank"], names["catalog"], DAY, top=2, objective="value")
     assert {"concession", "acceptance", "eva"} <= set(ranking.columns)
     assert (ranking.groupby("client_id")["score"].diff().dropna() <= 0).all()
 
