@@ -122,6 +122,15 @@ def test_the_page_of_settings_is_the_generated_one() -> None:
     assert path.read_text(encoding="utf-8") == page, f"set SHEAF_WRITE_DOCS=1 to write {path.name} anew"
 
 
+def test_every_log_message_of_the_operations_page_is_in_the_code() -> None:
+    page = (ROOT / "docs" / "guides" / "running.md").read_text(encoding="utf-8").split("## Log messages")[1]
+    texts = [path.read_text(encoding="utf-8") for room in ("serving", "cli") for path in (ROOT / room).rglob("*.py")]
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(texts))  # texts that are parted over lines
+    messages = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
+    parts = [part.strip(" ;:,") for message in messages for part in re.split(r"…(?: \(…\))?", message)]
+    assert [part for part in parts if part not in code] == []
+
+
 def test_every_variable_of_the_environment_is_documented_and_does_something() -> None:
     """Those of Sheaf wherever they stand, and whatever else the code reads or sets."""
     rooms = [*(path.parent for path in ROOT.glob("*/__init__.py")), ROOT / "tests"]
