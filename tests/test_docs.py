@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import sheaf
 from sheaf.cli import app
 from sheaf.serving.settings import Settings, variable
 from sheaf.training import Parameters
@@ -90,6 +91,12 @@ def test_every_training_parameter_is_described() -> None:
         shown = "see below" if isinstance(value, dict) else f"`{value}`"
         assert f"| `{name}` | {shown} |" in page
         assert field.description or isinstance(value, dict), name
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
+    stated = re.findall(r"^::: sheaf\.([\w.]+)$", page, re.MULTILINE)
+    assert sorted(name.rpartition(".")[2] for name in stated) == sorted(sheaf.__all__)
 
 
 def test_every_verb_is_in_the_generated_reference() -> None:
