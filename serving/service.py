@@ -53,6 +53,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from sheaf.catalog.contact_policy import look_back
 from sheaf.pricing import NoPriceSheetError
 from sheaf.pricing.price_table import AskedError
 from sheaf.pricing.quote import too_large
@@ -88,7 +89,7 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.writer import Work
-from sheaf.serving.engine.contact import look_back, resting
+from sheaf.serving.engine.contact import resting
 from sheaf.serving.engine.micro_batching import Together
 from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender, Sees, UnknownClientError
 from sheaf.serving.engine.version_archive import who_decided

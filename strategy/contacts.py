@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import narwhals as nw
 
 from sheaf.catalog import Contact
+from sheaf.catalog.contact_policy import after_rejection, after_shown, over_limits
 from sheaf.features import Bank, C, day_number, from_day_number
 
 Seen = tuple[int, str | None]
@@ -45,30 +46,20 @@ class Contacts:
 
     def client(self, client: str, channel: str) -> str | None:
         """Why a client is not called over a channel, or None."""
-        for limit in self.policy.limits if self.policy else ():
-            if limit.channel not in (None, channel):
-                continue
-            recent = [
-                at for at, over in self._seen[client] if at > self.day - limit.days and limit.channel in (None, over)
-            ]
-            if len(recent) >= limit.most:
-                over = f" over {limit.channel}" if limit.channel else ""
-                return f"{len(recent)} contacts{over} in {limit.days} days; the policy allows {limit.most}"
-        return None
+        if self.policy is None:
+            return None
+        contacts = [(over, from_day_number(at)) for at, over in self._seen[client]]
+        return next((why for _, why in over_limits(self.policy, contacts, channel, from_day_number(self.day))), None)
 
     def bundle(self, client: str, bundle: str) -> str | None:
         """Why a bundle is not offered to a client, or None."""
         if self.policy is None:
             return None
-        rejected = self._rejected.get((client, bundle))
-        if rejected is not None and self.day < rejected + self.policy.rest_after_rejection:
-            return f"rejected on {from_day_number(rejected)}; rests {self.policy.rest_after_rejection} days"
-        rest = self.policy.rest_after_shown
-        if rest:
-            recent = [at for at, _ in self._shown[client, bundle] if at > self.day - rest.days]
-            if len(recent) >= rest.times:
-                return f"offered {len(recent)} times in {rest.days} days; the policy allows {rest.times}"
-        return None
+        now, rejected = from_day_number(self.day), self._rejected.get((client, bundle))
+        shown = [from_day_number(at) for at, _ in self._shown[client, bundle]]
+        rest = None if rejected is None else after_rejection(self.policy, from_day_number(rejected), now)
+        rest = rest or after_shown(self.policy, shown, now)
+        return rest and rest[1]
 
     def days_left(self, client: str, bundle: str, days: int) -> int | None:
         """For how many days more an offer that is not answered is open, of `days`; None without one that is."""

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from sheaf.catalog import Contact
+from sheaf.catalog.contact_policy import look_back
 from sheaf.serving import Recommender
 from sheaf.serving.audit.records import entry, replay
 from sheaf.serving.decisions import (
@@ -30,7 +31,7 @@ from sheaf.serving.decisions import (
     upgrade,
 )
 from sheaf.serving.decisions.database import parsed
-from sheaf.serving.engine.contact import awaited, look_back, resting
+from sheaf.serving.engine.contact import awaited, resting
 from sheaf.serving.engine.micro_batching import Together
 from sheaf.serving.schemas.answers import Decided, Resting
 from sheaf.training.value_order import Aim
