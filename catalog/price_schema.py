@@ -70,12 +70,14 @@ def _whole(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
 
 
 class Credit(Model):
-    """The risk of a product that lends or stands in for the client.
+    """The risk of a loan or guarantee.
 
-    `lgd`: share lost in default; `ccf`: share of what is undrawn that is drawn by then; `limit`: typical limit, of
-    which the typical balance is drawn; `term_years` and `amortisation` give maturity and average balance. `revolving`:
-    what is repaid is drawn again, so the balance stands all year whatever the term (left out: whether the class is
-    `revolving_retail`).
+    - `lgd`: share that is lost in default.
+    - `ccf`: credit conversion factor, the share of the undrawn limit that is drawn by default.
+    - `limit`: typical limit, of which the typical balance is drawn.
+    - `term_years`, `amortisation`: give maturity and average balance.
+    - `revolving`: what is repaid is drawn again, so the balance stands all year whatever the term; if left out, true
+      for `revolving_retail` only.
     """
 
     asset_class: AssetClass
@@ -105,12 +107,15 @@ class Credit(Model):
 class Sheet(Model):
     """One product's price sheet; money in the catalog's currency, a year.
 
-    `currency`: what the balance is in (left out: the catalog's), which decides the curve. With a `unit_price`, fees
-    beyond `fixed_fee` are charged by the unit: an item, or a unit of turnover (then the price is a spread); the
-    product's `annual_fee` is then what its typical volume comes to. Floors are in the units of the price they bound.
-    `cost_rate`: cost as a fraction of the balance. `draws_from`: the share of the balance of a product already held
-    that goes into this one. `traditional`: a loan, discount, deposit or trust (left out: whatever has a balance of its
-    own side). `investment`: needs a suitability profile. `cancellation`: the terms, in words.
+    - `currency`: currency of the balance, which selects the curve; if left out, the catalog's.
+    - `unit_price`: fees beyond `fixed_fee` are charged by the unit: an item, or a unit of turnover (then the price is a
+      spread). The product's `annual_fee` is then the price of its typical volume.
+    - `cost_rate`: cost as a fraction of the balance.
+    - `margin_floor`, `fee_floor`, `unit_floor`: lowest prices, in the units of the price.
+    - `draws_from`: the share of a held product's balance that moves into this one.
+    - `traditional`: a loan, discount, deposit or trust; if left out, every product with a balance.
+    - `investment`: needs a suitability profile.
+    - `cancellation`: the terms, in words.
     """
 
     currency: Currency | None = None
@@ -195,14 +200,16 @@ class Retention(Model):
 
 
 class Pricing(Model):
-    """What pricing goes by, beside the products themselves. Fractions a year; money in the reporting currency.
+    """The inputs of pricing besides the products. Fractions are a year; money is in the reporting currency.
 
-    `curves`: price of funds by currency. `rates`: reporting currency for one unit of another. `unrated`: the grade of
-    who has none. `turnover`: the clients' attribute with a firm's yearly sales; `firm_sizes`: upper ends of bands of it
-    (millions of euros, 5 to 50; another reporting currency needs a rate for the euro), within which a firm counts as of
-    the upper end in the firm-size adjustment of capital.
-    `suitable_until` and `abroad`: the clients' attributes with the last day of a suitability profile, and 1 or true for
-    a foreign client.
+    - `curves`: funds-transfer curve by currency.
+    - `rates`: reporting currency for one unit of another.
+    - `unrated`: the grade of clients without a rating.
+    - `turnover`: the clients' attribute with a firm's yearly sales.
+    - `firm_sizes`: upper ends of bands of sales, in millions of euros from 5 to 50, for the firm-size adjustment of
+      capital. A firm counts as its band's upper end; another reporting currency needs a rate for the euro.
+    - `suitable_until`: the clients' attribute with the last day of a suitability profile.
+    - `abroad`: the clients' attribute with 1 or true for a foreign client.
     """
 
     curves: Annotated[dict[Currency, Curve], Field(min_length=1)]

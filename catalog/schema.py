@@ -117,14 +117,16 @@ Condition = Annotated[
 
 
 class Product(Model):
-    """One thing a client can hold.
+    """One thing that a client can hold.
 
-    `where` holds conditions on a client's attributes or profile columns: a `Range` for numbers, a tuple of the texts
-    allowed otherwise. A value that is not known does not exclude anyone.
-    `margin` is a year's margin as a fraction of the balance, on whatever side, assumed where a position has no rate;
-    `annual_fee` (reporting currency, a year) where positions have no fees; `balance` (reporting currency) where the
-    bank hands over no positions. `attributes` say in numbers what the product is like, so that a product nobody
-    holds yet can be ranked by those that resemble it. `alone`: can be had, and is offered, without any other.
+    - `where`: conditions on the client's attributes or profile columns: a `Range` for numbers, otherwise the texts that
+      are allowed. A value that is not known excludes nobody.
+    - `alone`: is sold, and offered, without any other product.
+    - `margin`: margin a year, a fraction of the balance; used where a position has no rate.
+    - `annual_fee`: fees a year, in the reporting currency; used where positions have none.
+    - `balance`: typical balance, in the reporting currency; used where the bank provides no positions.
+    - `attributes`: properties as numbers, so that a product without holders is ranked by products like it.
+    - `why`: one sentence, the need that it serves.
     """
 
     product_id: Id
@@ -160,7 +162,7 @@ class Bundle(Model):
 
 
 class Tier(Model):
-    """Clients up to `cumulative_share` of the bank's contribution, counted from the client that brings most."""
+    """Clients up to `cumulative_share` of the bank's contribution, counted from the client with the highest."""
 
     name: Name
     cumulative_share: Share
@@ -208,9 +210,9 @@ class Closeness(Model):
 
 
 class Exploration(Model):
-    """How far answers over channels leave the best order, so that other orders can be judged by them later.
+    """How far answers over channels depart from the best order, so that other orders can be evaluated later.
 
-    A `share` of the answers shows offers drawn from the `depth` best, every list with the same chance.
+    A `share` of the answers shows offers drawn from the `depth` best, every list with the same probability.
     """
 
     share: Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=0.5)]
@@ -221,7 +223,7 @@ Days = Annotated[int, Strict(), Field(ge=1, le=366)]
 
 
 class ContactLimit(Model):
-    """At most so many contacts with a client in so many days, over a channel, or over all where none is named."""
+    """At most `most` contacts with a client in `days` days, over a `channel`, or over all if none is named."""
 
     channel: Name | None = None
     days: Days
@@ -229,14 +231,14 @@ class ContactLimit(Model):
 
 
 class Rest(Model):
-    """A bundle that was shown to a client so many `times` in so many `days` rests as many days after the last."""
+    """A bundle that was shown to a client `times` times within `days` days rests for `days` days after the last."""
 
     times: AtLeastOne
     days: Days
 
 
 class Contact(Model):
-    """When a client is left in peace. `rest_after_rejection`: days for which a rejected bundle is not offered again."""
+    """The contact policy. `rest_after_rejection`: days for which a rejected bundle is not offered again."""
 
     limits: tuple[ContactLimit, ...] = ()
     rest_after_rejection: Annotated[int, Strict(), Field(ge=0, le=366)] = 0
@@ -244,9 +246,11 @@ class Contact(Model):
 
 
 class Policy(Model):
-    """The bank's own choices. `protected` attributes never reach a model; `transfer_rate` is a fraction a year.
+    """The bank's own choices.
 
-    `transaction_kinds` are the kinds of bookings, in the bank's own words, that profiles count one by one.
+    - `protected`: attributes that reach no model and no condition.
+    - `transfer_rate`: funds-transfer rate of products without a price sheet, a fraction a year.
+    - `transaction_kinds`: the kinds of bookings, in the bank's own words, that profiles count one by one.
     """
 
     # Age is not among these: whether a client is of age decides what may be sold. A bank that must keep it out adds it.
