@@ -35,7 +35,7 @@ from benchmarks.measure import bootstrap, console, peak_gib, report, simulated
 from sheaf.catalog import DEFAULT, Catalog, Kind, read_catalog
 from sheaf.features import Bank, C, profile_matrices
 from sheaf.simulation.behaviour import Behaviour, conditions, read_behaviour
-from sheaf.training.discovery import LinkedProposal, Settings, discover
+from sheaf.training.discovery import DiscoverySettings, LinkedProposal, discover
 
 DAY = dt.date(2025, 11, 30)
 SEGMENTS = {Kind.RETAIL: "retail", Kind.CORPORATE: "firms", Kind.INSTITUTION: "firms"}
@@ -136,7 +136,7 @@ def _by_plain_lift(bank: Bank, catalog: Catalog, count: int) -> list[Pair]:
     for kind in Kind:
         of_kind = held[(held[C.KIND] == str(kind)) & held[C.PRODUCT].isin(_sold_to(catalog, kind))]
         baskets = pd.crosstab(of_kind[C.CLIENT], of_kind[C.PRODUCT]).astype(bool)
-        least = Settings().least_clients(len(baskets)) / len(baskets)
+        least = DiscoverySettings().least_clients(len(baskets)) / len(baskets)
         frequent = fpgrowth(baskets, least, use_colnames=True, max_len=2)
         rules = association_rules(frequent, metric="lift", min_threshold=0.0)
         for one, other, lift in rules[["antecedents", "consequents", "lift"]].itertuples(index=False):

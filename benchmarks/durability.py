@@ -25,7 +25,7 @@ import typer
 
 from benchmarks.figures import Figure
 from benchmarks.measure import hand_back, report
-from sheaf.serving.decisions import Outcome, Told, Writer, add_decisions, add_feedback, new_id, upgrade
+from sheaf.serving.decisions import FeedbackEntry, Outcome, Writer, add_decisions, add_feedback, new_id, upgrade
 from sheaf.serving.decisions.database import connect, parsed
 from sheaf.serving.decisions.tables import decisions, feedback
 
@@ -55,7 +55,7 @@ class Journal:
         self.path, self._read = path, 0
         self.decisions: list[str] = []
         self.keys: list[str] = []
-        self.open: dict[str, Told] = {}  # told, and not acknowledged
+        self.open: dict[str, FeedbackEntry] = {}  # told, and not acknowledged
 
     def grows(self) -> bool:
         return self.path.stat().st_size > self._read
@@ -75,7 +75,9 @@ class Journal:
             self.decisions.append(note["decision"])
         elif "telling" in note:
             given = note["telling"]
-            told = Told(**{**given, "at": dt.datetime.fromisoformat(given["at"]), "outcome": Outcome(given["outcome"])})
+            told = FeedbackEntry(
+                **{**given, "at": dt.datetime.fromisoformat(given["at"]), "outcome": Outcome(given["outcome"])}
+            )
             self.keys.append(told.idempotency_key)
             self.open[told.idempotency_key] = told
         else:
@@ -141,7 +143,7 @@ def _kill_one(log: str, journal: Journal, seconds: float) -> None:
     journal.read()
 
 
-def _hammer(log: str, journal: Path, again: list[Told]) -> None:
+def _hammer(log: str, journal: Path, again: list[FeedbackEntry]) -> None:
     """Writes until it is killed; what the journal has is in the file system's hands, which outlive the process."""
     notes = os.open(journal, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     writer = Writer(parsed(log), 9.0)
@@ -149,7 +151,7 @@ def _hammer(log: str, journal: Path, again: list[Told]) -> None:
     def note(**what: object) -> None:
         os.write(notes, json.dumps(what).encode() + b"\n")
 
-    def tell(told: Told) -> None:
+    def tell(told: FeedbackEntry) -> None:
         writer.do(add_feedback(told, dt.datetime.now(dt.UTC)))
         note(acknowledged=told.idempotency_key)
 
@@ -159,7 +161,7 @@ def _hammer(log: str, journal: Path, again: list[Told]) -> None:
             writer.do(add_decisions([row]))
             note(decision=row["decision_id"])
             now = dt.datetime.now(dt.UTC)
-            told = Told(new_id(), str(row["decision_id"]), "card", Outcome.ACCEPTED, now)
+            told = FeedbackEntry(new_id(), str(row["decision_id"]), "card", Outcome.ACCEPTED, now)
             note(telling={**asdict(told), "at": now.isoformat()})
             tell(told)
 

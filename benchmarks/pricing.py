@@ -37,7 +37,7 @@ from benchmarks.measure import bootstrap, console, report, simulated, telling
 from benchmarks.simulated import RANKED, month_end
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
 from sheaf.features import Bank, ProfileMatrix, profile_matrices
-from sheaf.pricing import Clients, Offers, Pricer, Prices, Response
+from sheaf.pricing import AcceptanceModel, Clients, Offers, Pricer, Prices
 from sheaf.simulation import offers as policy
 from sheaf.training import Candidates, Model, Parameters, fit, read_sample
 from sheaf.training.price_response.artifact import PriceResponse
@@ -76,7 +76,7 @@ class True_:
 class Timed:
     """A response that tells how long it was asked."""
 
-    of: Response
+    of: AcceptanceModel
     seconds: float = 0.0
     assumption: bool = False
     told: str = ""
@@ -139,10 +139,10 @@ class December:
             true[known],
         )  # fmt: skip
 
-    def pricer(self, response: Response | None) -> Pricer:
+    def pricer(self, response: AcceptanceModel | None) -> Pricer:
         return Pricer(Valuer(self.candidates).book, tuple(self.candidates.offers), response)
 
-    def price(self, response: Response | None, given: np.ndarray | None) -> Prices:
+    def price(self, response: AcceptanceModel | None, given: np.ndarray | None) -> Prices:
         return self.pricer(response).price(self.clients, self.client, self.item, ANYBODY, given)
 
     def accepts(self, s: np.ndarray) -> np.ndarray:

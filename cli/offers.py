@@ -87,10 +87,10 @@ def discover(
     The catalog is not changed. To approve a bundle, move its entry from FILE into the catalog:
     docs/guides/discovery.md.
     """
-    from sheaf.training.discovery import Settings, outside, tables, write_proposal
+    from sheaf.training.discovery import DiscoverySettings, outside, tables, write_proposal
     from sheaf.training.discovery import discover as search
 
-    settings = Settings(least_support, least_lift, window_days, look_back_days, most_products)
+    settings = DiscoverySettings(least_support, least_lift, window_days, look_back_days, most_products)
     sold, place = read_catalog(catalog), outside(out, catalog)
     with steps("Discovering") as step:
         found = search(open_bank(data), sold, date_of(as_of), settings, step)

@@ -34,7 +34,7 @@ from sheaf.features.snapshot import SnapshotError
 from sheaf.features.table_age import ages
 from sheaf.pricing import Client, Position
 from sheaf.pricing.client_value import BOUNDS, Held, Own, worths
-from sheaf.pricing.price_table import Book, need_pricing
+from sheaf.pricing.price_table import PriceTable, need_pricing
 
 FORMAT = b"2"
 NUMBERS = (C.BALANCE, C.RATE, C.FEES, C.LIMIT)
@@ -171,7 +171,7 @@ class Relationships:
         found = tuple(self.rows[name][0 if at is None else at].as_py() for name in (C.MANAGER, C.BRANCH))
         return None if at is None else (found[0], found[1])
 
-    def own(self, book: Book, client_ids: Sequence[str | None], cell: np.ndarray) -> Own:
+    def own(self, book: PriceTable, client_ids: Sequence[str | None], cell: np.ndarray) -> Own:
         """What clients hold as it stands, (clients, products); `cell` is each one's place in the book.
 
         What positions do not tell, or cannot be, is typical; who is not active on the day holds nothing.
@@ -217,7 +217,7 @@ class Relationships:
             )
 
     def _positions(
-        self, client_ids: Sequence[str | None], book: Book
+        self, client_ids: Sequence[str | None], book: PriceTable
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """One entry for each product held that the book has: whose it is, which it is, and the numbers of `Held`."""
         places, (offsets, codes, products, columns) = self._places(client_ids), self._lists

@@ -15,7 +15,7 @@ from sheaf.features.contract import C
 from sheaf.features.expressions import Frame, amount_where, indicator, lookup
 from sheaf.pricing.basel import maturity_factor, unit_capital
 from sheaf.pricing.economics import Coefficients, Rates, Volumes, cost_risk_capital, economic_value_added, net_income
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 
 _GRADE, _SIZE = "_grade", "_size"
 SUMS = ("contribution", "opex", "expected_loss", "capital", "net_income", "eva", "_balance")
@@ -24,7 +24,7 @@ SUMS = ("contribution", "opex", "expected_loss", "capital", "net_income", "eva",
 
 def cells(clients: Frame, catalog: Catalog, attributes: dict[str, nw.dtypes.DType]) -> Frame:
     """One row a client: its grade, and the number of its size as a text; null sales count as a large firm's."""
-    book = Book(catalog)
+    book = PriceTable(catalog)
     known = nw.col(C.RATING).is_in(book.grades)
     grade = nw.when(known).then(nw.col(C.RATING)).otherwise(nw.lit(book.pricing.unrated))
     size: nw.Expr = nw.lit(str(len(book.sizes) - 1))
@@ -38,7 +38,7 @@ def cells(clients: Frame, catalog: Catalog, attributes: dict[str, nw.dtypes.DTyp
 
 def of_positions(rows: Frame, catalog: Catalog) -> Frame:
     """One row a client and product, a year's average of its month-ends (a twelfth each) for `economics_of`."""
-    book = Book(catalog)
+    book = PriceTable(catalog)
     balance, rate, fees = nw.col(C.BALANCE).fill_null(0.0), nw.col(C.RATE), nw.col(C.FEES)
     columns = {
         "_balance": balance,
@@ -71,7 +71,7 @@ def of_positions(rows: Frame, catalog: Catalog) -> Frame:
 
 def of_holdings(held: Frame, catalog: Catalog) -> Frame:
     """The same of products held, each with its typical balance: what is left without positions."""
-    book = Book(catalog)
+    book = PriceTable(catalog)
     balance = of_product(book, book.balance)
     return held.select(
         C.CLIENT,
@@ -87,7 +87,7 @@ def of_holdings(held: Frame, catalog: Catalog) -> Frame:
 
 def economics_of(held: Frame, cells: Frame, catalog: Catalog) -> Frame:
     """One row a client with `SUMS`: what `sheaf.pricing.client_value` gives, summed over the client's products."""
-    book = Book(catalog)
+    book = PriceTable(catalog)
     rates = Rates.of(book.pricing)
     grades = book.pricing.grades
     graded = of_product(book, np.array([float(s is not None and s.credit is not None) for s in book.sheets]))
@@ -122,13 +122,13 @@ def economics_of(held: Frame, cells: Frame, catalog: Catalog) -> Frame:
     return with_income.with_columns(eva.alias("eva")).select(C.CLIENT, *SUMS)
 
 
-def of_product(book: Book, values: np.ndarray) -> nw.Expr:
+def of_product(book: PriceTable, values: np.ndarray) -> nw.Expr:
     """The number of the row's product; 0 where the catalog has none for it."""
     numbers = np.nan_to_num(np.asarray(values, dtype=float)).tolist()
     return lookup(C.PRODUCT, {key: numbers[at] for key, at in book.positions.items()})
 
 
-def _coefficients(book: Book) -> Coefficients:
+def _coefficients(book: PriceTable) -> Coefficients:
     """The book's coefficients of the row's product, grade and size."""
     of, grades = book.coefficients, book.pricing.grades
     by_product = {
@@ -143,7 +143,7 @@ def _coefficients(book: Book) -> Coefficients:
     return Coefficients(**by_product, pd=pd, k=k)
 
 
-def _unit_capital(book: Book) -> nw.Expr:
+def _unit_capital(book: PriceTable) -> nw.Expr:
     found: nw.Expr = nw.lit(0.0)
     classes = {sheet.credit.asset_class for sheet in book.sheets if sheet and sheet.credit}
     for asset_class in sorted(classes):
@@ -153,7 +153,7 @@ def _unit_capital(book: Book) -> nw.Expr:
     return found
 
 
-def _of_class(book: Book, asset_class: AssetClass) -> nw.Expr:
+def _of_class(book: PriceTable, asset_class: AssetClass) -> nw.Expr:
     """Capital for a loss given default of 1 by grade, and for firms by size as well."""
     grades = book.pricing.grades
 

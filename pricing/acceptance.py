@@ -29,7 +29,7 @@ class Offers:
     acceptance: np.ndarray | None = None
 
 
-class Response(Protocol):
+class AcceptanceModel(Protocol):
     """Probability of acceptance. `assumption` says that it was not learned; `told` describes it in a quote.
 
     One that is a logit in `s` also has `as_logit(offers)`: (offers,) each, utility at list price and what a unit of
@@ -114,7 +114,7 @@ class Assumed:
 
 
 @dataclass(frozen=True)
-class Told:
+class FixedLogit:
     """A logit's answer for certain offers: `as_logit` of them, worked out once."""
 
     utility: np.ndarray
@@ -130,13 +130,13 @@ class Told:
         return q
 
 
-def once(response: Response, offers: Offers) -> Response:
+def once(response: AcceptanceModel, offers: Offers) -> AcceptanceModel:
     """The response for these offers only: of a logit, what it takes of them is worked out here."""
     as_logit = getattr(response, "as_logit", None)
     if as_logit is None:
         return response
     utility, gamma = as_logit(offers)
-    return Told(utility, gamma, response.assumption, response.told)
+    return FixedLogit(utility, gamma, response.assumption, response.told)
 
 
 def of_policy(pricing: Pricing) -> Assumed:
@@ -145,7 +145,7 @@ def of_policy(pricing: Pricing) -> Assumed:
 
 
 def best_concession(
-    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, steps: int = 24
+    response: AcceptanceModel, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, steps: int = 24
 ) -> np.ndarray:
     """(offers,): the `s` in [0, bound] that maximises q(s)·(value - keep·s); 0 where the bound is not positive.
 
@@ -176,7 +176,7 @@ def closed_form(utility: np.ndarray, gamma: np.ndarray, value: np.ndarray, keep:
     return np.where(gamma > 0, s, -np.inf)
 
 
-def search(objective: Objective, bound: np.ndarray, steps: int = 24, sections: int = 60) -> np.ndarray:
+def search(objective: ConcessionObjective, bound: np.ndarray, steps: int = 24, sections: int = 60) -> np.ndarray:
     """(offers,): where in [0, bound] the objective is largest; the first such place where it is flat."""
     width = bound / steps
     best, at = objective(np.zeros_like(bound)), np.zeros_like(bound)
@@ -200,7 +200,7 @@ def search(objective: Objective, bound: np.ndarray, steps: int = 24, sections: i
 
 
 def _best_level(
-    response: Response, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, levels: np.ndarray
+    response: AcceptanceModel, offers: Offers, value: np.ndarray, keep: float, bound: np.ndarray, levels: np.ndarray
 ) -> np.ndarray:
     """(offers,): the best of the levels within the bound, the response asked once for all of them."""
     s = np.fmin(offers.list_price[:, None] * levels, bound[:, None])  # without a list price the bound, 0
@@ -213,7 +213,7 @@ def _best_level(
     return s[np.arange(len(s)), best]
 
 
-class Objective(Protocol):
+class ConcessionObjective(Protocol):
     """What is maximised, for all offers at once."""
 
     def __call__(self, s: np.ndarray) -> np.ndarray: ...

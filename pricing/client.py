@@ -11,7 +11,7 @@ import numpy as np
 from sheaf.catalog import Kind
 from sheaf.pricing.client_value import BOUNDS, Held, refuse, worth
 from sheaf.pricing.economics import Economics
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 
 NAN = float("nan")
 
@@ -43,15 +43,15 @@ class Client:
     suitable_until: dt.date | None = None
     abroad: bool = False
 
-    def cell(self, book: Book) -> int:
-        """The client's place in the book; raises ValueError as `Book.cell` does."""
+    def cell(self, book: PriceTable) -> int:
+        """The client's place in the book; raises ValueError as `PriceTable.cell` does."""
         return book.cell(self.rating, self.sales)
 
-    def flags(self, book: Book) -> np.ndarray:
+    def flags(self, book: PriceTable) -> np.ndarray:
         """(products,): True where held."""
         return np.array([product.product_id in self.held for product in book.products])
 
-    def worth(self, book: Book, balance_alone: bool = False) -> Economics:
+    def worth(self, book: PriceTable, balance_alone: bool = False) -> Economics:
         """(products,): a year's economics of what is held now, 0 where a product is not held; `balance_alone` as in
         `sheaf.pricing.client_value.worth`.
 

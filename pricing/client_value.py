@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sheaf.pricing.economics import Coefficients, Economics, Volumes, cost_risk_capital, ratio
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 
 BOUNDS = {"balance": (0.0, np.inf), "limit": (0.0, np.inf), "rate": (-0.5, 1.0)}
 """Of what is known of a position: from, and below."""
@@ -61,7 +61,7 @@ class Own:
         return cls(whole.eva[None], alone.eva[None], whole.balance[None])
 
 
-def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
+def worth(book: PriceTable, held: Held, balance_alone: bool = False) -> Economics:
     """A year's economics of every position, at the client's own rate and fees.
 
     Margin is balance·(rate - funds) for loans and balance·(funds - rate) for deposits. What is not known is the
@@ -72,7 +72,7 @@ def worth(book: Book, held: Held, balance_alone: bool = False) -> Economics:
     return worths(book, held)[balance_alone]
 
 
-def worths(book: Book, held: Held) -> tuple[Economics, Economics]:
+def worths(book: PriceTable, held: Held) -> tuple[Economics, Economics]:
     """`worth` of all that is held, and of its balance alone."""
     product, cell = held.product, held.cell
     of = Coefficients(**{name: _at(values, cell, product) for name, values in vars(book.known_coefficients).items()})

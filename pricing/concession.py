@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from sheaf.catalog import Authority, Bundle
-from sheaf.pricing.acceptance import Offers, Response, best_concession, of_policy, once
+from sheaf.pricing.acceptance import AcceptanceModel, Offers, best_concession, of_policy, once
 from sheaf.pricing.client_value import Held, Own, worth
-from sheaf.pricing.price_table import AskedError, Book
+from sheaf.pricing.price_table import AskedError, PriceTable
 
 CHUNK = 50_000  # pairs at once: what is computed between stays in the processor's cache
 
@@ -74,12 +74,12 @@ def signing(authorities: Sequence[Authority], list_price: np.ndarray, concession
 class Pricer:
     """Prices the `bundles` of a book by a response; without one, by the policy's assumption."""
 
-    book: Book
+    book: PriceTable
     bundles: tuple[Bundle, ...]
-    response: Response | None = None
+    response: AcceptanceModel | None = None
 
     @cached_property
-    def answer(self) -> Response:
+    def answer(self) -> AcceptanceModel:
         return self.response or of_policy(self.book.pricing)
 
     @cached_property
@@ -181,7 +181,7 @@ class Pricer:
         affordable = np.maximum(np.minimum(eva, value), 0.0) / keep
         most, limit = np.minimum(room, affordable), granted(asks, list_price)
         offers = Offers(list_price, inputs, acceptance)
-        answer: Response = once(self.answer, offers)
+        answer: AcceptanceModel = once(self.answer, offers)
         ideal = best_concession(answer, offers, value, keep, most)
         if hasattr(answer, "as_logit"):  # a logit's expected value has one peak: beyond the limit, the limit
             concession = np.minimum(ideal, limit)

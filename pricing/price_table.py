@@ -58,7 +58,7 @@ def funds_rate(catalog: Catalog, product: Product) -> float:
 
 
 @dataclass(frozen=True)
-class Book:
+class PriceTable:
     """The priced products of a catalog; arrays are (cells, products) or (cells, products, elements).
 
     A cell is grade · sizes + size, in the order of `grades` and `sizes`.

@@ -11,16 +11,16 @@ import numpy as np
 
 from sheaf.catalog import Authority, Bundle, Catalog
 from sheaf.catalog.validation import did_you_mean
-from sheaf.pricing.acceptance import Assumed, Offers, Response
+from sheaf.pricing.acceptance import AcceptanceModel, Assumed, Offers
 from sheaf.pricing.client import Client
 from sheaf.pricing.client_value import Own
 from sheaf.pricing.concession import Clients, Pricer, Prices, signing
 from sheaf.pricing.concession_split import spread
 from sheaf.pricing.economics import Economics, left_of_income
 from sheaf.pricing.money import cents
-from sheaf.pricing.price_table import AskedError, Book, NoPriceSheetError
-from sheaf.pricing.quote_lines import Amounts, Line, line_of, total
-from sheaf.pricing.rules import Check, checks
+from sheaf.pricing.price_table import AskedError, NoPriceSheetError, PriceTable
+from sheaf.pricing.quote_lines import Amounts, QuoteLine, line_of, total
+from sheaf.pricing.rules import RuleCheck, checks
 
 CURVE_POINTS = 41
 
@@ -62,7 +62,7 @@ class Quote:
     bundle: Bundle
     as_of: dt.date
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[QuoteLine, ...]
     total: Amounts
     raroc: float
     hurdle: float
@@ -83,7 +83,7 @@ class Quote:
     relationship: tuple[Standing, ...]
     group: Standing | None
     curve: Curve
-    checks: tuple[Check, ...]
+    checks: tuple[RuleCheck, ...]
     assumption: bool
     notes: tuple[str, ...]
 
@@ -95,10 +95,10 @@ def quote(
     as_of: dt.date,
     authority: str | None = None,
     concession: float | None = None,
-    response: Response | None = None,
+    response: AcceptanceModel | None = None,
     inputs: np.ndarray | None = None,
     acceptance: float | None = None,
-    book: Book | None = None,
+    book: PriceTable | None = None,
     group: Sequence[Client] = (),
     left_out: int = 0,
 ) -> Quote:
@@ -113,7 +113,7 @@ def quote(
     probability, or the concession is negative or above the list price; one above what floors and caps or the hurdle
     leave is capped, and a note says so.
     """
-    book = book or Book(catalog)
+    book = book or PriceTable(catalog)
     bundle, new = _wanted(book, client, bundle_id)
     pricer = Pricer(book, (bundle,), response)
     asks = pricer.authority(authority)
@@ -182,14 +182,14 @@ def quote(
     )  # fmt: skip
 
 
-def _drawn(book: Book, cell: int, new: list[int], balance: np.ndarray) -> np.ndarray:
+def _drawn(book: PriceTable, cell: int, new: list[int], balance: np.ndarray) -> np.ndarray:
     """(products,): the share of each balance held that goes into what is new."""
     one = np.array([cell])
     share: np.ndarray = sum((book.drawn(one, at, balance[None])[0] for at in new), np.zeros(len(balance)))
     return share
 
 
-def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[int]]:
+def _wanted(book: PriceTable, client: Client, bundle_id: str) -> tuple[Bundle, list[int]]:
     """The bundle, and the positions of its products that the client does not hold."""
     known = {bundle.bundle_id: bundle for bundle in book.catalog.offers}
     _ = book.pricing  # without a price sheet, that is what to say first
@@ -217,7 +217,7 @@ def _wanted(book: Book, client: Client, bundle_id: str) -> tuple[Bundle, list[in
     return bundle, new
 
 
-def _shown(book: Book, cell: int, new: list[int]) -> float:
+def _shown(book: PriceTable, cell: int, new: list[int]) -> float:
     """The list price as a quote shows it: each of its elements in whole cents."""
     return sum(cents(float(amount)) for amount in book.list_price[cell, new].ravel() if amount > 0) / 100
 
@@ -243,7 +243,7 @@ def _capped(concession: float, prices: Prices, shown: float, notes: list[str]) -
     return concession
 
 
-def _assumptions(book: Book, client: Client, pricer: Pricer, acceptance: float | None) -> list[str]:
+def _assumptions(book: PriceTable, client: Client, pricer: Pricer, acceptance: float | None) -> list[str]:
     answer, retention = pricer.answer, book.pricing.retention
     told = answer.told
     if acceptance is not None and isinstance(answer, Assumed):
@@ -259,7 +259,7 @@ def _assumptions(book: Book, client: Client, pricer: Pricer, acceptance: float |
     return found
 
 
-def _offered(sums: Amounts, book: Book, cell: int, new: list[int]) -> Economics:
+def _offered(sums: Amounts, book: PriceTable, cell: int, new: list[int]) -> Economics:
     amounts = (sums.margin, sums.fees, sums.opex, sums.expected_loss, sums.capital)
     margin, fees, opex, loss, capital = (np.array(float(amount)) for amount in amounts)
     return Economics(margin, fees, opex, loss, capital, book.economics.balance[cell, new].sum(), book.rates)
@@ -271,7 +271,7 @@ def _standing(state: str, of: Economics) -> Standing:
     )
 
 
-def _of_group(book: Book, client: Client, today: Economics, group: Sequence[Client]) -> Standing | None:
+def _of_group(book: PriceTable, client: Client, today: Economics, group: Sequence[Client]) -> Standing | None:
     """The group's worth today: the client's own and that of each other member, once."""
     others = {one.client_id: one for one in group if one.client_id != client.client_id}
     if not others:
@@ -287,7 +287,7 @@ def _goes_to(authorities: tuple[Authority, ...], list_price: np.ndarray, concess
     return authorities[at].name if at < len(authorities) else None
 
 
-def _remedy(book: Book, lines: tuple[Line, ...], new: list[int], sums: Amounts, with_it: Standing) -> str:
+def _remedy(book: PriceTable, lines: tuple[QuoteLine, ...], new: list[int], sums: Amounts, with_it: Standing) -> str:
     """What would bring the bundle to the hurdle: the price that the line needs which misses it most, and whether the
     relationship carries it."""
     at, line = min(zip(new, lines, strict=True), key=lambda one: one[1].amounts.eva)

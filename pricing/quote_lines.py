@@ -11,7 +11,7 @@ import numpy as np
 from sheaf.pricing.concession_split import Element, elements
 from sheaf.pricing.economics import break_even_income, left_of_income, ratio
 from sheaf.pricing.money import cents, decimal
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Amounts:
 
 
 @dataclass(frozen=True)
-class Line:
+class QuoteLine:
     """One product of the bundle that the client does not hold: what is paid for it, and its economics.
 
     `balance` and `undrawn` are the year's averages; `raroc` and `break_even_margin` are NaN where there is no capital
@@ -60,7 +60,7 @@ class Line:
     cancellation: str
 
 
-def line_of(book: Book, cell: int, product: int, conceded: np.ndarray) -> Line:
+def line_of(book: PriceTable, cell: int, product: int, conceded: np.ndarray) -> QuoteLine:
     """The line of a product for a client of that cell, with `conceded` (elements,) cents."""
     of, sheet, listed = book.products[product], book.sheets[product], book.list_price[cell, product]
     assert sheet is not None
@@ -86,14 +86,14 @@ def line_of(book: Book, cell: int, product: int, conceded: np.ndarray) -> Line:
     undrawn = float(book.undrawn[product])
     needed = float(_needed(book, cell, product))
     fees = float(listed[1:].sum())  # a service's margin is charged on its balance, as a loan's is
-    return Line(
+    return QuoteLine(
         of.product_id, of.name, decimal(cents(float(year.balance))), decimal(cents(undrawn)), parts,
         Amounts(*map(decimal, whole)), net_income / capital if capital > 0 else float("nan"),
         float(ratio(needed - fees, year.balance)), needed, of.alone, sheet.cancellation,
     )  # fmt: skip
 
 
-def _needed(book: Book, cell: int, product: int) -> np.ndarray:
+def _needed(book: PriceTable, cell: int, product: int) -> np.ndarray:
     year = book.economics.at((cell, product))
     needed = break_even_income(year.opex, year.expected_loss, year.capital, book.rates)
     return np.where(left_of_income(book.coefficients.of_revenue[product], book.rates) > 0, needed, np.nan)

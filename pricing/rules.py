@@ -23,7 +23,7 @@ CREDIT = "Equal Credit Opportunity Act, Regulation B (12 CFR 1002)"
 
 
 @dataclass(frozen=True)
-class Check:
+class RuleCheck:
     """A rule that applies: `kept`, `broken` (the bundle must not be sold so), or `open` (a person has to see to it)."""
 
     rule: str
@@ -33,7 +33,7 @@ class Check:
 
 def checks(
     bundle: Bundle, products: Sequence[Product], pricing: Pricing, client: Client, conceded: bool, as_of: dt.date
-) -> list[Check]:
+) -> list[RuleCheck]:
     """Every rule of the catalog's jurisdiction that applies to the bundle's `products`; `conceded`: at a concession."""
     sheets = {key: sheet for key, sheet in pricing.products.items() if key in bundle.products}
     found = list(_eligible(bundle, client))
@@ -49,7 +49,7 @@ def traditional(product: Product, sheet: Sheet) -> bool:
     return product.side != "service" if sheet.traditional is None else sheet.traditional
 
 
-def _eligible(bundle: Bundle, client: Client) -> Iterable[Check]:
+def _eligible(bundle: Bundle, client: Client) -> Iterable[RuleCheck]:
     for name, condition in bundle.where.items():
         value = client.attributes.get(name)
         if value is None:
@@ -60,49 +60,53 @@ def _eligible(bundle: Bundle, client: Client) -> Iterable[Check]:
         else:
             fits = str(value) in condition
         if not fits:
-            yield Check(ELIGIBLE, "broken", f"{name} is {value}, and has to be {wanted(condition)}")
+            yield RuleCheck(ELIGIBLE, "broken", f"{name} is {value}, and has to be {wanted(condition)}")
 
 
-def _europe(products: Sequence[Product], sheets: dict[str, Sheet], client: Client, as_of: dt.date) -> Iterable[Check]:
+def _europe(
+    products: Sequence[Product], sheets: dict[str, Sheet], client: Client, as_of: dt.date
+) -> Iterable[RuleCheck]:
     invested = [product.name for product in products if sheets[product.product_id].investment]
     if invested and len(products) > 1:
         silent = [product.name for product in products if not sheets[product.product_id].cancellation]
         if silent:
-            yield Check(CROSS_SELLING, "broken", f"no cancellation terms are stated of {', '.join(silent)}")
+            yield RuleCheck(CROSS_SELLING, "broken", f"no cancellation terms are stated of {', '.join(silent)}")
         else:
             told = "total, each part's own price, whether it can be had alone, and cancellation terms are shown"
-            yield Check(CROSS_SELLING, "kept", told)
+            yield RuleCheck(CROSS_SELLING, "kept", told)
     if invested:
         until, names = client.suitable_until, ", ".join(invested)
         if until is None:
-            yield Check(SUITABILITY, "open", f"{names}: no suitability profile is known; draw one up before the sale")
+            yield RuleCheck(
+                SUITABILITY, "open", f"{names}: no suitability profile is known; draw one up before the sale"
+            )
         elif until < as_of:
-            yield Check(SUITABILITY, "broken", f"{names}: the suitability profile ended on {until}; renew it")
+            yield RuleCheck(SUITABILITY, "broken", f"{names}: the suitability profile ended on {until}; renew it")
         else:
-            yield Check(SUITABILITY, "kept", f"{names}: the suitability profile holds until {until}")
+            yield RuleCheck(SUITABILITY, "kept", f"{names}: the suitability profile holds until {until}")
     for product in products:
         credit = sheets[product.product_id].credit
         if credit and credit.asset_class == "residential_mortgage" and len(products) > 1:
             if product.alone:
-                yield Check(MORTGAGES, "kept", f"bundled and not tied: {product.name} can be had alone")
+                yield RuleCheck(MORTGAGES, "kept", f"bundled and not tied: {product.name} can be had alone")
             else:
-                yield Check(MORTGAGES, "broken", f"{product.name} cannot be had alone, which ties it to the others")
+                yield RuleCheck(MORTGAGES, "broken", f"{product.name} cannot be had alone, which ties it to the others")
 
 
 def _united_states(
     products: Sequence[Product], sheets: dict[str, Sheet], client: Client, conceded: bool
-) -> Iterable[Check]:
+) -> Iterable[RuleCheck]:
     if conceded and len(products) > 1:
         other = [product.name for product in products if not traditional(product, sheets[product.product_id])]
         condition = f"condition: taking {', '.join(product.name for product in products)} together"
         if not other:
-            yield Check(TYING, "kept", f"{condition}; exception: all are traditional bank products")
+            yield RuleCheck(TYING, "kept", f"{condition}; exception: all are traditional bank products")
         elif client.abroad:
-            yield Check(TYING, "kept", f"{condition}; exception: a foreign client")
+            yield RuleCheck(TYING, "kept", f"{condition}; exception: a foreign client")
         else:
             no = f"the price depends on {', '.join(other)}, no traditional bank product"
-            yield Check(TYING, "broken", f"{condition}; {no}: quote without a concession, or apart")
+            yield RuleCheck(TYING, "broken", f"{condition}; {no}: quote without a concession, or apart")
     if any(sheet.credit for sheet in sheets.values()):
-        yield Check(
+        yield RuleCheck(
             CREDIT, "open", "a price is no credit decision; that is taken and told by the bank's credit process"
         )

@@ -74,7 +74,7 @@ from sheaf.serving.audit.records import (
 )
 from sheaf.serving.decisions import (
     Accepted,
-    Told,
+    FeedbackEntry,
     Visible,
     Writer,
     add_decisions,
@@ -90,13 +90,13 @@ from sheaf.serving.decisions import (
 )
 from sheaf.serving.decisions.writer import Work
 from sheaf.serving.engine.contact import resting
-from sheaf.serving.engine.micro_batching import Together
+from sheaf.serving.engine.micro_batching import MicroBatcher
 from sheaf.serving.engine.recommender import NOTHING_HIDDEN, Hidden, Recommender, Sees, UnknownClientError
 from sheaf.serving.engine.version_archive import who_decided
 from sheaf.serving.http import logs
 from sheaf.serving.http.access import Caller, Gatekeeper, Scope
 from sheaf.serving.http.connections import limit_connections
-from sheaf.serving.http.load_shedding import Admission, Gate
+from sheaf.serving.http.load_shedding import LoadShedder, LoadSheddingMiddleware
 from sheaf.serving.http.problems import Refusal, answered_with_problems, refusals, status_of
 from sheaf.serving.runtime import metrics, workers
 from sheaf.serving.runtime.preparation import load, place, stamp
@@ -147,7 +147,7 @@ class Guarded(APIRoute):
             await app.state.gatekeeper.admit(request, scope)
             _own_id(request)
             content = b"" if read is None else await _body(request)
-            admission: Admission = app.state.admission
+            admission: LoadShedder = app.state.admission
             with admission.batch() if self.name in BESIDE else admission.working():
                 if read is None:
                     return await inner(request)
@@ -203,7 +203,7 @@ app = FastAPI(
     generate_unique_id_function=lambda route: route.name,  # what generated clients call it
 )
 app.router.route_class = Guarded
-app.state.admission, app.state.together = Admission(), Together()
+app.state.admission, app.state.together = LoadShedder(), MicroBatcher()
 
 
 @app.post("/v1/recommend", response_model=Answer, tags=["recommend"], responses=refusals(408, 413, 404, 415, 422))
@@ -297,7 +297,7 @@ async def feedback(told: Feedback, request: Request) -> Response:
     The same again, with the same key, is answered alike and counts once.
     """
     caller, now = _caller(request), dt.datetime.now(dt.UTC)
-    recorded = await _logged(add_feedback(Told(**dict(told)), now, caller.name, _mine(caller)))
+    recorded = await _logged(add_feedback(FeedbackEntry(**dict(told)), now, caller.name, _mine(caller)))
     if recorded["recorded_at"] == now:  # else it was told before, and counted then
         metrics.feedback(told.bundle_id, told.outcome)
     return _json(HAPPENED.dump_json(happened(recorded)))
@@ -407,7 +407,7 @@ def _versions() -> dict[str, Any]:
     }
 
 
-app.add_middleware(logs.Told, about=_versions)
+app.add_middleware(logs.RequestLogMiddleware, about=_versions)
 
 
 async def _logged(work: Callable[[sa.Connection], T]) -> T:
@@ -592,7 +592,7 @@ class SheafService:
             logs.configure()
             load()
             Gatekeeper.configured()
-            Admission.configured()
+            LoadShedder.configured()
             workers.supervise()
             log, seconds = configured()
             upgrade(log, seconds)
@@ -607,7 +607,7 @@ class SheafService:
         seen = stamp()
         _answer_with(load())
         app.state.gatekeeper, app.state.log = Gatekeeper.configured(), Writer(*configured())
-        app.state.admission = Admission.configured(lambda: app.state.log.took)
+        app.state.admission = LoadShedder.configured(lambda: app.state.log.took)
         self._end_politely()
         threading.Thread(target=_refresh, args=(seen,), name="refresh", daemon=True).start()
         asyncio.get_running_loop().call_later(0.5, workers.ready)  # once uvicorn listens
@@ -627,7 +627,7 @@ class SheafService:
         loop.add_signal_handler(signal.SIGTERM, end)
 
 
-SheafService.add_asgi_middleware(Gate, admission=lambda: app.state.admission)  # type: ignore[attr-defined]
+SheafService.add_asgi_middleware(LoadSheddingMiddleware, admission=lambda: app.state.admission)  # type: ignore[attr-defined]
 
 
 def _answer_with(recommender: Recommender) -> None:

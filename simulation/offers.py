@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from sheaf.catalog import Catalog, Kind
-from sheaf.pricing import Book
+from sheaf.pricing import PriceTable
 from sheaf.simulation.state import RATINGS, Array, Segment
 from sheaf.simulation.timing import Draws, Month, Purpose
 
@@ -65,8 +65,8 @@ class Offering:
     catalog: Catalog
 
     @cached_property
-    def book(self) -> Book:
-        return Book(self.catalog)
+    def book(self) -> PriceTable:
+        return PriceTable(self.catalog)
 
     def response(self, segment: Segment, block: slice, probability: Array) -> Response:
         """`probability` is that of opening each product in the month without any offer; NaN where it may not be had."""

@@ -4,7 +4,14 @@ from sheaf.strategy.lists.lister import LISTS, Listed, Lister
 from sheaf.strategy.managers.call_list import Calls, book_of
 from sheaf.strategy.managers.scorecard import Scorecard, judge
 from sheaf.strategy.plans.comparison import Comparison, compare
-from sheaf.strategy.plans.explanation import Change, Explanation, Need, explained, explained_room, explained_route
+from sheaf.strategy.plans.explanation import (
+    Change,
+    Explanation,
+    NeededChange,
+    explained,
+    explained_room,
+    explained_route,
+)
 from sheaf.strategy.plans.linking import Linker, Room, Seat
 from sheaf.strategy.plans.planner import Planner
 from sheaf.strategy.plans.router import Router
@@ -22,7 +29,7 @@ __all__ = [
     "Linker",
     "Listed",
     "Lister",
-    "Need",
+    "NeededChange",
     "Planner",
     "Room",
     "Router",

@@ -60,7 +60,7 @@ def test_a_rule_is_added(alone: bool, status: str, monkeypatch: pytest.MonkeyPat
     assert call is not None
     europe = rules._europe
 
-    def with_example(products: Any, sheets: Any, *others: Any) -> Iterator[rules.Check]:
+    def with_example(products: Any, sheets: Any, *others: Any) -> Iterator[rules.RuleCheck]:
         yield from europe(products, sheets, *others)
         yield from added[call[1]](products, sheets)
 

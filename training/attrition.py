@@ -115,7 +115,7 @@ class Attrition(OneFile):
 
 
 @dataclass(frozen=True)
-class Rows:
+class ClientRows:
     """Clients of one or more days: `x` are profiles in the model's columns, `left` 1 where the client left."""
 
     client_id: np.ndarray
@@ -123,7 +123,7 @@ class Rows:
     left: np.ndarray
 
     @classmethod
-    def join(cls, parts: Sequence[Rows]) -> Rows:
+    def join(cls, parts: Sequence[ClientRows]) -> ClientRows:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
@@ -182,10 +182,10 @@ def fit_attrition(
     rows = {}
     for day, matrix in zip(days, matrices, strict=True):
         x = matrix.align(columns, categories).values
-        rows[day] = Rows(matrix.client_ids, x, left_within(bank, day, horizon_days, matrix.client_ids))
+        rows[day] = ClientRows(matrix.client_ids, x, left_within(bank, day, horizon_days, matrix.client_ids))
 
-    def fitted(parts: Sequence[Rows]) -> Attrition:
-        booster, calibration = fit(Rows.join(parts), [columns.index(name) for name in categories], parameters)
+    def fitted(parts: Sequence[ClientRows]) -> Attrition:
+        booster, calibration = fit(ClientRows.join(parts), [columns.index(name) for name in categories], parameters)
         return Attrition(booster, calibration, columns, categories, about)
 
     last = days[-1]
@@ -206,7 +206,7 @@ def fit_attrition(
                  None if present is None else present.about)  # fmt: skip
 
 
-def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[lgb.Booster, Calibration]:
+def fit(rows: ClientRows, categorical: list[int], parameters: Parameters) -> tuple[lgb.Booster, Calibration]:
     """The mean of the folds' boosters and of one of all rows, and Platt's calibration of the folds' on other clients.
 
     No client is in two folds. Raises AttritionError where there is too little to learn from.
@@ -314,13 +314,13 @@ def _profiles(bank: Bank, catalog: Catalog, day: dt.date, columns: Sequence[str]
     return found
 
 
-def _known_by(bank: Bank, rows: Mapping[dt.date, Rows], last: dt.date, horizon_days: int) -> list[Rows]:
+def _known_by(bank: Bank, rows: Mapping[dt.date, ClientRows], last: dt.date, horizon_days: int) -> list[ClientRows]:
     """The days before the last, with who left as known on the last; those of mostly later horizons are left out."""
     found, known = [], bank.known_on(last)
     for day, of_day in rows.items():
         span = min(horizon_days, (last - day).days)
         if span >= LEAST_KNOWN * horizon_days:
-            found.append(Rows(of_day.client_id, of_day.x, left_within(known, day, span, of_day.client_id)))
+            found.append(ClientRows(of_day.client_id, of_day.x, left_within(known, day, span, of_day.client_id)))
     if not found:
         raise AttritionError(
             f"no as-of day lies {horizon_days} days or so before {last}: the last is for the figures, and a model of "

@@ -22,7 +22,7 @@ import numpy as np
 from sheaf.catalog import Kind
 from sheaf.pricing import Client, Clients, Pricer
 from sheaf.pricing.client_value import Own
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 from sheaf.pricing.rules import checks
 from sheaf.training.candidates.pairs import Candidates
 from sheaf.training.price_response.artifact import PriceResponse
@@ -62,7 +62,7 @@ class Valuer:
 
     def __init__(self, candidates: Candidates, authority: str | None = None, learned: PriceResponse | None = None):
         """Raises NoPriceSheetError where the catalog has no prices, ValueError for an authority it does not know."""
-        self.book = Book(candidates.catalog)
+        self.book = PriceTable(candidates.catalog)
         self.candidates, self.learned = candidates, learned
         self.pricer = Pricer(self.book, tuple(candidates.offers), learned.response if learned else None)
         self.authority = self.pricer.authority(authority).name

@@ -36,7 +36,7 @@ from sheaf.features.validation.attributes import of_attributes
 from sheaf.features.validation.codes import CODES, PROBLEM, known_codes, other_spellings
 from sheaf.features.validation.days import ahead, months_told_twice, no_month_end, reached, stopped
 from sheaf.pricing.money import ROUNDED
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 
 SHOWN = 5  # keys and values that a finding names
 RAW = "as written: "  # prefix of the column that keeps a text beside what was read from it
@@ -60,7 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RowRule:
     """A row breaks the rule where `broken` is true; `shown` is the column whose values the finding names."""
 
     column: str
@@ -168,7 +168,7 @@ def _of_days(typed: dict[str, ir.Table], today: dt.date | None) -> Iterable[Find
     """Days ahead of the bank and tables that stopped, which one table alone does not show."""
     last, alone = reached(typed, today)
     for name, rows in typed.items():
-        rules = [Rule(*one, one[0]) for one in ahead(name, rows, last, today, alone.get("holdings"))]
+        rules = [RowRule(*one, one[0]) for one in ahead(name, rows, last, today, alone.get("holdings"))]
         key = _key_of(TABLES[name], rows)
         yield from (_finding(TABLES[name], rule, bad, key, bad.count()) for rule, bad in _failing(rows, rules))
     for name, column, problem, remedy in stopped(last, alone):
@@ -229,30 +229,30 @@ def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value |
     rules += _of_offers(typed, catalog) if table.name == "offers" else []
     rules += _of_codes(typed, table, catalog)
     if table.name == "positions" and C.MONTH in typed.columns:
-        rules.append(Rule(*no_month_end(), C.MONTH))
+        rules.append(RowRule(*no_month_end(), C.MONTH))
     names = _key_of(table, typed)
     findings = [_finding(table, rule, rows, names, rows.count()) for rule, rows in _failing(typed, rules)]
     needed = {column.name for column in table.columns if column.required and column.name in table.key}
     if needed and needed <= {*names}:
         whole = [typed[name].notnull() for name in names if name in needed]
         groups = typed.filter(whole).group_by(names).aggregate(rows=ibis._.count())
-        twice = Rule(
+        twice = RowRule(
             names[0], f"more than one row with the same {', '.join(names)}", "keep one of them", lambda t: t.rows > 1
         )
         findings += [_finding(table, rule, rows, names, rows.rows.sum()) for rule, rows in _failing(groups, [twice])]
     if table.name == "positions" and (months := months_told_twice(typed)) is not None:
         problem = "several days of one month for the same client and product"
-        rule = Rule(C.MONTH, problem, "keep the last day of the month, the one that counts", lambda t: t.rows > 0)
+        rule = RowRule(C.MONTH, problem, "keep the last day of the month, the one that counts", lambda t: t.rows > 0)
         findings += [_finding(table, rule, rows, names, rows.rows.sum()) for _, rows in _failing(months, [rule])]
     return findings
 
 
-def _of_codes(typed: ir.Table, table: Table, catalog: Catalog) -> Iterable[Rule]:
+def _of_codes(typed: ir.Table, table: Table, catalog: Catalog) -> Iterable[RowRule]:
     for name in CODES.get(table.name, ()):
         if name in typed.columns and typed[name].type().is_string():
             broken = other_spellings(typed, name, known_codes(table.name, name, catalog))
             if broken is not None:
-                yield Rule(name, PROBLEM, "write every code in one way", broken, name)
+                yield RowRule(name, PROBLEM, "write every code in one way", broken, name)
 
 
 def _typed(frame: ir.Table, table: Table) -> ir.Table:
@@ -278,11 +278,13 @@ def _typed(frame: ir.Table, table: Table) -> ir.Table:
     return frame.select(**columns)
 
 
-def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value | None) -> Iterable[Rule]:
+def _rules(
+    table: str, column: Column, typed: ir.Table, catalog: Catalog, clients: ir.Value | None
+) -> Iterable[RowRule]:
     name, written = column.name, RAW + column.name
     if written in typed.columns:
         what, how = ("day", "2024-12-31") if column.type is Type.DAY else ("number", "1234.5")
-        yield Rule(
+        yield RowRule(
             name,
             f"not a {what}",
             f"write every {what} like {how}, or as a {what} of the file's own",
@@ -290,7 +292,7 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
             written,
         )
         if column.type is Type.NUMBER and column not in TABLES[table].columns:
-            yield Rule(
+            yield RowRule(
                 name,
                 "a number kept as a text, which prices take for not known",
                 "keep the column as numbers in the file",
@@ -298,9 +300,9 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
                 written,
             )
     if column.required:
-        yield Rule(name, "empty", "fill it, or leave these rows out", lambda t: _empty(t, written, name))
+        yield RowRule(name, "empty", "fill it, or leave these rows out", lambda t: _empty(t, written, name))
     if column.type is Type.NUMBER:
-        yield Rule(
+        yield RowRule(
             name,
             "not a finite number",
             "replace infinities and not-a-number by the true value or by null",
@@ -309,7 +311,7 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
     if column.between:
         low, high = column.between
         bounded = high < inf
-        yield Rule(
+        yield RowRule(
             name,
             f"outside of {low:g} to {high:g}" if bounded else f"below {low:g}",
             f"give it as a fraction between {low:g} and {high:g}" if bounded else f"correct it to {low:g} or more",
@@ -333,11 +335,11 @@ def _rules(table: str, column: Column, typed: ir.Table, catalog: Catalog, client
         yield _unknown(name, clients, "add the client to clients, or leave these rows out")
 
 
-def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
+def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[RowRule]:
     """What has to be true of an offer as a whole: an outcome has its day, and the price was one that can be."""
     of, day = {*typed.columns}, (RAW + C.RESPONDED_AT, C.RESPONDED_AT)
     if C.OUTCOME in of:
-        yield Rule(
+        yield RowRule(
             C.OUTCOME,
             "no responded_at, so it is never used",
             "fill in the day of the answer; of what nobody answered leave both empty",
@@ -345,7 +347,7 @@ def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
             C.OUTCOME,
         )
         if {*day} & of:
-            yield Rule(
+            yield RowRule(
                 C.RESPONDED_AT,
                 "the day of an answer without an outcome",
                 "fill in the outcome, or leave the day empty",
@@ -357,7 +359,7 @@ def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
         remedy = "leave it empty where the price was computed or a manager's"
         yield _equal(C.PRICE_PROPENSITY, 1, "1, so the price was not drawn by chance", remedy)
     if {C.BUNDLE, C.CONCESSION} <= of and (highest := _highest_prices(catalog)):
-        yield Rule(
+        yield RowRule(
             C.CONCESSION,
             "above the list price of the bundle, whoever pays it",
             "give what the client would have saved a year, in the catalog's currency",
@@ -368,15 +370,15 @@ def _of_offers(typed: ir.Table, catalog: Catalog) -> Iterable[Rule]:
         )
 
 
-def _equal(column: str, value: float, problem: str, remedy: str) -> Rule:
-    return Rule(column, problem, remedy, lambda t: t[column] == value)
+def _equal(column: str, value: float, problem: str, remedy: str) -> RowRule:
+    return RowRule(column, problem, remedy, lambda t: t[column] == value)
 
 
 def _highest_prices(catalog: Catalog) -> dict[str, float]:
     """By bundle that has a price, money a year at list price of the client who pays most for it."""
     if catalog.pricing is None:
         return {}
-    book = Book(catalog)
+    book = PriceTable(catalog)
     prices = {
         offer.bundle_id: float(sum(book.highest_price[book.positions[key]] for key in offer.products))
         for offer in catalog.offers
@@ -389,16 +391,16 @@ def _empty(typed: ir.Table, *columns: str) -> ir.BooleanValue:
     return value.isnull() | (value == "") if value.type().is_string() else value.isnull()
 
 
-def _unknown(name: str, values: Sequence[str] | ir.Value, remedy: str) -> Rule:
+def _unknown(name: str, values: Sequence[str] | ir.Value, remedy: str) -> RowRule:
     what = name.removesuffix("_id").removeprefix("linked") or "client"
-    return Rule(name, f"unknown {what}", remedy, lambda t: (t[name] != "") & t[name].notin(values), name)
+    return RowRule(name, f"unknown {what}", remedy, lambda t: (t[name] != "") & t[name].notin(values), name)
 
 
-def _order(begin: str | None, end: str) -> Rule:
-    return Rule(end, f"before {begin}", "correct whichever of the two days is wrong", lambda t: t[end] < t[begin])
+def _order(begin: str | None, end: str) -> RowRule:
+    return RowRule(end, f"before {begin}", "correct whichever of the two days is wrong", lambda t: t[end] < t[begin])
 
 
-def _failing(frame: ir.Table, rules: Sequence[Rule]) -> list[tuple[Rule, ir.Table]]:
+def _failing(frame: ir.Table, rules: Sequence[RowRule]) -> list[tuple[RowRule, ir.Table]]:
     """The rules that rows of `frame` break, each with those rows, which stay in DuckDB.
 
     pandera asks of every outcome whether it is null. Of a negation Ibis writes that as NOT x IS NULL, which is true of
@@ -420,7 +422,7 @@ def _failing(frame: ir.Table, rules: Sequence[Rule]) -> list[tuple[Rule, ir.Tabl
     return []
 
 
-def _finding(table: Table, rule: Rule, failing: ir.Table, key: Sequence[str], count: ir.Value) -> Finding:
+def _finding(table: Table, rule: RowRule, failing: ir.Table, key: Sequence[str], count: ir.Value) -> Finding:
     problem = rule.problem
     if rule.shown:
         values = failing.select(rule.shown).distinct().order_by(rule.shown).limit(SHOWN + 1).to_pyarrow()

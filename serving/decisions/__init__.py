@@ -3,8 +3,8 @@
 from sheaf.serving.decisions.database import configured, upgrade
 from sheaf.serving.decisions.entries import (
     Accepted,
+    FeedbackEntry,
     Past,
-    Told,
     Visible,
     add_decisions,
     add_feedback,
@@ -22,11 +22,11 @@ from sheaf.serving.decisions.writer import LogUnavailableError, RefusedError, Wr
 
 __all__ = [
     "Accepted",
+    "FeedbackEntry",
     "LogUnavailableError",
     "Outcome",
     "Past",
     "RefusedError",
-    "Told",
     "Visible",
     "Writer",
     "add_decisions",

@@ -55,7 +55,7 @@ _OF_DECISION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FeedbackEntry:
     """Feedback as a caller gives it; `at` is when it happened, with a time zone."""
 
     idempotency_key: str
@@ -168,7 +168,7 @@ def _is_visible(whose: tuple[Any, ...] | None, visible: Visible) -> bool:
 
 
 def add_feedback(
-    told: Told, now: dt.datetime, caller: str | None = None, visible: Visible = everything
+    told: FeedbackEntry, now: dt.datetime, caller: str | None = None, visible: Visible = everything
 ) -> Work[dict[str, Any]]:
     """Writes feedback and returns its row; where it was written before, that one.
 
@@ -249,7 +249,7 @@ def read_versions() -> Work[dict[str, set[str]]]:
     return work
 
 
-def _check_same(told: Told, before: Mapping[str, Any]) -> None:
+def _check_same(told: FeedbackEntry, before: Mapping[str, Any]) -> None:
     for field in ("decision_id", "bundle_id", "outcome", "at"):
         if before[field] != getattr(told, field):
             raise RefusedError(
@@ -259,14 +259,14 @@ def _check_same(told: Told, before: Mapping[str, Any]) -> None:
             )  # fmt: skip
 
 
-def _check_bundle(told: Told, answer: str) -> None:
+def _check_bundle(told: FeedbackEntry, answer: str) -> None:
     offered = [offer["bundle_id"] for offer in json.loads(answer)["offers"]]
     if told.bundle_id not in offered:
         which = f"it offered {', '.join(offered)}" if offered else "it offered none"
         raise RefusedError(422, "bundle_id", f"{told.bundle_id!r} was not offered in this decision; {which}")
 
 
-def _check_time(told: Told, asked_at: dt.datetime, now: dt.datetime) -> None:
+def _check_time(told: FeedbackEntry, asked_at: dt.datetime, now: dt.datetime) -> None:
     if told.at < asked_at - LEEWAY:
         raise RefusedError(422, "at", f"is before the decision, which was made at {_written(asked_at)}; give the time "
                            "at which it happened, with its time zone")  # fmt: skip
@@ -275,7 +275,7 @@ def _check_time(told: Told, asked_at: dt.datetime, now: dt.datetime) -> None:
                            "and look at the caller's clock and time zone")  # fmt: skip
 
 
-def _check_history(told: Told, before: list[dict[str, Any]]) -> None:
+def _check_history(told: FeedbackEntry, before: list[dict[str, Any]]) -> None:
     answered = next((row for row in before if row["outcome"] != Outcome.SHOWN), None)
     if told.outcome is Outcome.SHOWN:
         if answered is not None and told.at > answered["at"]:

@@ -11,7 +11,7 @@ from sheaf.catalog import Bundle, Catalog, Kind
 from sheaf.catalog.messages import wanted
 from sheaf.features import UNSEEN, C, ProfileMatrix
 from sheaf.pricing import Client
-from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, Check
+from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, RuleCheck
 from sheaf.pricing.rules import checks as rules
 from sheaf.serving.schemas.plans import Gate
 from sheaf.training.candidates.pairs import Encoding, Gates
@@ -124,7 +124,7 @@ def of_profile(catalog: Catalog, bundle_id: str, values: Mapping[str, float | st
     offer = next(one for one in catalog.offers if one.bundle_id == bundle_id)
     row = row_of({name: value for name, value in values.items() if name in offer.where})
     brings = sum(not values.get(f"held__{product}") for product in offer.products)
-    checks: list[Check] = []
+    checks: list[RuleCheck] = []
     if catalog.pricing and all(product in catalog.pricing.products for product in offer.products):
         parts = [catalog.product(product) for product in offer.products]
         anybody = Client("", Kind(offer.kinds[0]))
@@ -134,7 +134,7 @@ def of_profile(catalog: Catalog, bundle_id: str, values: Mapping[str, float | st
     return lapsed(gates) if isinstance(ended, int | float) and ended > 0 else gates
 
 
-def judged(of: Gate, brings: int, size: int, checks: Iterable[Check]) -> tuple[Gate, ...]:
+def judged(of: Gate, brings: int, size: int, checks: Iterable[RuleCheck]) -> tuple[Gate, ...]:
     """All gates: that of kinds and conditions is given, the others go by what is held and by the rules' `checks`.
 
     A condition that a check says is broken is not met: it looks at the bank's own text, where the model has another.

@@ -31,7 +31,7 @@ class _Pass:
     decided: list[asyncio.Future[Decided]] = field(default_factory=list)
 
 
-class Together:
+class MicroBatcher:
     """Of one event loop. What one of a pass cannot be answered for, none of it is: that lies in the wish or the
     catalog."""
 

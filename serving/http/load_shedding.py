@@ -46,7 +46,7 @@ Logged = Callable[[], tuple[int, float]]
 """How many transactions the log has made, and the seconds that they took together."""
 
 
-class Admission:
+class LoadShedder:
     """Of one event loop."""
 
     def __init__(self, wait: float = WAIT, log: Logged = lambda: (0, 0.0), clock: Clock = time.monotonic):
@@ -68,7 +68,7 @@ class Admission:
         self._answered = self._came = self._refused = 0
 
     @classmethod
-    def configured(cls, log: Logged = lambda: (0, 0.0)) -> Admission:
+    def configured(cls, log: Logged = lambda: (0, 0.0)) -> LoadShedder:
         """By the setting `wait_seconds`. Raises SettingError."""
         return cls(settings().wait_seconds, log)
 
@@ -163,10 +163,10 @@ class Admission:
         return min(1 + int(log * ALONE * self._highest), MANY // 2)
 
 
-class Gate:
+class LoadSheddingMiddleware:
     """An app under /v1 that only those get to whom the `admission` of the moment lets in."""
 
-    def __init__(self, app: ASGIApp, admission: Callable[[], Admission]):
+    def __init__(self, app: ASGIApp, admission: Callable[[], LoadShedder]):
         self.app, self.admission = app, admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -59,7 +59,7 @@ def configure() -> None:
             handler.filters.clear()  # BentoML's adds what its own format has of traces, for every record
 
 
-class Told:
+class RequestLogMiddleware:
     """An app whose every request has an id, the caller's or its own, and a line on the log.
 
     The id is in `scope["state"]["request_id"]`, and in the answer's header; `about` tells what is to be said of the

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
-from sheaf.strategy import Explanation, Need, Strategy, explained
+from sheaf.strategy import Explanation, NeededChange, Strategy, explained
 from sheaf.strategy.plans.planner import LAST
 from sheaf.strategy.plans.single_client import Approval, following_from, planned
 from sheaf.strategy.plans.snapshot import read_plan
@@ -152,7 +152,7 @@ def reasoned(one: Explanation) -> Reasoned:
     return Reasoned(one.part, told(one.outcome), one.rule, tuple(map(_wanted, one.looked)), changes)
 
 
-def _wanted(need: Need) -> Wanted:
+def _wanted(need: NeededChange) -> Wanted:
     return Wanted(need.column, shown(need.now), need.needed)
 
 

@@ -77,7 +77,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Audit:
+class FairnessAudit:
     """What was compared; `columns` has, by attribute and group, those that the policy asks for and how closely each
     goes with the group, 0 to 1; `least` is how many clients a group needs to be judged."""
 
@@ -113,7 +113,7 @@ def audit(
     protected: Sequence[str],
     asked: Sequence[str] = (),
     least: int = LEAST,
-) -> Audit:
+) -> FairnessAudit:
     """Compares `outcomes` (a column each, NaN where it does not apply) over the groups of each protected attribute.
 
     `clients` has a row for each row of outcomes: the attributes, `kind`, `eva` (worth; without it nothing is compared
@@ -140,7 +140,7 @@ def audit(
                 columns[attribute, group] = {
                     name: goes_with(clients[name][known], member) for name in asked if name in clients
                 }
-    return Audit(_judged(found), columns, least, strata is not None)
+    return FairnessAudit(_judged(found), columns, least, strata is not None)
 
 
 def grouped(values: pd.Series) -> pd.Series:
@@ -337,7 +337,7 @@ def _against_bundle(offers: pd.DataFrame, name: str) -> pd.Series:
     return (of - of.groupby(offers[C.BUNDLE]).transform("mean")).groupby(offers[C.CLIENT]).mean()
 
 
-def sentences(found: Audit, policy: Strategy) -> list[str]:
+def sentences(found: FairnessAudit, policy: Strategy) -> list[str]:
     """What to look at, the surest first; last, what was not judged."""
     told = []
     for one in sorted((one for one in found.compared if one.verdict == "look"), key=lambda one: one.p):
@@ -362,7 +362,7 @@ def sentences(found: Audit, policy: Strategy) -> list[str]:
     return told
 
 
-def _why(one: Compared, found: Audit, policy: Strategy) -> str:
+def _why(one: Compared, found: FairnessAudit, policy: Strategy) -> str:
     """Which columns of the rules behind an outcome go with the group."""
     part, columns = _part(one.outcome, policy)
     if part is None:

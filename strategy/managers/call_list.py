@@ -24,11 +24,11 @@ from sheaf.features.acceptances import awaited
 from sheaf.features.bank import connect
 from sheaf.features.client_positions import Relationships
 from sheaf.pricing import quote
-from sheaf.pricing.price_table import Book, need_pricing
+from sheaf.pricing.price_table import PriceTable, need_pricing
 from sheaf.strategy.contacts import Contacts
 from sheaf.strategy.policy.columns import of_file, parquet
 from sheaf.strategy.policy.conditions import quoted
-from sheaf.strategy.policy.managers import VISIT, Day, Meeting, nearest
+from sheaf.strategy.policy.managers import VISIT, CallDay, Meeting, nearest
 from sheaf.strategy.policy.schema import Strategy
 
 PLAN = ("tier", "priority", "channels", "visit_days", "visit_rule", "visit_purpose", "next_visit")
@@ -168,7 +168,7 @@ def _not_accepted(
     return [row for row in offers if is_new(row)]
 
 
-def need_day(policy: Strategy) -> Day:
+def need_day(policy: Strategy) -> CallDay:
     """The policy's section `book`. Raises ValueError where it has none."""
     if policy.book is None:
         raise ValueError(f"the policy {policy.name} has no section book; add one, as in strategy/default.yaml")
@@ -184,7 +184,7 @@ def _best(offers: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
 
 
 def _candidates(
-    day: Day,
+    day: CallDay,
     as_of: dt.date,
     clients: Sequence[str],
     planned: Mapping[str, Mapping[str, Any]],
@@ -213,7 +213,7 @@ def _candidates(
     return rows, left_out
 
 
-def _of_clients(day: Day, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_clients(day: CallDay, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The best row of every client with its urgency and score, the best first; a tie goes to the offer."""
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -226,7 +226,7 @@ def _of_clients(day: Day, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]
     return sorted(best.values(), key=lambda row: (-row["score"], row[C.CLIENT]))
 
 
-def _fitting(day: Day, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fitting(day: CallDay, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that fit the day in their order, each with its rank among all and its minutes."""
     left, chosen = day.hours * 60, []
     rank = 0
@@ -240,7 +240,7 @@ def _fitting(day: Day, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return chosen
 
 
-def _meeting(day: Day, channel: str) -> Meeting:
+def _meeting(day: CallDay, channel: str) -> Meeting:
     return day.visit if channel == VISIT else day.channels[channel]
 
 
@@ -253,7 +253,7 @@ def _some(bank: Bank, clients: Sequence[str]) -> Bank:
 
 def _worth(bank: Bank, catalog: Catalog, as_of: dt.date, clients: Sequence[str]) -> dict[str, float]:
     """What these clients' relationships bring a year as they stand, EVA; who cannot be priced is not there."""
-    priced, found = Book(catalog), {}
+    priced, found = PriceTable(catalog), {}
     relationships = Relationships.of(_some(bank, clients), catalog, as_of) if clients else None
     for client in dict.fromkeys(clients):
         try:
@@ -268,7 +268,7 @@ def _price(bank: Bank, catalog: Catalog, as_of: dt.date, calls: Sequence[dict[st
     offered = [call for call in calls if call[C.BUNDLE] is not None]
     if not offered:
         return
-    priced = Book(catalog)
+    priced = PriceTable(catalog)
     relationships = Relationships.of(_some(bank, [call[C.CLIENT] for call in offered]), catalog, as_of)
     for call in offered:
         try:

@@ -18,7 +18,7 @@ from sheaf.catalog import Catalog
 from sheaf.features import Bank, C, day_number
 from sheaf.features.bank import connect
 from sheaf.features.monthly_positions import at_month_ends, need_rates, rates_of
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 from sheaf.strategy.plans.planner import known as cleaned
 from sheaf.strategy.policy.conditions import literal
 from sheaf.strategy.policy.managers import Card
@@ -63,7 +63,7 @@ _AMOUNTS = ("deposits_local", "deposits_foreign", "loans", "loans_before", "volu
 
 
 @dataclass(frozen=True)
-class Month:
+class MeasuredMonth:
     """A month of a bank: rows of client and measure in `rows` (`manager`, `branch`, `measure`, `cell`, `part`,
     `whole`), and why what is not measured is left out."""
 
@@ -72,7 +72,7 @@ class Month:
     left_out: dict[str, str]
 
 
-def month_of(bank: Bank, catalog: Catalog, card: Card, end: dt.date) -> Month:
+def month_of(bank: Bank, catalog: Catalog, card: Card, end: dt.date) -> MeasuredMonth:
     """The measures of the card in the month that ends on `end`.
 
     Raises TableError for positions in a currency without a rate, ValueError where nothing can be measured.
@@ -97,7 +97,7 @@ def month_of(bank: Bank, catalog: Catalog, card: Card, end: dt.date) -> Month:
     connection.execute(_joined(card))
     each = " union all ".join(_rows(name, card) for name in measured)
     rows = connection.sql(f"select * from ({each}) where part <> 0 or whole <> 0").to_arrow_table()
-    return Month(end, rows, left_out)
+    return MeasuredMonth(end, rows, left_out)
 
 
 def _clients(
@@ -165,7 +165,7 @@ def _prices(connection: Any, catalog: Catalog) -> None:
     """The tables `products`, `grades`, `rates` and `own`, of the catalog."""
     sides, pricing = {"asset": 1, "deposit": -1, "service": 0}, catalog.pricing
     sheets = pricing.products if pricing else {}
-    funds = dict(zip((p.product_id for p in catalog.products), Book(catalog).funds, strict=True))
+    funds = dict(zip((p.product_id for p in catalog.products), PriceTable(catalog).funds, strict=True))
     products = [
         {"product_id": product.product_id, "side": sides[product.side],
          "graded": bool(sheet and sheet.credit), "funds": float(funds[product.product_id]),

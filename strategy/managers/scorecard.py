@@ -18,7 +18,7 @@ from sheaf.catalog import Catalog
 from sheaf.catalog.validation import did_you_mean
 from sheaf.features import Bank, from_day_number
 from sheaf.features.table_age import last_opening, reach
-from sheaf.strategy.managers.measures import UNITS, Month, month_of
+from sheaf.strategy.managers.measures import UNITS, MeasuredMonth, month_of
 from sheaf.strategy.managers.peers import NORMAL, standardised, standing
 from sheaf.strategy.policy.managers import Card, Measure, nearest
 from sheaf.strategy.policy.measures import MEASURES
@@ -149,7 +149,7 @@ def read_plans(path: Path, card: Card) -> dict[tuple[str, str, str], float]:
     return found
 
 
-def _month(month: Month, card: Card, plans: Plans) -> pa.Table:
+def _month(month: MeasuredMonth, card: Card, plans: Plans) -> pa.Table:
     found = standardised(month.rows)
     parts = []
     for unit in ("bank", "branch", "manager"):

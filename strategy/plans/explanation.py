@@ -14,7 +14,7 @@ from sheaf.strategy.policy.schema import Strategy
 
 
 @dataclass(frozen=True)
-class Need:
+class NeededChange:
     """A column, its value now, and what it would have to be."""
 
     column: str
@@ -28,7 +28,7 @@ class Change:
 
     outcome: Any
     rule: str
-    needs: tuple[Need, ...]
+    needs: tuple[NeededChange, ...]
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Explanation:
     part: str
     outcome: Any
     rule: str
-    looked: tuple[Need, ...]
+    looked: tuple[NeededChange, ...]
     changes: tuple[Change, ...]
 
 
 def explained(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> list[Explanation]:
     """Every outcome of a client's plan; `values` are those of a row of `Planner.plans` with `policy.asks_of_clients`
     kept, `last` the row of the plan before."""
-    sector = Need(C.SECTOR, values.get(C.SECTOR), "")
+    sector = NeededChange(C.SECTOR, values.get(C.SECTOR), "")
     found = [Explanation("industry", values["industry"], f"industries.{values['industry']}", (sector,), ())]
     found += [of_rules(stage.name, stage.rules, values) for stage in policy.facts]
     found.append(_of_tier(policy, values, last or {}))
@@ -62,16 +62,16 @@ def explained_route(policy: Strategy, values: Mapping[str, Any]) -> Explanation:
 def explained_room(policy: Strategy, values: Mapping[str, Any], room: Room) -> list[Explanation]:
     """Who leads, and which desks of linked clients are in the room and which are not; `values` as for
     `Linker.room`."""
-    names, looked, changes = [], list[Need](), []
+    names, looked, changes = [], list[NeededChange](), []
     for one in policy.linkage.linked:
         if one.products and not room.parts.keys() & set(one.products):
             continue
         column, least = TIES[one.relation], 2 if one.relation == "group" else 1
-        count = Need(column, values.get(column), f">= {least}")
+        count = NeededChange(column, values.get(column), f">= {least}")
         there, unmet = linked_clients(values, one.relation), _needs(one.rule.unmet(values), values)
         if there and not unmet:
             names.append(one.name)
-            looked += [count, *(Need(key, values.get(key), str(asked)) for key, asked in one.when.items())]
+            looked += [count, *(NeededChange(key, values.get(key), str(asked)) for key, asked in one.when.items())]
         else:
             changes.append(Change(one.desk, one.name, (*(() if there else (count,)), *unmet)))
     beside = Explanation(
@@ -85,7 +85,7 @@ def of_rules(part: str, rules: Sequence[Rule[Any]], values: Mapping[str, Any]) -
     """The outcome of rules, of which the values meet one at least."""
     at = next(number for number, rule in enumerate(rules) if not rule.unmet(values))
     rule = rules[at]
-    looked = tuple(Need(column, values.get(column), str(condition)) for column, condition in rule.when.items())
+    looked = tuple(NeededChange(column, values.get(column), str(condition)) for column, condition in rule.when.items())
     earlier = [one for one in rules[:at] if one.then != rule.then]
     nearest = min(earlier, key=lambda one: _distance(one.unmet(values), values), default=None)
     changes = [] if nearest is None else [Change(nearest.then, nearest.name, _needs(nearest.unmet(values), values))]
@@ -98,8 +98,10 @@ def _distance(unmet: Mapping[str, Condition], values: Mapping[str, Any]) -> tupl
     return len(unmet), max(condition.gap(values.get(column)) for column, condition in unmet.items())
 
 
-def _needs(unmet: Mapping[str, Condition], values: Mapping[str, Any]) -> tuple[Need, ...]:
-    return tuple(Need(column, values.get(column), one.unmet(values.get(column))) for column, one in unmet.items())
+def _needs(unmet: Mapping[str, Condition], values: Mapping[str, Any]) -> tuple[NeededChange, ...]:
+    return tuple(
+        NeededChange(column, values.get(column), one.unmet(values.get(column))) for column, one in unmet.items()
+    )
 
 
 def _lost(rules: Sequence[Rule[Any]], at: int, values: Mapping[str, Any]) -> Change | None:
@@ -119,7 +121,7 @@ def _lost(rules: Sequence[Rule[Any]], at: int, values: Mapping[str, Any]) -> Cha
     then = next(rule for rule in rules if not rule.unmet(beyond))
     if then.then == rules[at].then:
         return None
-    return Change(then.then, then.name, (Need(column, values[column], str(needed)),))
+    return Change(then.then, then.name, (NeededChange(column, values[column], str(needed)),))
 
 
 def _beyond(number: float, sign: str) -> float:
@@ -135,11 +137,11 @@ def _of_tier(policy: Strategy, values: Mapping[str, Any], last: Mapping[str, Any
     before = last.get("tier") if last.get("scale") == scale.name else None
     at, least = tiers.index(values["tier"]), thresholds(scale, before)
     told = " + ".join(f"{weight:g} {column}" if weight != 1 else column for column, weight in scale.figure.items())
-    looked = [Need(column, values.get(column), str(one)) for column, one in scale.when.items()]
-    looked += [Need(column, values.get(column), "") for column in scale.figure]
+    looked = [NeededChange(column, values.get(column), str(one)) for column, one in scale.when.items()]
+    looked += [NeededChange(column, values.get(column), "") for column in scale.figure]
     changes = []
     if at:
-        changes.append(Change(tiers[at - 1], scale.name, (Need(told, figure, f">= {exact(least[at - 1])}"),)))
+        changes.append(Change(tiers[at - 1], scale.name, (NeededChange(told, figure, f">= {exact(least[at - 1])}"),)))
     if at < len(least):
-        changes.append(Change(tiers[at + 1], scale.name, (Need(told, figure, f"< {exact(least[at])}"),)))
+        changes.append(Change(tiers[at + 1], scale.name, (NeededChange(told, figure, f"< {exact(least[at])}"),)))
     return Explanation("tier", values["tier"], scale.name, tuple(looked), tuple(changes))

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 
 from sheaf.catalog import Catalog, Kind
 from sheaf.features import C
-from sheaf.pricing import Book, Client, NoPriceSheetError, Position, Quote, quote
+from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, quote
 from sheaf.pricing.money import CENT, decimal, split
-from sheaf.pricing.quote_lines import Line
+from sheaf.pricing.quote_lines import QuoteLine
 from sheaf.strategy.plans.router import HELD, Router
 from sheaf.strategy.policy.columns import OF_PAIR
 from sheaf.strategy.policy.schema import Strategy, Tie
@@ -65,7 +65,7 @@ class Room:
     seats: tuple[Seat, ...]
     parts: Mapping[str, Mapping[str, float]]
 
-    def shared(self, lines: Iterable[Line]) -> Room:
+    def shared(self, lines: Iterable[QuoteLine]) -> Room:
         """The same with what each desk gains of a quote's lines: contribution is their price, EVA theirs.
 
         Both add up to the sums over the lines exactly, and each product's within a cent of the desks' weights.
@@ -191,7 +191,7 @@ def linked_clients(values: Mapping[str, Any], relation: Tie) -> int:
     return max(int(found) - (relation == "group"), 0)
 
 
-def quoted(book: Book, values: Mapping[str, Any], as_of: dt.date) -> Quote:
+def quoted(book: PriceTable, values: Mapping[str, Any], as_of: dt.date) -> Quote:
     """The bundle quoted at the concession of the pair's row, by what pricing looks at of the client's profile.
 
     Raises ValueError as `pricing.quote` does; a rating that the catalog lacks counts as unrated, as in profiles.

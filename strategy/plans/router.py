@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from sheaf.catalog import Catalog
 from sheaf.catalog.validation import did_you_mean
 from sheaf.features import C
-from sheaf.pricing import Book, Clients, Pricer, signing
+from sheaf.pricing import Clients, Pricer, PriceTable, signing
 from sheaf.strategy.plans.planner import Planner
 from sheaf.strategy.policy.columns import OF_PAIR
 from sheaf.strategy.policy.conditions import first, literal
@@ -33,7 +33,7 @@ class Router:
     def __init__(self, planner: Planner, catalog: Catalog) -> None:
         """Raises NoPriceSheetError where the catalog has no authorities."""
         self.planner, self.policy, self.catalog = planner, planner.policy, catalog
-        self.book = Book(catalog)
+        self.book = PriceTable(catalog)
         self.pricer = Pricer(self.book, tuple(catalog.offers))
         self.authorities = self.book.pricing.authorities
         sheets = self.book.sheets

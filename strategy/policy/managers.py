@@ -34,7 +34,7 @@ class Meeting(Model):
     told_as: Name | None = None
 
 
-class Day(Model):
+class CallDay(Model):
     """An account manager's day.
 
     A client is met over the first of its `channels` that stands here. A `visit` is made from `days_before` the planned
@@ -54,7 +54,7 @@ class Day(Model):
         return {column for rule in self.urgency for column in rule.when}
 
 
-def of_day(day: Day, channels: Sequence[str]) -> Iterator[tuple[Where, str]]:
+def of_day(day: CallDay, channels: Sequence[str]) -> Iterator[tuple[Where, str]]:
     """What is wrong with a day beside its rules; `channels` are those of the service plan."""
     for channel in day.channels:
         if channel == VISIT:

@@ -19,7 +19,7 @@ from pydantic import Field, Strict
 from sheaf.catalog import Line
 from sheaf.catalog.schema import Count, Days, Id, Model, Name, NotNegative, Number, Share, Text
 from sheaf.strategy.policy.conditions import Rule, When
-from sheaf.strategy.policy.managers import Card, Day
+from sheaf.strategy.policy.managers import CallDay, Card
 
 DEFAULT = Path(__file__).parents[1] / "default.yaml"
 """The policy that comes with the project."""
@@ -106,7 +106,7 @@ class Channels(Model):
     rules: tuple[Rule[Annotated[tuple[Name, ...], Field(min_length=1)]], ...]
 
 
-class Grade(Model):
+class ManagerGrade(Model):
     """A grade of managers: how many `clients` one of them has, or the `team` of so many has together."""
 
     clients: Many
@@ -116,7 +116,7 @@ class Grade(Model):
 class Managers(Model):
     """Grades of managers, and which one a client gets."""
 
-    grades: Annotated[dict[Name, Grade], Field(min_length=1)]
+    grades: Annotated[dict[Name, ManagerGrade], Field(min_length=1)]
     rules: tuple[Rule[Name], ...]
 
 
@@ -266,7 +266,7 @@ class Strategy(Model):
     routes: Routes
     linkage: Linkage
     lists: Lists | None = None
-    book: Day | None = None
+    book: CallDay | None = None
     scorecard: Card | None = None
 
     @cached_property

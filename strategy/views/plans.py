@@ -15,11 +15,11 @@ from rich.table import Table
 
 from sheaf.catalog import Catalog
 from sheaf.features import C
-from sheaf.strategy.fairness.audit import Audit, Interval
+from sheaf.strategy.fairness.audit import FairnessAudit, Interval
 from sheaf.strategy.lists.lister import FIGURES, Listed, schema
 from sheaf.strategy.managers.call_list import Calls
 from sheaf.strategy.plans.comparison import Comparison
-from sheaf.strategy.plans.explanation import Explanation, Need
+from sheaf.strategy.plans.explanation import Explanation, NeededChange
 from sheaf.strategy.plans.linking import Room
 from sheaf.strategy.plans.packages import Members, Package
 from sheaf.strategy.policy.conditions import shown
@@ -172,7 +172,7 @@ def _visit(call: Mapping[str, Any]) -> str:
     return ("" if call["next_visit"] is None else f"{call['next_visit']}: ") + str(call["visit_purpose"])
 
 
-def audit_table(found: Audit) -> Table:
+def audit_table(found: FairnessAudit) -> Table:
     """Every comparison, those to look at first."""
     how = "within worth" if found.by_worth else "corrected difference"
     table = Table(title="Outcomes of each group against all other clients, with 95 % intervals", title_justify="left")
@@ -280,7 +280,7 @@ def _explained(title: str, why: Sequence[Explanation], policy: Strategy) -> Tabl
     return table
 
 
-def _looked(need: Need) -> str:
+def _looked(need: NeededChange) -> str:
     return f"{need.column} is {shown(need.now)}" + (
         f" ({need.needed})" if need.needed not in ("", str(need.now)) else ""
     )

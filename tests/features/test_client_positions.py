@@ -14,7 +14,7 @@ from sheaf.catalog import Kind
 from sheaf.features import Bank
 from sheaf.features.client_positions import Relationships, client_on
 from sheaf.features.snapshot import SnapshotError
-from sheaf.pricing import Book, Position, quote
+from sheaf.pricing import Position, PriceTable, quote
 from sheaf.pricing.rules import SUITABILITY, TYING
 from tests.features.banks import DAY, client, frame
 from tests.pricing.books import catalog
@@ -150,7 +150,7 @@ def test_what_many_clients_hold_is_what_each_alone_does() -> None:
     wrong["balance"] = -5.0  # the check tells it, and a quote refuses it
     made = Bank.of(clients=frame("clients", rows, turnover="float64"), holdings=frame("holdings", held),
                    positions=frame("positions", positions))  # fmt: skip
-    found, book = Relationships.of(made, CATALOG, DAY), Book(CATALOG)
+    found, book = Relationships.of(made, CATALOG, DAY), PriceTable(CATALOG)
     ids = [row["client_id"] for row in rows]
     cells = np.array([book.cell(row["rating"] if row["rating"] in book.grades else None, 3e6) for row in rows])
     every = found.own(book, [*ids, "nobody", None], np.append(cells, [0, 0]))
@@ -186,8 +186,8 @@ def test_a_file_gives_the_same_clients_and_books(tmp_path: Any) -> None:
     nobody.write(tmp_path / "none.arrow")
     read = Relationships.read(tmp_path / "none.arrow")
     assert read.book("a") is None
-    assert not read.own(Book(CATALOG), ["a"], np.array([0])).eva.any()
-    assert not read.own(Book(CATALOG), ["a"] * 2_000, np.zeros(2_000, dtype=int)).eva.any()
+    assert not read.own(PriceTable(CATALOG), ["a"], np.array([0])).eva.any()
+    assert not read.own(PriceTable(CATALOG), ["a"] * 2_000, np.zeros(2_000, dtype=int)).eva.any()
 
 
 def test_what_lies_in_a_file_is_read_where_it_lies(tmp_path: Any) -> None:
@@ -198,7 +198,7 @@ def test_what_lies_in_a_file_is_read_where_it_lies(tmp_path: Any) -> None:
     Relationships.of(made, CATALOG, DAY).write(tmp_path / "r.arrow")
     before = pa.total_allocated_bytes()
     read = Relationships.read(tmp_path / "r.arrow")
-    assert read.own(Book(CATALOG), ids[-1:], np.array([0])).eva.any()
+    assert read.own(PriceTable(CATALOG), ids[-1:], np.array([0])).eva.any()
     assert read.book(ids[-1]) == (None, None)
     assert pa.total_allocated_bytes() - before < (tmp_path / "r.arrow").stat().st_size / 20
 
@@ -233,7 +233,7 @@ def test_numbers_that_cannot_be_are_told_once_and_count_as_not_known() -> None:
     ]
     plain = [{**base, "product_id": name, "limit": 9.0} for name in numbers]
     unknown = Relationships.of(bank(holdings=holdings, positions=plain), CATALOG, DAY)
-    book, cell = Book(CATALOG), np.zeros(1, dtype=int)
+    book, cell = PriceTable(CATALOG), np.zeros(1, dtype=int)
     for one, other in zip(vars(found.own(book, ["a"], cell)).values(), vars(unknown.own(book, ["a"], cell)).values(),
                           strict=True):  # fmt: skip
         assert one.tolist() == other.tolist()

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sheaf.features import Bank
 from sheaf.features.dictionary import GROUPS
 from sheaf.pricing.client_value import Held, of_clients, shares, worth
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 from tests.features.banks import DAY, bank, client, frame, profiles, written
 from tests.pricing.books import PRODUCTS, catalog
 
 CATALOG = catalog()
-BOOK = Book(CATALOG)
+BOOK = PriceTable(CATALOG)
 COLUMNS = ["contribution", "net_income", "expected_loss", "capital", "eva", "raroc", "return_on_net_assets"]
 NAN = float("nan")
 RATINGS, SALES = ["A", "C", None, "unheard of"], [1e6, 2e7, 9e8, NAN]

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sheaf.pricing.basel import capital_share
 from sheaf.pricing.client_value import Held, groups, of_clients, of_groups, shares, worth
 from sheaf.pricing.economics import Economics, Rates
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 from tests.pricing.books import PRODUCTS, catalog
 
-BOOK = Book(catalog())
+BOOK = PriceTable(catalog())
 NAN = float("nan")
 
 

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from sheaf.catalog import Catalog, CatalogError, read_catalog
 from sheaf.pricing.basel import capital_share
-from sheaf.pricing.price_table import Book, NoPriceSheetError, funds_rate
+from sheaf.pricing.price_table import NoPriceSheetError, PriceTable, funds_rate
 from tests.catalog.test_errors import GOOD
 from tests.pricing.books import SHEETS, catalog, with_sheet
 
-BOOK = Book(catalog())
+BOOK = PriceTable(catalog())
 
 
 def at(amounts: np.ndarray, key: str, rating: str = "B", sales: float | None = None) -> Any:
@@ -74,7 +74,7 @@ def test_how_far_a_price_may_be_lowered() -> None:
 def test_a_catalog_without_a_price_sheet_says_so() -> None:
     bare = catalog().model_copy(update={"pricing": None})
     with pytest.raises(NoPriceSheetError, match="the catalog small has no price sheet, so nothing can be quoted; add"):
-        _ = Book(bare).economics
+        _ = PriceTable(bare).economics
     assert funds_rate(bare, bare.products[0]) == bare.policy.transfer_rate
 
 
@@ -155,13 +155,13 @@ def test_what_is_wrong_in_a_price_sheet_is_named(tmp_path: Path, old: str, new: 
 
 
 def test_a_sheet_may_be_missing_and_then_brings_nothing_known() -> None:
-    book = Book(catalog(products={"card": SHEETS["card"]}))
+    book = PriceTable(catalog(products={"card": SHEETS["card"]}))
     assert np.isnan(book.economics.eva[0, book.positions["loan"]])
     assert book.economics.eva[0, book.positions["card"]] == pytest.approx((24 - 2) * 0.75 - 0.1 * 0.15 * 24)
 
 
 def test_a_floor_may_not_be_undercut_by_a_sheets_own_cap() -> None:
-    book = Book(catalog(products=with_sheet("account", margin_floor=0.019), max_concession=0.9))
+    book = PriceTable(catalog(products=with_sheet("account", margin_floor=0.019), max_concession=0.9))
     assert book.room[0, 0] == pytest.approx([10_000 * 0.001, 60, 0])
 
 
@@ -196,7 +196,7 @@ def test_the_balance_of_an_annuity_goes_by_the_clients_own_rate() -> None:
     8.125 % Fabozzi (Bond Markets, level-payment mortgages) has 742.50 paid a month. At grade A's rate, 7.925 %, more is
     paid back in the first year."""
     sheets = with_sheet("mortgage", credit={**SHEETS["mortgage"]["credit"], "term_years": 30.0})
-    book = Book(catalog({"mortgage": {"balance": 100_000.0, "margin": 0.04925}}, products=sheets))
+    book = PriceTable(catalog({"mortgage": {"balance": 100_000.0, "margin": 0.04925}}, products=sheets))
     at, left, owed = book.positions["mortgage"], [], 100_000.0
     for _ in range(12):
         left.append(owed)
@@ -221,7 +221,7 @@ def in_forints(**prices: Any) -> Catalog:
 @pytest.mark.parametrize("euros", [None, 1e6, 4.999e6, 5e6, 5.001e6, 2e7, 5e7, 5.001e7])
 def test_a_firm_is_as_large_in_forints_as_in_euros(euros: float | None) -> None:
     """The bands of CRE31.8 are millions of euros: sales of HUF 2,000 million are EUR 5 million."""
-    forints = Book(in_forints())
+    forints = PriceTable(in_forints())
     assert forints.cell("C", None if euros is None else euros * 400) == BOOK.cell("C", euros)
 
 
@@ -229,7 +229,7 @@ def test_capital_of_a_firm_in_forints_by_hand() -> None:
     """CRE31.5 and CRE31.8 for a PD of 8 %, an LGD of 45 % and sales of HUF 2,000 million, EUR 5 million:
     w = (1 - e^-4)/(1 - e^-50) = 0.98168, R = 0.12 w + 0.24 (1 - w) - 0.04 = 0.08220, G(0.08) = -1.40507,
     N[(-1.40507 + 0.28670 · 3.09023)/0.95802] = N(-0.54184) = 0.29396, K before maturity 0.45 · 0.21396 = 0.09628."""
-    book = Book(in_forints())
+    book = PriceTable(in_forints())
     cell, at = book.cell("C", 2e9), book.positions["loan"]
     b = (0.11852 - 0.05478 * np.log(0.08)) ** 2
     factor = (1 + (book.maturity[at] - 2.5) * b) / (1 - 1.5 * b)
@@ -243,13 +243,13 @@ def test_bands_of_sales_without_a_rate_for_the_euro_are_refused() -> None:
     )
     with pytest.raises(ValidationError, match=message):
         in_forints(rates={"USD": 320.0})
-    assert Book(in_forints(rates={"USD": 320.0}, firm_sizes=())).sizes == [np.inf]  # nothing to convert
+    assert PriceTable(in_forints(rates={"USD": 320.0}, firm_sizes=())).sizes == [np.inf]  # nothing to convert
 
 
 def test_a_loan_of_three_months_brings_a_quarter_of_its_margin_loss_and_capital() -> None:
     """100,000 for three months: the mean of twelve is 25,000, and its effective maturity counts as a year."""
     credit = {**SHEETS["loan"]["credit"], "term_years": 0.25}
-    book = Book(catalog(products=with_sheet("loan", credit=credit)))
+    book = PriceTable(catalog(products=with_sheet("loan", credit=credit)))
     cell, product = book.cell("B"), book.positions["loan"]
     year = book.economics.at((cell, product))
     assert year.balance == 25_000
@@ -264,7 +264,7 @@ def test_a_limit_of_three_months_is_undrawn_for_three_months_unless_it_revolves(
     credit = {**SHEETS["line"]["credit"], "term_years": 0.25}
     for revolving, share in ((None, 0.25), (True, 1.0)):
         more = {} if revolving is None else {"revolving": revolving}
-        book = Book(catalog(products=with_sheet("line", credit=credit | more)))
+        book = PriceTable(catalog(products=with_sheet("line", credit=credit | more)))
         at = book.positions["line"]
         assert book.undrawn[at] == 6_000 * share
         assert book.economics.expected_loss[book.cell("B"), at] == pytest.approx(0.01 * 0.45 * 6400 * share)

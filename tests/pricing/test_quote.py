@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.catalog import Catalog, Kind, Range
-from sheaf.pricing import Book, Client, NoPriceSheetError, Position, Quote, what_if
+from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, what_if
 from sheaf.pricing import quote as quote_
 from sheaf.pricing.acceptance import Logit
 from sheaf.pricing.client_value import Own
@@ -74,7 +74,7 @@ QUOTABLE = [
 
 @pytest.mark.parametrize(("client", "bundle"), QUOTABLE)
 def test_many_at_once_are_priced_as_one_is(client: Client, bundle: str) -> None:
-    book = Book(CATALOG)
+    book = PriceTable(CATALOG)
     of = next(one for one in CATALOG.offers if one.bundle_id == bundle)
     alone = quote(client, bundle)
     own = Own.of(client.worth(book), client.worth(book, balance_alone=True))
@@ -88,7 +88,7 @@ def test_many_at_once_are_priced_as_one_is(client: Client, bundle: str) -> None:
 
 
 def test_more_pairs_than_a_chunk_are_all_priced() -> None:
-    pricer = Pricer(Book(CATALOG), BUNDLES)
+    pricer = Pricer(PriceTable(CATALOG), BUNDLES)
     clients = Clients(np.array([0, 4]), np.zeros((2, 9), dtype=bool))
     n = 2 * CHUNK + 7
     client, bundle = np.arange(n) % 2, np.arange(n) % 4
@@ -153,7 +153,7 @@ def test_money_is_never_lost_to_rounding(
 @given(st.lists(st.tuples(*[st.floats(0, 1e4)] * 3), min_size=1, max_size=4), st.floats(0, 1))
 def test_no_element_gives_more_than_its_room(rooms: list[tuple[float, ...]], share: float) -> None:
     room = np.array(rooms)
-    sheets = [Book(CATALOG).pricing.products["account"]] * len(rooms)
+    sheets = [PriceTable(CATALOG).pricing.products["account"]] * len(rooms)
     most = int(np.floor(room * 100 + 1e-6).sum())
     parts = spread(int(share * most), room, sheets)
     assert parts.sum() == int(share * most)
@@ -373,7 +373,7 @@ def test_of_several_products_no_more_moves_than_the_new_one_takes() -> None:
     found = quote(rich, "dollars", sold, concession=0.0)
     moved = 0.2 * (30_000 * 0.026 + 10_000 * 0.01) * (0.75 - 0.1 * 0.15)
     assert found.moved == pytest.approx(moved)
-    book = Book(sold)
+    book = PriceTable(sold)
     own = Own.of(rich.worth(book), rich.worth(book, balance_alone=True))
     pricer = Pricer(book, tuple(sold.offers))
     names = [offer.bundle_id for offer in sold.offers]

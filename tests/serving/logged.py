@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from sheaf.serving.decisions import Outcome, Told, new_id
+from sheaf.serving.decisions import FeedbackEntry, Outcome, new_id
 
 ASKED = dt.datetime(2025, 6, 2, 9, 30, tzinfo=dt.UTC)
 NOW = ASKED + dt.timedelta(days=30)
@@ -32,10 +32,10 @@ def decision(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def told(decision_id: str, outcome: str = "accepted", after: float = 60.0, **changes: Any) -> Told:
+def told(decision_id: str, outcome: str = "accepted", after: float = 60.0, **changes: Any) -> FeedbackEntry:
     """Feedback on `card`, so many seconds after the decision."""
     given: dict[str, Any] = {
         "idempotency_key": new_id(), "decision_id": decision_id, "bundle_id": "card", "outcome": Outcome(outcome),
         "at": ASKED + dt.timedelta(seconds=after),
     }  # fmt: skip
-    return Told(**(given | changes))
+    return FeedbackEntry(**(given | changes))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sheaf.serving.http.load_shedding import BATCHES, CROWDED, FULL, MANY, Admission
+from sheaf.serving.http.load_shedding import BATCHES, CROWDED, FULL, MANY, LoadShedder
 from sheaf.serving.runtime.demonstration import running
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
@@ -122,7 +122,7 @@ class Clock:
 
 
 def asked(
-    admission: Admission,
+    admission: LoadShedder,
     clock: Clock,
     every: float,
     takes: float,
@@ -155,18 +155,18 @@ def asked(
 
 
 def test_bursts_are_answered_however_many_there_are():
-    admission = Admission(0.1, clock=(clock := Clock()))
+    admission = LoadShedder(0.1, clock=(clock := Clock()))
     assert set(asked(admission, clock, every=1.0, takes=0.02, seconds=20, at_once=40)) == {40}
 
 
 def test_as_many_as_can_be_answered_are():
-    admission = Admission(0.1, clock=(clock := Clock()))
+    admission = LoadShedder(0.1, clock=(clock := Clock()))
     assert set(asked(admission, clock, every=0.0101, takes=0.01, seconds=20)) == {1}
 
 
 @pytest.mark.parametrize("stall", [0.2, 0.4, 0.6])
 def test_what_a_stall_leaves_at_eight_tenths_is_worked_off_and_nobody_is_kept_out(stall: float):
-    admission = Admission(0.1, clock=(clock := Clock()))
+    admission = LoadShedder(0.1, clock=(clock := Clock()))
     for _ in range(10):
         assert set(asked(admission, clock, every=0.0125, takes=0.01, seconds=8)) == {1}
         let_in = asked(admission, clock, every=0.0125, takes=0.01, seconds=8, stalls=stall)
@@ -175,7 +175,7 @@ def test_what_a_stall_leaves_at_eight_tenths_is_worked_off_and_nobody_is_kept_ou
 
 
 def test_of_a_queue_that_stands_some_are_refused_though_no_more_come_than_go():
-    admission = Admission(0.1, clock=(clock := Clock()))
+    admission = LoadShedder(0.1, clock=(clock := Clock()))
     let_in = asked(admission, clock, every=0.01, takes=0.01, seconds=8, stalls=0.6)
     assert set(let_in) == {0, 1}
 
@@ -183,7 +183,7 @@ def test_of_a_queue_that_stands_some_are_refused_though_no_more_come_than_go():
 @pytest.mark.parametrize("times", [1.5, 3, 10])
 def test_of_more_than_can_be_answered_most_of_what_can_be_is_and_soon(times: float):
     """One at a time: whoever comes while there is one is refused, so a little time is lost until the next comes."""
-    admission = Admission(0.1, clock=(clock := Clock()))
+    admission = LoadShedder(0.1, clock=(clock := Clock()))
     asked(admission, clock, every=0.01 / times, takes=0.01, seconds=5)
     assert admission.crowded
     let_in = asked(admission, clock, every=0.01 / times, takes=0.01, seconds=10)
@@ -206,7 +206,7 @@ class Log:
         self.count, self.seconds = self.count + 1, self.seconds + seconds
 
 
-def waiting_for_the_log(admission: Admission, clock: Clock, log: Log, seconds: float, takes: float) -> list[bool]:
+def waiting_for_the_log(admission: LoadShedder, clock: Clock, log: Log, seconds: float, takes: float) -> list[bool]:
     """Who comes every hundredth of a second and waits for the log alone, which takes so long: who of them is let in."""
     waiting: list[tuple[float, ExitStack]] = []
     let_in, until = [], clock.now + seconds
@@ -228,12 +228,12 @@ def waiting_for_the_log(admission: Admission, clock: Clock, log: Log, seconds: f
 
 @pytest.mark.parametrize("takes", [0.055, 0.11, 0.5])
 def test_who_waits_for_a_slow_log_waits_for_nobody_else_and_is_let_in(takes: float):
-    admission = Admission(0.1, log := Log(), clock := Clock())
+    admission = LoadShedder(0.1, log := Log(), clock := Clock())
     assert all(waiting_for_the_log(admission, clock, log, 30, takes))
 
 
 def test_a_log_that_stands_still_for_a_while_keeps_nobody_out():
-    admission = Admission(0.1, Log(), clock := Clock())
+    admission = LoadShedder(0.1, Log(), clock := Clock())
     with ExitStack() as work:
         for _ in range(5 * MANY):
             assert admission.refuses() is None
@@ -248,7 +248,7 @@ def test_a_log_that_stands_still_for_a_while_keeps_nobody_out():
 
 
 def test_a_queue_that_stands_keeps_nobody_out_once_it_is_the_log_that_is_slow():
-    admission = Admission(0.1, log := Log(), clock := Clock())
+    admission = LoadShedder(0.1, log := Log(), clock := Clock())
     asked(admission, clock, every=0.003, takes=0.01, seconds=5)
     assert admission.crowded
     waiting_for_the_log(admission, clock, log, 2.5, 0.055)
@@ -258,7 +258,7 @@ def test_a_queue_that_stands_keeps_nobody_out_once_it_is_the_log_that_is_slow():
 
 def test_after_a_stall_as_many_are_let_in_as_were_answered_before():
     """Several at once are answered in the time of one, so one at a time would be too few for ever."""
-    admission = Admission(0.1, Log(), clock := Clock())
+    admission = LoadShedder(0.1, Log(), clock := Clock())
     assert all(waiting_for_the_log(admission, clock, Log(), 5, 0.05))
     asked(admission, clock, every=0.003, takes=0.01, seconds=5)
     assert admission.crowded
@@ -270,7 +270,7 @@ def test_after_a_stall_as_many_are_let_in_as_were_answered_before():
 @pytest.mark.parametrize(("takes", "at_once"), [(0.001, 1), (0.015, 1), (0.022, 2)])
 def test_beside_the_one_that_is_worked_on_are_those_whom_the_log_writes(takes: float, at_once: int):
     """A hundred are answered a second, half as many one at a time: one while another is written for two hundredths."""
-    admission = Admission(0.1, log := Log(), clock := Clock())
+    admission = LoadShedder(0.1, log := Log(), clock := Clock())
     for _ in range(50):
         asked(admission, clock, every=0.003, takes=0.01, seconds=0.1)
         for _ in range(10):

@@ -32,7 +32,7 @@ from sheaf.serving.decisions import (
 )
 from sheaf.serving.decisions.database import parsed
 from sheaf.serving.engine.contact import awaited, resting
-from sheaf.serving.engine.micro_batching import Together
+from sheaf.serving.engine.micro_batching import MicroBatcher
 from sheaf.serving.schemas.answers import Decided, Resting
 from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
@@ -196,7 +196,7 @@ def test_a_pass_leaves_out_what_any_request_of_the_client_knows_to_rest(recommen
     first, second = (offer.bundle_id for offer in free.answer.offers[:2])
 
     async def both() -> list[Decided]:
-        together, asked = Together(), (recommender, profile, "c0001", 3, (), Aim.RELEVANCE, "app")
+        together, asked = MicroBatcher(), (recommender, profile, "c0001", 3, (), Aim.RELEVANCE, "app")
         rests: list[dict[str, tuple[Resting, ...]]] = [{"c0001": (Resting(b, until, "why"),)} for b in (first, second)]
         return await asyncio.gather(*(together.decide(*asked, of_one) for of_one in rests))
 

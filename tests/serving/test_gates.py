@@ -13,7 +13,7 @@ import pytest
 
 from sheaf.catalog import Bundle, Kind, Line, Range
 from sheaf.features import UNSEEN, ProfileMatrix
-from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, Check
+from sheaf.pricing.rules import ELIGIBLE, SUITABILITY, RuleCheck
 from sheaf.serving import Recommender
 from sheaf.serving.audit.records import quote_entry, replay_quote
 from sheaf.serving.engine.gates import as_rated, asked_of, eligible, judged, of_profile
@@ -70,9 +70,9 @@ def test_a_hidden_column_leaves_the_gate_open_whatever_it_holds(linked: float) -
 def test_the_rules_decide_suitability_and_a_text_that_the_model_has_not_seen() -> None:
     of = Gate("eligible", "passed", "")
     for status, told in {"kept": "passed", "broken": "failed", "open": "open"}.items():
-        _, _, suits = judged(of, 1, 2, [Check(SUITABILITY, status, "why")])  # type: ignore[arg-type]
+        _, _, suits = judged(of, 1, 2, [RuleCheck(SUITABILITY, status, "why")])  # type: ignore[arg-type]
         assert (suits.status, suits.why) == (told, "why")
-    meets, brings, suits = judged(of, 1, 2, [Check(ELIGIBLE, "broken", "sector is mining")])
+    meets, brings, suits = judged(of, 1, 2, [RuleCheck(ELIGIBLE, "broken", "sector is mining")])
     assert (meets.status, meets.why, brings.status, suits.status) == ("failed", "sector is mining", "passed", "passed")
 
 

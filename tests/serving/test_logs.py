@@ -146,7 +146,7 @@ def test_an_answer_that_takes_too_long_is_a_problem(monkeypatch: pytest.MonkeyPa
         return {"type": "http.request"}
 
     scope = {"type": "http", "headers": [], "path": "/v1/recommend", "method": "POST"}
-    asyncio.run(logs.Told(app, dict)(scope, receive, send))
+    asyncio.run(logs.RequestLogMiddleware(app, dict)(scope, receive, send))
     told = json.loads(sent[1]["body"])
     assert (sent[0]["status"], told["status"], told["title"]) == (504, 504, "Gateway Timeout")
     assert "no answer within 0.01 seconds" in told["detail"]
@@ -231,7 +231,7 @@ def test_an_error_that_nobody_expected_is_a_problem_and_a_line_that_says_where_b
 
     scope = {"type": "http", "method": "GET", "path": "/v1/x", "headers": [(b"x-request-id", b"r-9")]}
     with caplog.at_level(logging.INFO, "sheaf"):
-        asyncio.run(logs.Told(app, dict)(scope, receive, send))
+        asyncio.run(logs.RequestLogMiddleware(app, dict)(scope, receive, send))
     assert sent[0]["status"] == 500
     told = json.loads(sent[1]["body"])
     assert (told["status"], told["request_id"]) == (500, "r-9")

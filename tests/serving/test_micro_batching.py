@@ -11,7 +11,7 @@ import pytest
 
 from sheaf.catalog import Line
 from sheaf.serving import Recommender
-from sheaf.serving.engine.micro_batching import Together
+from sheaf.serving.engine.micro_batching import MicroBatcher
 from sheaf.serving.schemas.answers import ANSWER, Decided, Resting
 from sheaf.training.value_order import Aim
 from tests.conftest import WholeLine
@@ -40,7 +40,7 @@ def test_everybody_is_told_what_they_would_have_been_told_alone(line: WholeLine)
     asked = [(client, WISHES[number % len(WISHES)]) for number, client in enumerate(clients)]
 
     async def ask() -> list[Decided]:
-        together = Together()
+        together = MicroBatcher()
         return await asyncio.gather(
             *(
                 together.decide(counting, recommender.profile_of(client), client, *wish, None, {})  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_who_asks_over_two_channels_at_once_is_told_apart_what_rests_on_each(lin
     rests: dict[str, tuple[Resting, ...]] = {client: (Resting(first, dt.datetime(2030, 1, 1, tzinfo=dt.UTC), "rests"),)}
 
     async def ask() -> tuple[Decided, Decided]:
-        together, row = Together(), recommender.profile_of(client)
+        together, row = MicroBatcher(), recommender.profile_of(client)
         return await asyncio.gather(
             together.decide(recommender, row, client, 1, [], Aim.RELEVANCE, "mobile", {}),
             together.decide(recommender, row, client, 1, [], Aim.RELEVANCE, "phone", rests),
@@ -76,7 +76,7 @@ def test_who_gives_up_and_what_fails_leave_nobody_waiting(line: WholeLine, monke
     one, other = (str(client) for client in recommender.snapshot.profiles.client_ids[:2])
 
     async def ask() -> list[Any]:
-        together = Together()
+        together = MicroBatcher()
         asked = [
             asyncio.ensure_future(
                 together.decide(recommender, recommender.profile_of(client), client, 5, [], Aim.RELEVANCE, None, {})

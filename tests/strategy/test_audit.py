@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sheaf.cli import app
 from sheaf.strategy import StrategyError, read_strategy
-from sheaf.strategy.fairness.audit import FOUR_FIFTHS, Audit, audit, grouped, outcomes_of, sentences
+from sheaf.strategy.fairness.audit import FOUR_FIFTHS, FairnessAudit, audit, grouped, outcomes_of, sentences
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed
 
 CLIENTS = 1_500
@@ -36,7 +36,7 @@ def bank(seed: int = 0, poorer: float = 0.0, demoted: float = 0.0) -> tuple[pd.D
     return clients, outcomes_of(clients, CATALOG)
 
 
-def verdicts(found: Audit, attribute: str = "sex") -> dict[tuple[str, str], str]:
+def verdicts(found: FairnessAudit, attribute: str = "sex") -> dict[tuple[str, str], str]:
     return {(one.group, one.outcome): one.verdict for one in found.compared if one.attribute == attribute}
 
 

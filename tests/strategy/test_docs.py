@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.strategy import DEFAULT, Strategy
-from sheaf.strategy.policy.managers import Card, Day
+from sheaf.strategy.policy.managers import CallDay, Card
 from sheaf.strategy.policy.measures import MEASURES
 from sheaf.strategy.policy.schema import Facts, Route, Service
 from tests.strategy.banks import POLICY
@@ -20,7 +20,7 @@ PAGE = "\n".join(
 )
 
 
-@pytest.mark.parametrize("model", [Strategy, Facts, Service, Route, Day, Card])
+@pytest.mark.parametrize("model", [Strategy, Facts, Service, Route, CallDay, Card])
 def test_every_part_of_the_policy_is_on_the_page(model: type[Strategy]) -> None:
     assert [name for name in model.model_fields if name != "name" and f"`{name}`" not in PAGE] == []
 

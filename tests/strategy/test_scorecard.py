@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sheaf.features import Bank
-from sheaf.pricing.price_table import Book
+from sheaf.pricing.price_table import PriceTable
 from sheaf.strategy import Scorecard, Strategy, StrategyError, judge, read_strategy
 from sheaf.strategy.managers.peers import between, shrunk, standing
 from sheaf.strategy.managers.scorecard import month_ends, read_plans
@@ -24,7 +24,7 @@ from sheaf.strategy.views.scorecard import card_table, draw_card, draw_scores, s
 from tests.strategy.banks import CATALOG, POLICY, changed
 
 NOVEMBER, DECEMBER = dt.date(2025, 11, 30), dt.date(2025, 12, 31)
-FUNDS = dict(zip((p.product_id for p in CATALOG.products), Book(CATALOG).funds, strict=True))
+FUNDS = dict(zip((p.product_id for p in CATALOG.products), PriceTable(CATALOG).funds, strict=True))
 ALL = {name: {"weight": 1 / 13} for name in (POLICY.scorecard.measures if POLICY.scorecard else {})}
 
 

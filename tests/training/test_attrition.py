@@ -19,8 +19,8 @@ from sheaf.training import registry
 from sheaf.training.attrition import (
     Attrition,
     AttritionError,
+    ClientRows,
     LearnedAttrition,
-    Rows,
     auc_interval,
     fit,
     fit_attrition,
@@ -151,7 +151,7 @@ def test_what_a_model_says_of_clients_that_it_saw_is_not_what_it_is_calibrated_b
     rng = np.random.default_rng(0)
     who = np.tile(np.arange(400), 3)
     left = (rng.random(400) < 0.3).astype(float)[who]
-    rows = Rows(np.array([f"c{one}" for one in who]), rng.permutation(400).astype(np.float32)[who, None], left)
+    rows = ClientRows(np.array([f"c{one}" for one in who]), rng.permutation(400).astype(np.float32)[who, None], left)
     booster, calibration = fit(rows, [], QUICK)
     told = calibration(np.asarray(booster.predict(rows.x, raw_score=True)))
     assert told[left > 0].mean() - told[left == 0].mean() < 0.1
@@ -240,7 +240,7 @@ def test_what_nothing_can_be_learned_from_is_said() -> None:
             fit_attrition(made, CATALOG, days, 30, QUICK)
     with pytest.raises(SampleError, match="nothing to learn of what came after"):
         fit_attrition(Bank.of(**tables), CATALOG, [LAST], 30, QUICK)
-    everybody = Rows(np.array([f"c{n}" for n in range(60)]), np.zeros((60, 1), np.float32), np.ones(60))
+    everybody = ClientRows(np.array([f"c{n}" for n in range(60)]), np.zeros((60, 1), np.float32), np.ones(60))
     with pytest.raises(AttritionError, match="all of them left"):
         fit(everybody, [], QUICK)
 

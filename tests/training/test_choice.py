@@ -12,7 +12,7 @@ from sheaf.training import Candidates, TrainingSample
 from sheaf.training.candidates.co_openings import CoOpenings
 from sheaf.training.candidates.pairs import Encoding
 from sheaf.training.candidates.population import Population
-from sheaf.training.ranker.choice import Choice, Openings, fit
+from sheaf.training.ranker.choice import ChoiceModel, Openings, fit
 from sheaf.training.ranker.fitting import Prepared
 from sheaf.training.samples import fold
 from tests.made import CATALOG, LAST_DAY, QUICK, bank
@@ -39,7 +39,7 @@ def openings(values: np.ndarray, products: int, seed: int = 0) -> Openings:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[dict[int | None, Choice], Candidates, np.ndarray]:
+def fitted() -> tuple[dict[int | None, ChoiceModel], Candidates, np.ndarray]:
     made, values = candidates()
     code = made.encoding.columns.index("tenure_months")
     values = np.concatenate([values[:, code : code + 1], values[:, 1:]], axis=1)

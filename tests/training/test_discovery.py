@@ -17,10 +17,18 @@ from ruamel.yaml import YAML
 from sheaf.catalog import Bundle, Catalog, CatalogError, Kind, Line, Product, Range, read_catalog
 from sheaf.features import Bank
 from sheaf.training import SampleError
-from sheaf.training.discovery import Discovery, DiscoveryError, Settings, discover, outside, tables, write_proposal
+from sheaf.training.discovery import (
+    Discovery,
+    DiscoveryError,
+    DiscoverySettings,
+    discover,
+    outside,
+    tables,
+    write_proposal,
+)
 from sheaf.training.discovery.across import read_ties
 from sheaf.training.discovery.baskets import Baskets, held_baskets, opened_baskets, splits
-from sheaf.training.discovery.book import Book, coded, segments
+from sheaf.training.discovery.book import HoldingsHistory, coded, segments
 from sheaf.training.discovery.proposal import stake, unnested
 from tests.features import banks
 from tests.made import write_catalog
@@ -238,7 +246,10 @@ def test_only_those_who_may_have_all_of_it_count():
 def test_protected_attributes_do_not_make_segments():
     catalog = CATALOG.model_copy(update={"policy": CATALOG.policy.model_copy(update={"protected": ("faith",)})})
     bank = bank_of(np.ones((5, 6), bool), faith=np.arange(5.0), income=np.arange(5.0))
-    assert Book.read(bank, catalog, DAY).attributes.shape[1] == Book.read(bank, CATALOG, DAY).attributes.shape[1] - 1
+    assert (
+        HoldingsHistory.read(bank, catalog, DAY).attributes.shape[1]
+        == HoldingsHistory.read(bank, CATALOG, DAY).attributes.shape[1] - 1
+    )
 
 
 def test_segments_tell_apart_what_attributes_tell_apart():
@@ -258,12 +269,12 @@ def test_what_comes_after_the_day_changes_nothing(data: st.DataObject):
     future = data.draw(banks.futures(past))
     known, told = (Bank.of(**banks.tables(rows)) for rows in (past, future))
     try:
-        before = Book.read(known, banks.CATALOG, banks.DAY)
+        before = HoldingsHistory.read(known, banks.CATALOG, banks.DAY)
     except DiscoveryError as error:
         with pytest.raises(DiscoveryError, match=str(error)[:40]):
-            Book.read(told, banks.CATALOG, banks.DAY)
+            HoldingsHistory.read(told, banks.CATALOG, banks.DAY)
         return
-    after = Book.read(told, banks.CATALOG, banks.DAY)
+    after = HoldingsHistory.read(told, banks.CATALOG, banks.DAY)
     assert list(before.client_ids) == list(after.client_ids)
     for name in ("kind", "joined", "may", "attributes"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
@@ -286,7 +297,7 @@ def test_windows_follow_each_other_up_to_the_day():
     days[0, 1] = np.datetime64("2025-06-21")  # ten days back: the first day of the last window
     days[1, 1] = np.datetime64("2025-06-20")  # the day before that one
     days[2, 0] = np.datetime64("2020-01-01")  # held long before
-    book = Book.read(bank_of(held, days), CATALOG, DAY)
+    book = HoldingsHistory.read(bank_of(held, days), CATALOG, DAY)
     last, before = np.split(opened_baskets(book, np.zeros(3, int), 10, 2).has[:2], 2, axis=1)
     assert last.tolist() == [[True, True, False], [True, False, True]]
     assert before.tolist() == [[False, False, False], [False, True, False]]
@@ -309,7 +320,7 @@ def test_lifts_of_all_pairs_at_once_are_those_one_by_one(seed: int):
 def test_what_is_held_already_cannot_be_opened():
     held = np.zeros((1, 6), bool)
     held[0, 0] = True
-    may = opened_baskets(Book.read(bank_of(held), CATALOG, DAY), np.zeros(1, int), 10, 1).may
+    may = opened_baskets(HoldingsHistory.read(bank_of(held), CATALOG, DAY), np.zeros(1, int), 10, 1).may
     assert may[:, 0].tolist() == [False, True, True, True, True, True]
 
 
@@ -552,4 +563,4 @@ def test_few_clients_are_no_evidence_and_no_error(clients: int):
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, float], message: str):
     with pytest.raises(ValueError, match=message):
-        Settings(**wrong)  # type: ignore[arg-type]
+        DiscoverySettings(**wrong)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sheaf.training import Model, Parameters, TrainingSample, fit
 from sheaf.training.ranker import opening_probability
-from sheaf.training.ranker.opening_probability import Calibration, Rows, keep_share, logit, sigmoid
+from sheaf.training.ranker.opening_probability import Calibration, PairRows, keep_share, logit, sigmoid
 from sheaf.training.samples import fold
 from tests.made import CATALOG, QUICK
 
@@ -90,13 +90,13 @@ def test_logit_and_sigmoid_undo_each_other() -> None:
     assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
 
 
-def rows(clients: int = 400, seed: int = 0) -> Rows:
+def rows(clients: int = 400, seed: int = 0) -> PairRows:
     """A pair a client; the first column decides, roughly."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(clients, 3)).astype(np.float32)
     opened = (rng.random(clients) < sigmoid(2 * x[:, 0])).astype(np.float32)
     part = fold(np.arange(clients).astype(str), QUICK.folds)
-    return Rows(x, opened, np.ones(clients), part)
+    return PairRows(x, opened, np.ones(clients), part)
 
 
 def test_the_trees_of_a_fold_never_saw_what_its_clients_opened() -> None:

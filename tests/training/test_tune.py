@@ -23,7 +23,7 @@ from sheaf.features import Bank
 from sheaf.training import Parameters, SampleError, TrainingSample, read_sample, registry
 from sheaf.training.pipeline import train
 from sheaf.training.samples import fold, held_out
-from sheaf.training.tuning.objective import PARTS, Objective
+from sheaf.training.tuning.objective import PARTS, TrialObjective
 from sheaf.training.tuning.space import Space
 from sheaf.training.tuning.study import TuneError
 from sheaf.training.tuning.tune import Tuned, tune
@@ -106,7 +106,7 @@ def test_what_it_found_is_better_and_can_be_trained_with(whole: tuple[Path, Tune
 
 def test_the_best_is_checked_on_clients_that_no_trial_was_measured_on(whole: tuple[Path, Tuned]) -> None:
     _, told = whole
-    objective = Objective.of(bank(), CATALOG, sample_of_two_days(), START.holdout_share, False)
+    objective = TrialObjective.of(bank(), CATALOG, sample_of_two_days(), START.holdout_share, False)
     values = {
         which: np.concatenate([objective.measure(parameters, part, "ndcg_at_5").values for part in (2, 3)])
         for which, parameters in (("present", START), ("best", told.found.parameters))
@@ -333,8 +333,8 @@ def sample_of_two_days() -> TrainingSample:
     return read_sample(bank(), CATALOG, DAYS, 30)
 
 
-def objective_of(sample: TrainingSample, all_days: bool = False) -> Objective:
-    return Objective.of(bank(), CATALOG, sample, START.holdout_share, all_days)
+def objective_of(sample: TrainingSample, all_days: bool = False) -> TrialObjective:
+    return TrialObjective.of(bank(), CATALOG, sample, START.holdout_share, all_days)
 
 
 def test_the_clients_who_decide_the_contest_take_no_part() -> None:
@@ -378,4 +378,4 @@ def test_too_few_openings_to_measure_by_are_told_before_any_trial() -> None:
     few = Bank.of(**frames(30))
     sample = read_sample(few, CATALOG, DAYS, 30)
     with pytest.raises(SampleError, match=r"as-of 2025-11-30: of \d+ clients \d+ opened something within the horizon"):
-        Objective.of(few, CATALOG, sample, START.holdout_share, False)
+        TrialObjective.of(few, CATALOG, sample, START.holdout_share, False)

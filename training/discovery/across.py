@@ -15,8 +15,8 @@ from sheaf.features import Bank, C, from_day_number
 from sheaf.features.contract import Relation
 from sheaf.training.discovery.association import Association, weakest
 from sheaf.training.discovery.baskets import HELD, OPENED, Baskets, Items, different, every, joined, splits
-from sheaf.training.discovery.book import Book, coded, segments
-from sheaf.training.discovery.evidence import Evidence, Settings, Trial, judged
+from sheaf.training.discovery.book import HoldingsHistory, coded, segments
+from sheaf.training.discovery.evidence import DiscoverySettings, Evidence, Trial, judged
 from sheaf.training.discovery.proposal import LinkedProposal, stake, unnested
 
 # Of a row of `links`: what the client is to the linked one, and what that one is to the client.
@@ -43,7 +43,7 @@ class Ties:
     since: np.ndarray
     until: np.ndarray
 
-    def baskets(self, book: Book, settings: Settings) -> tuple[Baskets, Baskets]:
+    def baskets(self, book: HoldingsHistory, settings: DiscoverySettings) -> tuple[Baskets, Baskets]:
         """Rows are ties; of their items the first half are products of the lead, the second half of the other.
 
         Held: ties that last on the day. Opened: ties and windows; the lead opened in that window or the one before,
@@ -57,7 +57,7 @@ class Ties:
             self._opened(book, segment, settings),
         )
 
-    def _opened(self, book: Book, segment: np.ndarray, settings: Settings) -> Baskets:
+    def _opened(self, book: HoldingsHistory, segment: np.ndarray, settings: DiscoverySettings) -> Baskets:
         parts = []
         for number in range(settings.windows):
             until = book.day - number * settings.window_days
@@ -72,7 +72,7 @@ class Ties:
     def _rows(
         self,
         way: str,
-        book: Book,
+        book: HoldingsHistory,
         rows: np.ndarray,
         has: tuple[np.ndarray, np.ndarray],
         may: tuple[np.ndarray, np.ndarray],
@@ -83,7 +83,7 @@ class Ties:
         owners = lead, follow, coded(self.lead, self.follow)[rows]
         return Baskets(way, marks[0], marks[1], stratum[rows], follow, book.kind[follow], owners)
 
-    def _segments(self, book: Book) -> np.ndarray:
+    def _segments(self, book: HoldingsHistory) -> np.ndarray:
         """Of each tie, by what is known of both clients and the kinds they are of."""
         held = book.held(book.day)
         attributes = np.concatenate([book.attributes[self.lead], book.attributes[self.follow]], axis=1)
@@ -91,7 +91,7 @@ class Ties:
         return coded(leaves, book.kind[self.lead], book.kind[self.follow])
 
 
-def read_ties(bank: Bank, book: Book) -> list[Ties]:
+def read_ties(bank: Bank, book: HoldingsHistory) -> list[Ties]:
     """Every relation of the bank's links, as known on the book's day, in both directions; ties within the book only."""
     if "links" not in bank:
         return []
@@ -112,7 +112,11 @@ def read_ties(bank: Bank, book: Book) -> list[Ties]:
 
 
 def find_linked(
-    book: Book, catalog: Catalog, ties: list[Ties], settings: Settings, progress: Callable[[str], None]
+    book: HoldingsHistory,
+    catalog: Catalog,
+    ties: list[Ties],
+    settings: DiscoverySettings,
+    progress: Callable[[str], None],
 ) -> tuple[list[LinkedProposal], int]:
     """The proposals, the most valuable first, and how many trials it took.
 
@@ -146,7 +150,7 @@ def find_linked(
     return unnested(found, _elements), len(trials)
 
 
-def _larger(pairs: list[Trial], ways: tuple[Baskets, Baskets], number: int, settings: Settings) -> list[Trial]:
+def _larger(pairs: list[Trial], ways: tuple[Baskets, Baskets], number: int, settings: DiscoverySettings) -> list[Trial]:
     """One product of the lead with several of those that each seem to go with it."""
     seem: dict[int, set[int]] = {}
     for trial in pairs:
@@ -163,7 +167,7 @@ def _larger(pairs: list[Trial], ways: tuple[Baskets, Baskets], number: int, sett
     ]
 
 
-def _pairs(ways: tuple[Baskets, Baskets], number: int, products: int, settings: Settings) -> list[Trial]:
+def _pairs(ways: tuple[Baskets, Baskets], number: int, products: int, settings: DiscoverySettings) -> list[Trial]:
     """Each pair in each way in which enough ties have it; one without lift enough in any is not looked at closely."""
     told = [baskets.lifts(slice(products), slice(products, None)) for baskets in ways]
     promising = np.any([lift > settings.least_lift for _, lift in told], axis=0)
@@ -178,7 +182,7 @@ def _pairs(ways: tuple[Baskets, Baskets], number: int, products: int, settings: 
     return trials
 
 
-def _beyond_stronger(pairs: list[Trial], ways: dict[str, Baskets], settings: Settings) -> list[Trial]:
+def _beyond_stronger(pairs: list[Trial], ways: dict[str, Baskets], settings: DiscoverySettings) -> list[Trial]:
     """The trials, each as weak as among ties whose lead has no product that goes better with what follows.
 
     A firm that grows signs for payroll and takes cards at once: its staff follow the payroll, not the cards.
@@ -199,7 +203,7 @@ def _beyond_stronger(pairs: list[Trial], ways: dict[str, Baskets], settings: Set
     return narrowed
 
 
-def _trial(baskets: Baskets, number: int, lead: int, follow: Items, settings: Settings) -> list[Trial]:
+def _trial(baskets: Baskets, number: int, lead: int, follow: Items, settings: DiscoverySettings) -> list[Trial]:
     """That no two parts of it, of whichever side, meet just by popularity; none where too few of a side have it."""
     items = (lead, *(one + len(baskets.has) // 2 for one in follow))
     both = every(baskets.has, items)
@@ -216,7 +220,7 @@ def _proposal(
     lead: int,
     follow: Items,
     evidence: tuple[Evidence, ...],
-    book: Book,
+    book: HoldingsHistory,
     held: np.ndarray,
     worth: np.ndarray,
     catalog: Catalog,

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from sheaf._extras import needs_extra
 from sheaf.training.discovery.association import Association, associate
-from sheaf.training.discovery.book import Book, coded
+from sheaf.training.discovery.book import HoldingsHistory, coded
 
 with needs_extra("discover"):
     from mlxtend.frequent_patterns import fpgrowth
@@ -118,14 +118,14 @@ def every(marks: np.ndarray, items: Items) -> np.ndarray:
     return together
 
 
-def held_baskets(book: Book, segment: np.ndarray) -> Baskets:
+def held_baskets(book: HoldingsHistory, segment: np.ndarray) -> Baskets:
     """A row a client: what it holds on the day."""
     held = book.held(book.day)
     clients = np.arange(len(segment))
     return Baskets(HELD, held & book.may, book.may, coded(segment, book.kind), clients, book.kind)
 
 
-def opened_baskets(book: Book, segment: np.ndarray, window_days: int, windows: int) -> Baskets:
+def opened_baskets(book: HoldingsHistory, segment: np.ndarray, window_days: int, windows: int) -> Baskets:
     """A row a client and window of time since it joined: what it opened in the window of what it did not hold before.
 
     Windows follow each other without a gap up to the day, and each is a stratum of its own, as is the one in which a

@@ -24,7 +24,7 @@ class DiscoveryError(ValueError):
 
 
 @dataclass(frozen=True)
-class Book:
+class HoldingsHistory:
     """Clients of a day, in order of their ids, and all their holdings known on that day, open or not.
 
     `kind` is a position in `Kind`; `joined`, `opened`, `closed` are day numbers (closed: infinite while open);
@@ -44,7 +44,7 @@ class Book:
     closed: np.ndarray
 
     @classmethod
-    def read(cls, bank: Bank, catalog: Catalog, as_of: dt.date) -> Book:
+    def read(cls, bank: Bank, catalog: Catalog, as_of: dt.date) -> HoldingsHistory:
         """Raises DiscoveryError where the day has no client, or where these hold nothing of the catalog."""
         day = day_number(as_of)
         clients = bank.cohort(as_of).select(C.CLIENT, C.KIND, C.JOINED_ON).sort(C.CLIENT).collect().to_pandas()

@@ -13,7 +13,7 @@ from sheaf.training.discovery.association import Association, false_discovery
 
 
 @dataclass(frozen=True)
-class Settings:
+class DiscoverySettings:
     """What to look for; ValueError where a number cannot be meant.
 
     `least_support`: of the clients of a kind, or of one side of a tie, the share who must have a set (never fewer than
@@ -83,12 +83,12 @@ class Trial:
     could: int
     found: Association
 
-    def seems(self, settings: Settings) -> bool:
+    def seems(self, settings: DiscoverySettings) -> bool:
         """Whether it is worth to look further, before all trials are known."""
         return self.found.interval[0] > settings.least_lift
 
 
-def judged(trials: Sequence[Trial], settings: Settings) -> dict[Any, tuple[Evidence, ...]]:
+def judged(trials: Sequence[Trial], settings: DiscoverySettings) -> dict[Any, tuple[Evidence, ...]]:
     """By set the evidence of all ways, of those that stand in one way at least."""
     chances = false_discovery(np.array([trial.found.p_value(settings.least_lift) for trial in trials]))
     evidence: dict[Any, list[Evidence]] = {}

@@ -10,8 +10,8 @@ from sheaf.catalog import Catalog
 from sheaf.features import Bank, from_day_number
 from sheaf.training.discovery.across import find_linked, read_ties
 from sheaf.training.discovery.baskets import held_baskets, opened_baskets
-from sheaf.training.discovery.book import Book, DiscoveryError, segments
-from sheaf.training.discovery.evidence import Settings
+from sheaf.training.discovery.book import DiscoveryError, HoldingsHistory, segments
+from sheaf.training.discovery.evidence import DiscoverySettings
 from sheaf.training.discovery.proposal import Discovery
 from sheaf.training.discovery.within import find_bundles
 from sheaf.training.samples import last_day
@@ -21,7 +21,7 @@ def discover(
     bank: Bank,
     catalog: Catalog,
     as_of: dt.date | None = None,
-    settings: Settings | None = None,
+    settings: DiscoverySettings | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Discovery:
     """New bundles and linked offers, from what clients hold on a day and opened together in the time before it.
@@ -30,12 +30,12 @@ def discover(
     DiscoveryError where the catalog has one product only, or the day no client or no holding; warns where the bank's
     last opening lies a window or more before the day.
     """
-    settings = settings or Settings()
+    settings = settings or DiscoverySettings()
     if len(catalog.products) < 2:
         raise DiscoveryError("the catalog sells one product only, and a bundle takes two; add products to it")
     day = as_of or last_day(bank)
     progress(f"clients and holdings on {day}")
-    book = Book.read(bank, catalog, day)
+    book = HoldingsHistory.read(bank, catalog, day)
     last = int(book.opened.max())
     if last <= book.day - settings.window_days:
         warnings.warn(

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from sheaf.catalog import Bundle, Catalog, Kind
 from sheaf.training.discovery.association import Association, weakest
 from sheaf.training.discovery.baskets import Baskets, Items, every, splits
-from sheaf.training.discovery.book import Book
-from sheaf.training.discovery.evidence import Settings, Trial, judged
+from sheaf.training.discovery.book import HoldingsHistory
+from sheaf.training.discovery.evidence import DiscoverySettings, Trial, judged
 from sheaf.training.discovery.proposal import Proposal, stake, unnested
 
 KINDS = tuple(Kind)
@@ -22,10 +22,10 @@ Candidates = dict[Items, tuple[Kind, ...]]  # sets of products, and the kinds of
 
 
 def find_bundles(
-    book: Book,
+    book: HoldingsHistory,
     catalog: Catalog,
     ways: Sequence[Baskets],
-    settings: Settings,
+    settings: DiscoverySettings,
     progress: Callable[[str], None] = lambda step: None,
 ) -> tuple[list[Proposal], int]:
     """The proposals, the most valuable first, and how many trials it took.
@@ -72,7 +72,7 @@ def _free(key: str, taken: Container[str]) -> str:
 
 
 def frequent(
-    book: Book, catalog: Catalog, ways: Sequence[Baskets], settings: Settings
+    book: HoldingsHistory, catalog: Catalog, ways: Sequence[Baskets], settings: DiscoverySettings
 ) -> tuple[Candidates, set[Items]]:
     """Sets of products that clients of a kind often enough hold or opened together, and which of them are offered.
 
@@ -98,9 +98,9 @@ def frequent(
 
 
 def _trials(
-    book: Book,
+    book: HoldingsHistory,
     ways: Sequence[Baskets],
-    settings: Settings,
+    settings: DiscoverySettings,
     candidates: Candidates,
     progress: Callable[[int], None],
 ) -> list[Trial]:

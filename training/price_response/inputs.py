@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheaf.features import C
-from sheaf.pricing import Book, Clients, Pricer
+from sheaf.pricing import Clients, Pricer, PriceTable
 from sheaf.training.candidates.pairs import Candidates
 from sheaf.training.candidates.population import KIND
 from sheaf.training.price_response.models import KINDS, LINES
@@ -60,7 +60,7 @@ def pair_of(model: Model, candidates: Candidates, values: np.ndarray, bundle_id:
 class Cells:
     """The places of clients in a book, by rating and yearly sales; one not known counts as unrated, and as large."""
 
-    def __init__(self, book: Book, candidates: Candidates):
+    def __init__(self, book: PriceTable, candidates: Candidates):
         encoding = candidates.encoding
         self._book, self._places = book, book.places_of(encoding.categories.get(C.RATING, ()))
         at = {name: index for index, name in enumerate(encoding.columns)}
@@ -75,7 +75,7 @@ class Cells:
         return self._book.cells_at(self._places, np.where(np.isnan(rating), -1, rating).astype(int), sales)
 
 
-def cells(book: Book, candidates: Candidates, values: np.ndarray) -> np.ndarray:
+def cells(book: PriceTable, candidates: Candidates, values: np.ndarray) -> np.ndarray:
     """(clients,): `Cells` of these profiles."""
     return Cells(book, candidates)(values)
 
@@ -84,7 +84,7 @@ def list_prices(
     candidates: Candidates, values: np.ndarray, held: np.ndarray, client: np.ndarray, item: np.ndarray
 ) -> np.ndarray:
     """(pairs,): money a year of what the bundle brings the client; 0 where it cannot be priced."""
-    book = Book(candidates.catalog)
+    book = PriceTable(candidates.catalog)
     pricer = Pricer(book, tuple(candidates.offers))
     price = pricer.price(Clients(cells(book, candidates, values), held), client, item).list_price
     return np.nan_to_num(price)

@@ -13,7 +13,7 @@ import numpy as np
 from sheaf.catalog import Catalog
 from sheaf.features import Bank, C
 from sheaf.features.conditions import need_met
-from sheaf.pricing import Assumed, Response
+from sheaf.pricing import AcceptanceModel, Assumed
 from sheaf.pricing.price_table import need_pricing
 from sheaf.training.metrics import bootstrap_interval
 from sheaf.training.parameters import Parameters
@@ -180,7 +180,7 @@ def _losses(made: OfferHistory, catalog: Catalog, present: PriceResponse | None)
         of = fold(before.client_id, FOLDS, "rounds")
         told["trees"][asked] = Trees.fit(*args, of).accepts(then.offers, s)
         told["one share"][asked] = np.average(before.accepted, weights=before.weight)
-        assumed: Response = Assumed(catalog.pricing.response) if catalog.pricing else ShareLogit.fit(*args)
+        assumed: AcceptanceModel = Assumed(catalog.pricing.response) if catalog.pricing else ShareLogit.fit(*args)
         told["assumed"][asked] = assumed.accepts(then.offers, s)
     if present is not None:
         unseen = late & (made.as_of >= dt.date.fromisoformat(present.about["as_of"]))

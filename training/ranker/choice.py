@@ -23,7 +23,7 @@ LEAST_A_PRODUCT = 10  # openings, of the clients that a fold is trained on: fewe
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceModel:
     """The model; its classes are the products of the encoding that candidates are made with."""
 
     booster: lgb.Booster
@@ -64,7 +64,9 @@ class Openings:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def fit(openings: Openings, products: int, categorical: list[int], parameters: Parameters) -> dict[int | None, Choice]:
+def fit(
+    openings: Openings, products: int, categorical: list[int], parameters: Parameters
+) -> dict[int | None, ChoiceModel]:
     """A model without each fold's clients, by the fold, and that of all under None; empty where too few opened, or
     where there is but one product to choose."""
     of_fold = [int((openings.part == part).sum()) for part in range(parameters.folds)]
@@ -76,4 +78,4 @@ def fit(openings: Openings, products: int, categorical: list[int], parameters: P
         openings.x, openings.product, weight=openings.weight, categorical_feature=categorical, params=settings
     )
     boosters, _ = cross_fit(settings, data, openings.part, parameters.choice_rounds, parameters)
-    return {part: Choice(booster) for part, booster in boosters.items()}
+    return {part: ChoiceModel(booster) for part, booster in boosters.items()}

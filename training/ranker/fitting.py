@@ -18,9 +18,9 @@ from sheaf.training.candidates.population import Population
 from sheaf.training.parameters import Parameters
 from sheaf.training.ranker import bundle_order, choice, opening_probability
 from sheaf.training.ranker.bundle_order import Completion, Sample, slices
-from sheaf.training.ranker.choice import Choice, Openings
+from sheaf.training.ranker.choice import ChoiceModel, Openings
 from sheaf.training.ranker.model import CLIENTS, Model
-from sheaf.training.ranker.opening_probability import Adoption, Odds, Rows, keep_share, logit
+from sheaf.training.ranker.opening_probability import Adoption, Odds, PairRows, keep_share, logit
 from sheaf.training.samples import Day, TrainingSample, fold
 
 
@@ -128,7 +128,7 @@ def _texts(sample: TrainingSample, catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(seen) for name, seen in texts.items()}
 
 
-def _product_rows(days: Sequence[Prepared], parameters: Parameters) -> Rows:
+def _product_rows(days: Sequence[Prepared], parameters: Parameters) -> PairRows:
     """Sampled candidate rows of all days, in one block that is allocated once."""
     rng = np.random.default_rng(parameters.seed)
     labels = [day.labels() for day in days]
@@ -149,7 +149,7 @@ def _product_rows(days: Sequence[Prepared], parameters: Parameters) -> Rows:
         opened.append(label)
         weight.append(np.where(label > 0, 1.0, 1.0 / share))
         part.append(day.part[client])
-    return Rows(x, np.concatenate(opened).astype(np.float32), np.concatenate(weight), np.concatenate(part))
+    return PairRows(x, np.concatenate(opened).astype(np.float32), np.concatenate(weight), np.concatenate(part))
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class _Crossed(_Judged):
 
 
 def _judged(
-    days: Sequence[Prepared], boosters: Boosters, choices: Mapping[int | None, Choice], parameters: Parameters
+    days: Sequence[Prepared], boosters: Boosters, choices: Mapping[int | None, ChoiceModel], parameters: Parameters
 ) -> Iterator[_Judged]:
     """Clients who opened something, up to half of `judged`, and about as many others."""
     rng = np.random.default_rng(parameters.seed + 1)

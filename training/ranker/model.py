@@ -24,7 +24,7 @@ from sheaf.training.candidates.co_openings import CoOpenings
 from sheaf.training.candidates.pairs import Candidates, Encoding
 from sheaf.training.candidates.population import Population
 from sheaf.training.ranker.bundle_order import Completion, Order, bundle_rows, slices
-from sheaf.training.ranker.choice import Choice
+from sheaf.training.ranker.choice import ChoiceModel
 from sheaf.training.ranker.opening_probability import Adoption, Calibration
 
 FORMAT = 4
@@ -171,7 +171,7 @@ class Model:
             adoption=Adoption(
                 read_booster(files[ADOPTION]),
                 Calibration(**content["calibration"]),
-                Choice(read_booster(files[CHOICE])) if CHOICE in files else None,
+                ChoiceModel(read_booster(files[CHOICE])) if CHOICE in files else None,
                 Calibration(**content["together"]),
             ),
             order=Order(read_booster(files[ORDER]) if ORDER in files else None, content["order_share"]),

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sheaf.training.boosting import Boosters, cross_fit
 from sheaf.training.candidates.pairs import Candidates, Slate
 from sheaf.training.parameters import Parameters
-from sheaf.training.ranker.choice import Choice
+from sheaf.training.ranker.choice import ChoiceModel
 
 TINY = 1e-6
 OPENINGS_A_LEAF = 500
@@ -26,7 +26,7 @@ LEAVES = (31, 127)  # of the adoption model's trees
 
 
 @dataclass(frozen=True)
-class Rows:
+class PairRows:
     """Candidate rows of one or more days: `x` float32 (pairs, columns), `opened` 0 or 1.
 
     `weight` undoes the sampling of pairs without an opening; `part` is the fold of the pair's client.
@@ -104,12 +104,12 @@ class Adoption:
 
     booster: lgb.Booster
     calibration: Calibration
-    choice: Choice | None = None
+    choice: ChoiceModel | None = None
     together: Calibration = Calibration()
 
     @classmethod
     def calibrated(
-        cls, booster: lgb.Booster, choice: Choice | None, odds: Odds, opened: np.ndarray, weight: np.ndarray
+        cls, booster: lgb.Booster, choice: ChoiceModel | None, odds: Odds, opened: np.ndarray, weight: np.ndarray
     ) -> Adoption:
         """These models, calibrated by what was opened of what models told that never saw the clients.
 
@@ -163,7 +163,7 @@ class Adoption:
         return self.estimates(candidates, values, slate, peers, threads)[0]
 
 
-def fit(rows: Rows, categorical: list[int], parameters: Parameters) -> tuple[Boosters, float]:
+def fit(rows: PairRows, categorical: list[int], parameters: Parameters) -> tuple[Boosters, float]:
     """The adoption model's boosters, and the rounds they took: `sheaf.training.boosting.cross_fit`.
 
     Raises ValueError where there is no row, and where none, or every one, is an opening.

@@ -38,7 +38,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Objective:
+class TrialObjective:
     """Days to learn from and the day to measure on, without the clients who decide between champion and challenger."""
 
     catalog: Catalog
@@ -47,7 +47,7 @@ class Objective:
     in_order_of_time: bool
 
     @classmethod
-    def of(cls, bank: Bank, catalog: Catalog, sample: TrainingSample, share: float, all_days: bool) -> Objective:
+    def of(cls, bank: Bank, catalog: Catalog, sample: TrainingSample, share: float, all_days: bool) -> TrialObjective:
         """Learns from the days before the last; with `all_days`, or where there are none, from other clients of the
         last day too. Raises SampleError where nobody of some part opened anything after the last day."""
         days = tuple(day.where(~held_out(day.profiles.client_ids, share)) for day in sample.days)

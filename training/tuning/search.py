@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from sheaf.training.metrics import bootstrap_interval
 from sheaf.training.parameters import Parameters
-from sheaf.training.tuning.objective import PARTS, Objective
+from sheaf.training.tuning.objective import PARTS, TrialObjective
 from sheaf.training.tuning.runs import StudyRuns
 from sheaf.training.tuning.space import Space, replaced
 from sheaf.training.tuning.study import PRESENT, Study, TuneError
@@ -30,7 +30,7 @@ Progress = Callable[[str, float], None]  # the step under way, and the share of 
 
 
 @dataclass(frozen=True)
-class Check:
+class HoldoutCheck:
     """The figure of the present parameters and of the best trial's, on clients that no trial was measured on."""
 
     present: float
@@ -40,7 +40,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Found:
+class StudyResult:
     """What a study came to. `values` are the best trial's, by key of the space; empty where no trial was better than
     the present parameters. `present` and `best` are on the clients of the trials; `counts` as of `Study.counts`."""
 
@@ -48,7 +48,7 @@ class Found:
     present: float
     best: float
     parameters: Parameters
-    check: Check | None
+    check: HoldoutCheck | None
     counts: dict[str, int]
 
 
@@ -67,7 +67,7 @@ class Search:
     name: str
     memory: Study
     runs: StudyRuns
-    objective: Objective
+    objective: TrialObjective
     space: Space
     start: Parameters
     folds: int
@@ -113,7 +113,7 @@ class Search:
         if best is not None and best.number == trial.number:
             self._write()
 
-    def result(self) -> Found:
+    def result(self) -> StudyResult:
         """What the study came to. The best trial is checked, once, on clients that no trial was measured on."""
         values, present, best = self._best()
         check = None
@@ -122,14 +122,14 @@ class Search:
             if kept is None or kept["values"] != values:
                 kept = {"values": values, **asdict(self._check(replaced(self.start, values)))}
                 self.memory.keep("check", kept)
-            check = Check(kept["present"], kept["best"], tuple(kept["better_by"]), kept["clients"])
+            check = HoldoutCheck(kept["present"], kept["best"], tuple(kept["better_by"]), kept["clients"])
             low, high = check.better_by
             told = {"present": check.present, "best": check.best, "better_by_low": low, "better_by_high": high}
             self.runs.figures({f"check.{name}": value for name, value in told.items()})
         self.runs.figures({PRESENT: present, "best": best})
         self.runs.texts({"best.yaml": self._write(check)})
         parameters = replaced(self.start, values)
-        return Found(values, present, best, parameters, check, self.memory.counts())
+        return StudyResult(values, present, best, parameters, check, self.memory.counts())
 
     def _best(self) -> tuple[dict[str, Any], float, float]:
         """The values of the best trial, the present figure and the best; no values where no trial was better."""
@@ -138,7 +138,7 @@ class Search:
             return {}, present, present
         return dict(best.params), present, float(best.value)
 
-    def _check(self, parameters: Parameters) -> Check:
+    def _check(self, parameters: Parameters) -> HoldoutCheck:
         first, last = self.folds, min(2 * self.folds, PARTS)
         both: list[list[np.ndarray]] = [[], []]
         for part in range(first, last):
@@ -146,7 +146,7 @@ class Search:
                 step = self._step(f"check of the {title}, part {part - first + 1} of {last - first}", 1.0)
                 both[which].append(self.objective.measure(tried, part, self.figure, step).values)
         present, best = (np.concatenate(values) for values in both)
-        return Check(float(present.mean()), float(best.mean()), bootstrap_interval(best - present), len(best))
+        return HoldoutCheck(float(present.mean()), float(best.mean()), bootstrap_interval(best - present), len(best))
 
     def _measure(
         self, title: str, share: float, parameters: Parameters, outcome: _Outcome, trial: Trial | None = None
@@ -185,7 +185,7 @@ class Search:
             raise
         self.runs.end(run_id, outcome.figures, outcome.how)
 
-    def _write(self, check: Check | None = None) -> str:
+    def _write(self, check: HoldoutCheck | None = None) -> str:
         """The best parameters so far, into the file that training takes; the file is always whole."""
         values, present, best = self._best()
         counts = ", ".join(f"{count} {how}" for how, count in self.memory.counts().items() if count)

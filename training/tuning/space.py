@@ -62,7 +62,7 @@ class Number(BaseModel):
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
-class Choice(BaseModel):
+class CategoricalEntry(BaseModel):
     """One of `choices`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class Choice(BaseModel):
     choices: tuple[Any, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _plain_and_once_each(self) -> Choice:
+    def _plain_and_once_each(self) -> CategoricalEntry:
         if not all(choice is None or isinstance(choice, str | int | float) for choice in self.choices):
             raise ValueError("a choice is a text, a number, true, false or null")
         if len(set(map(repr, self.choices))) < len(self.choices):
@@ -92,8 +92,12 @@ class Choice(BaseModel):
         return CategoricalDistribution(self.choices)
 
 
-Entry = Number | Choice
-TYPES: dict[str, type[Number] | type[Choice]] = {"int": Number, "float": Number, "categorical": Choice}
+Entry = Number | CategoricalEntry
+TYPES: dict[str, type[Number] | type[CategoricalEntry]] = {
+    "int": Number,
+    "float": Number,
+    "categorical": CategoricalEntry,
+}
 
 
 @dataclass(frozen=True)

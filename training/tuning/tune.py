@@ -24,9 +24,9 @@ from sheaf.training.evaluation import DECIDING
 from sheaf.training.parameters import Parameters
 from sheaf.training.pipeline import fingerprint
 from sheaf.training.samples import HORIZON_DAYS, default_days, read_sample
-from sheaf.training.tuning.objective import FIGURES, PARTS, Objective
+from sheaf.training.tuning.objective import FIGURES, PARTS, TrialObjective
 from sheaf.training.tuning.runs import StudyRuns
-from sheaf.training.tuning.search import Found, Progress, Search, as_yaml
+from sheaf.training.tuning.search import Progress, Search, StudyResult, as_yaml
 from sheaf.training.tuning.space import Space
 from sheaf.training.tuning.study import TuneError, need_optuna, opened
 
@@ -39,7 +39,7 @@ class Tuned:
 
     study: str
     in_order_of_time: bool
-    found: Found
+    found: StudyResult
 
 
 def tune(
@@ -99,7 +99,7 @@ def tune(
         "lightgbm": lgb.__version__,
     }
     name = study or f"tune-{hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]}"
-    objective = Objective.of(bank, catalog, sample, parameters.holdout_share, all_days)
+    objective = TrialObjective.of(bank, catalog, sample, parameters.holdout_share, all_days)
     del sample  # the objective has rows of its own
     out.parent.mkdir(parents=True, exist_ok=True)
 
