@@ -25,6 +25,7 @@ from sheaf.catalog.schema import Bundle, Policy, Product
 from sheaf.cli import app as command_line
 from sheaf.serving.settings import Settings, accepted, variable
 from sheaf.strategy import Strategy
+from sheaf.strategy.policy.conditions import Rule
 from sheaf.training import Parameters
 
 
@@ -89,10 +90,15 @@ def command_line_page() -> str:
 # --- HTTP -------------------------------------------------------------------------------------------------------
 
 
+def plain_name(name: str) -> str:
+    """The name of a model without its parameters: `Rule_int_` is a Rule."""
+    return name.partition("_")[0]
+
+
 def schema_type(schema: dict[str, Any]) -> str:
     """The type of a value, with links to the objects that it names."""
     if reference := schema.get("$ref"):
-        name = reference.rsplit("/", 1)[1]
+        name = plain_name(reference.rsplit("/", 1)[1])
         return f"[{name}](#{name.lower()})"
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         kinds = [kind for choice in choices for kind in schema_type(choice).split(" or ")]
@@ -117,7 +123,7 @@ def bounds(schema: dict[str, Any]) -> str:
         if low in schema and high in schema:
             parts.append(f"{schema[low]:,g} to {schema[high]:,g}{unit}")
         elif low in schema:
-            parts.append(f"at least {schema[low]:,g}{unit}")
+            parts.append(f"at least {schema[low]:,g}{unit.removesuffix('s') if schema[low] == 1 else unit}")
         elif high in schema:
             parts.append(f"at most {schema[high]:,g}{unit}")
     if "exclusiveMinimum" in schema:
@@ -190,6 +196,9 @@ def model_sections(*roots: type[BaseModel]) -> str:
     for root in roots:
         schema = root.model_json_schema(ref_template="#/$defs/{model}")
         for name, model in {root.__name__: schema, **schema.get("$defs", {})}.items():
+            if plain_name(name) != name:  # pydantic describes `Rule[int]`, `Rule[str]`, … apart, and without words
+                fields = model["properties"] | {"then": {"type": "the outcome"}}
+                name, model = "Rule", model | {"description": inspect.getdoc(Rule), "properties": fields}
             sections.setdefault(name, model_section(name, model))
     return "\n\n".join(sections.values())
 

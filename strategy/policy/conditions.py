@@ -115,7 +115,7 @@ When = Annotated[dict[Id, Condition], Field(default_factory=dict)]
 
 
 class Rule(Model, Generic[T]):
-    """What follows for whoever meets every condition of `when`; without conditions, for everybody."""
+    """The outcome `then` for clients who meet every condition of `when`; without conditions, for everybody."""
 
     name: Name
     when: When

@@ -27,8 +27,10 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 
 class Meeting(Model):
-    """How long a call takes, and what its channel is called in table `offers` and in the catalog's limits of contacts
-    (left out: as here)."""
+    """How many `minutes` a call takes, and the channel's name in table `offers` and in the contact policy (`told_as`).
+
+    If `told_as` is left out, the name is the same.
+    """
 
     minutes: Minutes
     told_as: Name | None = None
@@ -37,8 +39,10 @@ class Meeting(Model):
 class CallDay(Model):
     """An account manager's day.
 
-    A client is met over the first of its `channels` that stands here. A `visit` is made from `days_before` the planned
-    day on. An offer is open for `offer_days`. Of `urgency` the first rule that a call meets is its factor.
+    - `channels`: a client is contacted over the first of its own channels that is listed.
+    - `visit`, `days_before`: a visit is made from `days_before` days before the planned day.
+    - `offer_days`: how long an offer stays open.
+    - `urgency`: the first rule that a call meets gives its factor.
     """
 
     hours: Hours
@@ -67,8 +71,7 @@ Weight = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Measure(Model):
-    """What a measure counts for, which way is better, and what the plan is: a share or rate itself, of amounts so much
-    a client and month."""
+    """The weight of a measure, the better direction, and the plan: a share or rate, or an amount a client and month."""
 
     weight: Weight
     better: Literal["higher", "lower"] = "higher"
@@ -76,18 +79,19 @@ class Measure(Model):
 
 
 class Against(Model):
-    """How much the comparison with peers counts, and how much the plan where there is one."""
+    """How much the comparison with peers counts, and how much the plan, if there is one."""
 
     peers: Weight
     plan: Weight
 
 
 class Card(Model):
-    """How managers and branches are judged.
+    """How managers and branches are scored.
 
-    `alike`: what clients of a cell have in common, `size` in so many `bands` by volume a month before. `points`: what
-    one deviation between managers is worth, 100 is as expected. `wallet`: the quantile of the volume of clients alike
-    that a wallet comes to. Clients of the grades `non_performing` do not pay, those of `watched` may stop to.
+    - `alike`, `bands`: what clients of a cell have in common; `size` is one of `bands` of volume a month before.
+    - `points`: points for one standard deviation between managers; 100 is the expected result.
+    - `wallet`: the quantile of the volume of similar clients that counts as the wallet.
+    - `non_performing`, `watched`: rating grades of clients who do not pay, and of clients who may stop paying.
     """
 
     alike: Annotated[tuple[Literal["kind", "size", "sector", "rating"], ...], Field(min_length=1)]

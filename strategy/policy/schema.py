@@ -43,7 +43,7 @@ Tie = Literal["staff", "employer", "owner", "owned", "group", "supplier", "buyer
 
 
 class Industries(Model):
-    """Every sector, in the bank's own terms, by what the bank wants of it; who has none counts as neutral."""
+    """The bank's sectors by preference; a client without a sector counts as neutral."""
 
     favoured: tuple[Name, ...] = ()
     neutral: tuple[Name, ...] = ()
@@ -55,7 +55,7 @@ class Industries(Model):
 
 
 class Facts(Model):
-    """Who the client is: each a list of rules, of which the first that a client meets decides.
+    """Who the client is: four lists of rules; in each, the first rule that a client meets decides.
 
     `agency`: pays others, or is paid, through an agency service such as payroll or collection.
     """
@@ -67,9 +67,9 @@ class Facts(Model):
 
 
 class Step(Model):
-    """A tier of a scale: from `at_least` on and `below`, in units of the figure.
+    """A tier of a scale: from `at_least` to `below`, in units of the figure.
 
-    A client in a neighbouring tier last time has to pass `at_least` by the `margin`.
+    A client that was in a neighbouring tier must pass `at_least` by the `margin`.
     """
 
     tier: Name
@@ -79,8 +79,10 @@ class Step(Model):
 
 
 class Scale(Model):
-    """Steps from the best tier down, for whoever meets `when`; the `figure` is a weighted sum of columns, of which one
-    that is not known counts as 0."""
+    """Steps from the best tier down, for clients who meet `when`.
+
+    The `figure` is a weighted sum of columns; a column that is not known counts as 0.
+    """
 
     name: Name
     when: When
@@ -93,35 +95,35 @@ class Scale(Model):
 
 
 class Tiers(Model):
-    """The tiers from the best down, and the scales that put clients into them; the first that fits counts."""
+    """The tiers from the best down, and the scales that assign them; the first scale whose `when` is met applies."""
 
     order: Annotated[tuple[Name, ...], Field(min_length=1)]
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
 
 
 class Channels(Model):
-    """The channels there are, and the order of those that a client is met over."""
+    """The known channels, and the order in which a client is contacted over them."""
 
     known: Annotated[tuple[Name, ...], Field(min_length=1)]
     rules: tuple[Rule[Annotated[tuple[Name, ...], Field(min_length=1)]], ...]
 
 
 class ManagerGrade(Model):
-    """A grade of managers: how many `clients` one of them has, or the `team` of so many has together."""
+    """A grade of managers: the number of `clients` of one manager, or of a `team` of that size together."""
 
     clients: Many
     team: Many = 1
 
 
 class Managers(Model):
-    """Grades of managers, and which one a client gets."""
+    """Grades of managers, and rules for the grade that a client gets."""
 
     grades: Annotated[dict[Name, ManagerGrade], Field(min_length=1)]
     rules: tuple[Rule[Name], ...]
 
 
 class Visit(Model):
-    """A visit every so many `days`, none where left out, and what it is for."""
+    """A visit every `days` days (none if left out), and its purpose."""
 
     days: Days | None = None
     purpose: Text
@@ -138,8 +140,11 @@ class Service(Model):
 
 
 class Route(Model):
-    """How a bundle is approved: in which order, on which `papers`, who `signs` (one of the catalog's authorities, or
-    above), alone or in committee, and the `days` that it takes."""
+    """How a bundle is approved.
+
+    `priority` 1 is processed first; `signs` is one of the catalog's authorities, alone or in committee; `days` is how
+    long it takes.
+    """
 
     priority: Level
     papers: Literal["full", "simplified"]
@@ -149,7 +154,7 @@ class Route(Model):
 
 
 class SubAuthority(Model):
-    """Lets `signs` approve alone, below the route's authority, what brings no credit but of `products`."""
+    """Lets the lower authority `signs` approve alone, if the bundle brings no credit except of `products`."""
 
     name: Name
     products: Annotated[tuple[Id, ...], Field(min_length=1)]
@@ -162,7 +167,7 @@ class SubAuthority(Model):
 
 
 class Routes(Model):
-    """Approval routes of a client and bundle; `committees` are the authorities that have one."""
+    """Approval routes of a client and bundle; `committees` are the authorities that can sign as a committee."""
 
     committees: tuple[Name, ...] = ()
     rules: tuple[Rule[Route], ...]
@@ -170,8 +175,10 @@ class Routes(Model):
 
 
 class Linked(Model):
-    """Brings `desk` in where the bundle brings one of `products` (any, where left out) to a client who has linked
-    clients of that `relation` and meets `when`."""
+    """Adds `desk` if the client has linked clients of `relation`, meets `when`, and receives one of `products`.
+
+    If `products` is left out, any product counts.
+    """
 
     name: Name
     relation: Tie
@@ -185,8 +192,10 @@ class Linked(Model):
 
 
 class Split(Model):
-    """The shares of what a product brings: of the desk that leads, of the desk of the product's line, and of the desks
-    of linked clients together. A share that nobody is there for goes to the others in proportion."""
+    """The shares of a product's value: of the leading desk, of the desk of its line, and of the linked desks together.
+
+    A share without a desk goes to the others in proportion.
+    """
 
     lead: NotNegative
     line: NotNegative
@@ -194,7 +203,7 @@ class Split(Model):
 
 
 class Linkage(Model):
-    """Which desks sell a bundle together: by line of product, by linked clients; who leads; and who gains what."""
+    """Which desks sell a bundle together, which one leads, and what each gains."""
 
     desks: Annotated[tuple[Name, ...], Field(min_length=1)]
     lines: dict[Line, Name]
@@ -204,8 +213,10 @@ class Linkage(Model):
 
 
 class Entry(Model):
-    """What follows for a client: the `action`, where none keeps it off the list, and within how many `days` for which
-    `purpose`; of a repair the `lever` as well."""
+    """What follows for a client: the `action`, within how many `days`, for which `purpose`; for a repair, the `lever`.
+
+    The action `none` keeps the client off the list.
+    """
 
     action: Name
     lever: Literal["price", "product", "security"] | None = None
@@ -214,7 +225,7 @@ class Entry(Model):
 
 
 class Win(Model):
-    """Firms worth winning: like those of the tiers `like`, as `neighbours` of the nearest firms by `columns` tell."""
+    """Firms to win: similar, by `columns` of the nearest `neighbours`, to clients of the tiers `like`."""
 
     like: Annotated[tuple[Name, ...], Field(min_length=1)]
     columns: Annotated[tuple[Id, ...], Field(min_length=1)]
@@ -223,7 +234,7 @@ class Win(Model):
 
 
 class Repair(Model):
-    """Clients that do not earn what their capital costs: repaired first, and left only after that was due."""
+    """Clients below the hurdle: repaired first; the relationship may end only after a repair was due."""
 
     rules: tuple[Rule[Entry], ...]
 
@@ -236,7 +247,7 @@ class Leaving(Model):
 
 
 class Lists(Model):
-    """Whom to win, to repair or let go, and to keep."""
+    """Lists of clients to win, to repair, and to keep."""
 
     win: Win
     repair: Repair
@@ -254,7 +265,7 @@ class Stage:
 
 
 class Strategy(Model):
-    """The whole policy. Later parts may ask for the outcomes of earlier ones, as columns named like the parts."""
+    """The whole policy. Later parts may use the outcomes of earlier parts, as columns of the same names."""
 
     name: Name
     industries: Industries
