@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-# Control characters but tab and line feed, and marks that turn the direction of writing.
-RANGES = (("\x00", "\x08"), ("\x0b", "\x1f"), ("\x7f", "\x9f"), ("\u202a", "\u202e"), ("\u2066", "\u2069"))
+# Control characters but tab and line feed, other separators of lines, and marks that turn the direction of writing.
+RANGES = (
+    ("\x00", "\x08"), ("\x0b", "\x1f"), ("\x7f", "\x9f"), ("\u061c", "\u061c"), ("\u200e", "\u200f"),
+    ("\u2028", "\u202e"), ("\u2066", "\u2069"),
+)  # fmt: skip
 _CONTROL = re.compile(f"[{''.join(f'{first}-{last}' for first, last in RANGES)}]")
 
 

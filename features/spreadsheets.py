@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 from sheaf.catalog.escaping import RANGES
 
 _CONTROL = "[" + "".join(f"\\x{{{ord(first):x}}}-\\x{{{ord(last):x}}}" for first, last in RANGES) + "]"
-# What spreadsheets take for a formula: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = r"^([=+\-@\t\n＝＋－＠])"
+# What spreadsheets take for a formula, in any width, also behind blanks and marks that do not show, which some trim:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = r"^([\t\n]|[\s\p{Z}\p{Cf}]*[=+\-@＝＋－＠﹦﹢﹣﹫])"
 
 
 def for_spreadsheets(table: pa.Table) -> pa.Table:
@@ -23,6 +24,8 @@ def for_spreadsheets(table: pa.Table) -> pa.Table:
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             column = _harmless(column)
         columns.append(column)

@@ -657,8 +657,12 @@ def _refresh(seen: tuple[object, ...]) -> None:
         seen = now
         try:
             recommender, present = load(), app.state.recommender
-            if recommender.relationships is None and present.relationships is not None:
-                raise ValueError(f"{place('relationships')} is gone; lay it out anew: sheaf serve --data DIR")
+            for what, remedy in (
+                ("relationships", "sheaf serve --data DIR"),
+                ("plans", "sheaf plan --data DIR --serve"),
+            ):
+                if getattr(recommender, what) is None and getattr(present, what) is not None:
+                    raise ValueError(f"{place(what)} is gone; lay it out anew: {remedy}")
             _answer_with(recommender)
             metrics.refresh(taken=True)
             version, day = recommender.model.version, recommender.snapshot.as_of

@@ -266,7 +266,9 @@ _PLAIN = (
 
 
 def _replace(path: Path, content: Any) -> None:
-    """Replaces the file at once, so that nobody reads half of it."""
+    """Replaces the file at once, so that nobody reads half of it; what others left who were killed goes."""
+    for left in path.parent.glob(f".{path.name}.*.new"):  # nobody is writing one: the folder is locked
+        left.unlink(missing_ok=True)
     before = path.stat() if path.exists() else None
     number, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
     try:

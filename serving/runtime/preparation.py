@@ -177,13 +177,14 @@ def _load(authority: str | None) -> Recommender:
     (model, catalog), snapshot = _answering(), Snapshot.read(place("profiles"))
     relationships = Relationships.read(place("relationships")) if place("relationships").exists() else None
     laid_out_together = not settings().model_fields_set & {"catalog", "relationships"}
-    if laid_out_together and catalog and relationships and relationships.catalog_version != catalog.version:
+    sold = catalog or model.catalog
+    if laid_out_together and relationships and relationships.catalog_version != sold.version:
         raise ValueError(
-            f"{place('catalog')} is not the catalog that the rest was laid out for: it was damaged or altered. Lay all "
-            "out anew: sheaf serve --data DIR --prepare-only"
+            f"{place('catalog')} is not the catalog that the rest was laid out for: it was damaged, altered or "
+            "removed. Lay all out anew: sheaf serve --data DIR --prepare-only"
         )
     learned = PriceResponse.load(place("price_response")) if (place("price_response") / FILE).exists() else None
-    plans, sold = None, catalog or model.catalog
+    plans = None
     need_fitting(sold, kinds_in(model.encoding.columns, model.encoding.categories))
     if "plans" in settings().model_fields_set or place("plans").exists():
         plans = Plans.read(place("plans"), sold)

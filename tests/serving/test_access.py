@@ -906,3 +906,13 @@ def test_a_file_with_the_time_and_size_of_the_one_before_is_read_anew(
     gate._refresh()
     assert gate._access is not None
     assert [key.sha256 for key in gate._access.keys] == ["0" * 64]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """It has the hashes of keys, also of such as were taken back since."""
+    path = tmp_path / "access.yaml"
+    add_key(path, "app", ["recommend"])
+    (tmp_path / ".access.yaml.0jfo054y.new").write_text(path.read_text())
+    (tmp_path / ".other.yaml.0jfo054y.new").touch()
+    add_key(path, "desk", ["quote"])
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".other.yaml.0jfo054y.new", "access.yaml"]

@@ -27,7 +27,7 @@ from sheaf.features.client_positions import Relationships
 from sheaf.features.snapshot import Snapshot
 from sheaf.serving.engine.version_archive import keep
 from sheaf.serving.runtime.demonstration import running
-from sheaf.serving.runtime.preparation import prepare
+from sheaf.serving.runtime.preparation import load, prepare
 from sheaf.serving.settings import FOLDER
 from tests.conftest import ROOT, WholeLine
 
@@ -268,6 +268,7 @@ WRONG: dict[str, tuple[str, Callable[[Path], None]]] = {
     "no catalog": ("catalog.json", _no_catalog),
     "half of what is held": ("relationships.arrow", _half_of_the_relationships),
     "nothing of what is held": ("relationships.arrow", Path.unlink),
+    "nothing of the plans": ("plans.arrow", Path.unlink),
     "half of the plans": ("plans.arrow", _half_of_the_relationships),
     "plans that are something else": ("plans.arrow", _something_else),
     "plans that an unknown authority signs": ("plans.arrow", _unknown_authority),
@@ -297,3 +298,18 @@ def test_what_cannot_be_answered_with_is_refused_and_the_old_goes_on(laid_out: R
     place.unlink(missing_ok=True)
     good.rename(place)
     assert laid_out.now() == before
+
+
+def test_a_catalog_that_was_removed_is_not_taken_for_the_models(
+    line: WholeLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model has the catalog that it was trained with, maybe with other prices."""
+    folder = tmp_path / FOLDER
+    shutil.copytree(line.folder / FOLDER, folder)
+    held = Relationships.read(folder / "relationships.arrow").rows
+    of_another = held.replace_schema_metadata((held.schema.metadata or {}) | {b"catalog": b"another"})
+    Relationships(of_another).write(folder / "relationships.arrow")
+    (folder / "catalog.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"altered or removed.*--prepare-only"):
+        load()
