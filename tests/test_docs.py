@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from typer.main import get_command
 
 import sheaf
 from sheaf.cli import app
+from sheaf.serving.schemas.answers import ANSWER
 from sheaf.serving.settings import Settings, variable
 from sheaf.training import Parameters
 
@@ -127,6 +129,12 @@ def test_the_page_of_settings_is_the_generated_one() -> None:
     if os.environ.get("SHEAF_WRITE_DOCS"):
         path.write_text(page, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == page, f"set SHEAF_WRITE_DOCS=1 to write {path.name} anew"
+
+
+def test_the_tutorial_shows_an_answer_as_the_service_sends_it() -> None:
+    page = (ROOT / "docs" / "tutorials" / "channel-developer.md").read_text(encoding="utf-8")
+    [shown] = [text for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if '"offers"' in text]
+    assert json.loads(ANSWER.dump_json(ANSWER.validate_json(shown))) == json.loads(shown)
 
 
 def test_every_log_message_of_the_operations_page_is_in_the_code() -> None:
