@@ -205,6 +205,7 @@ def quote(
     from dataclasses import replace
 
     from sheaf.features import ProfileMatrix, profile_matrices
+    from sheaf.features.acceptances import awaited_of
     from sheaf.features.client_positions import Relationships
     from sheaf.features.conditions import need_met
     from sheaf.pricing import quote as price
@@ -259,6 +260,8 @@ def quote(
     notes = [*noted(gates, by)]
     if any(gate.status == "failed" for gate in gates):
         notes[0] = f"what-if, not to be offered: {notes[0]}"
+    if why := awaited_of(bank, sold, day, client, (line.product_id for line in quoted.lines)):
+        notes.insert(0, f"not to be offered again: {why}")
     console.print(*(f"[red]{escape(note)}[/]" for note in notes), shown(quoted), sep="\n", highlight=False)
     if curve is not None:
         draw(quoted, curve)

@@ -111,7 +111,7 @@ def plan(
         return profiles if bank is None else profile_tables(bank, sold, day, cohort)
 
     if client is not None:
-        _show_plan(planner, sold, source([client]), client, bundle, concession)
+        _show_plan(planner, sold, bank, source([client]), client, bundle, concession)
         if linked and bundle and bank:
             _show_package(planner, sold, bank, client, bundle, terms_of(linked, "--linked", "staff=salary_package"))
         return
@@ -134,7 +134,10 @@ def plan(
     console.print(escape(f"By policy {chosen.name} {chosen.version}, as of {day}: {places}."), highlight=False)
 
 
-def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | None, concession: float) -> None:
+def _show_plan(
+    planner: Any, sold: Any, bank: Any, source: Any, client: str, bundle: str | None, concession: float
+) -> None:
+    from sheaf.features.acceptances import awaited_of
     from sheaf.pricing import NoPriceSheetError
     from sheaf.serving.engine.gates import of_profile
     from sheaf.strategy import Linker, Router, explained, explained_room, explained_route
@@ -154,6 +157,9 @@ def _show_plan(planner: Any, sold: Any, source: Any, client: str, bundle: str | 
     for gate in sorted(gates, key=lambda gate: gate.status != "failed"):
         color = {"failed": "red", "open": "yellow", "passed": "dim"}[gate.status]
         console.print(f"[{color}]gate {gate.gate} {gate.status}: {escape(gate.why)}[/]", highlight=False)
+    brings = [name.removeprefix("held__") for name in asked if name.startswith("held__") and not found.plan[name]]
+    if bank is not None and (why := awaited_of(bank, sold, planner.as_of, client, brings)):
+        console.print(f"[red]not to be offered again: {escape(why)}[/]", highlight=False)
     console.print(route_table(planner.policy, route, explained_route(planner.policy, values), sold.currency))
     room = linker.room(values)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import narwhals as nw
 
@@ -17,6 +17,22 @@ def awaited_since(day: dt.date, last: dt.date | None) -> dt.date:
     """From which day on what was accepted may not be in holdings as of the day, of which the `last` tell; where no
     opening is so recent that the table cannot have stopped, the day itself."""
     return day if last is None or (day - last).days > STOPPED else min(day, last)
+
+
+def not_shown_yet(products: Iterable[str], accepted_on: dt.date, day: dt.date) -> str:
+    """What is said of products that were accepted on a day, and that the tables of another do not show."""
+    return f"{', '.join(sorted(products))} accepted on {accepted_on}; the tables of {day} do not show it yet"
+
+
+def awaited_of(bank: Bank, catalog: Catalog, day: dt.date, client: str, products: Iterable[str]) -> str | None:
+    """What has to be said of a bundle that brings a client these products: which of them it accepted, and holdings do
+    not show as of the day. None where it accepted none."""
+    last = awaited(bank, catalog, day, [client]).get(client, {})
+    if known := last.keys() & {*products}:
+        told = reach(bank, "holdings", day)
+        shown = awaited_since(day, None if told is None else from_day_number(told))
+        return not_shown_yet(known, max(last[product] for product in known), shown)
+    return None
 
 
 def awaited(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sheaf.catalog import Contact
 from sheaf.catalog.contact_policy import after_rejection, after_shown, latest, over_limits
+from sheaf.features.acceptances import not_shown_yet
 from sheaf.serving.decisions import Accepted, Outcome, Past
 from sheaf.serving.schemas.answers import Resting
 
@@ -46,8 +47,7 @@ def awaited(brings: Mapping[str, frozenset[str]], accepted: Sequence[Accepted], 
     last = {product: one.at for one in accepted for product in one.products}
     found = []
     for bundle_id, products in brings.items():
-        if known := sorted(products & last.keys()):
+        if known := products & last.keys():
             at = max(last[product] for product in known)
-            why = f"{', '.join(known)} accepted on {at:%Y-%m-%d}; the tables of {day} do not show it yet"
-            found.append(Resting(bundle_id, None, why))
+            found.append(Resting(bundle_id, None, not_shown_yet(known, at.date(), day)))
     return tuple(found)
