@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import string
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import narwhals as nw
 from narwhals.typing import IntoFrame
 
 from sheaf.features.contract import TABLES, C, Table, Type
-from sheaf.features.spelling import misspelt, of_table, propensity_of_what, wrong_spelling
+from sheaf.features.spelling import DATA_FILE, misspelt, of_table, propensity_of_what, wrong_spelling
 from sheaf.features.timestamps import in_utc, zoneless
 from sheaf.features.windows import with_group_values
 
@@ -31,6 +32,7 @@ MINUTES_A_DAY = 1440
 MS_A_DAY = MINUTES_A_DAY * 60_000
 ISO_DAY = "%Y-%m-%d"
 AGAIN = "write the file again, as Parquet or as CSV in UTF-8"
+BLANKS = string.whitespace  # engines differ in what else they take for a blank, such as a no-break space
 ALWAYS = -1e9  # as a day number: before any date that an engine can hold
 
 
@@ -115,6 +117,13 @@ class Bank(Mapping[str, nw.LazyFrame[Any]]):
     def has(self, table: str, column: str) -> bool:
         """Whether the bank handed the table over with that column; one of the contract's that it left out is null."""
         return column in self._given.get(table, ())
+
+    @property
+    def unread(self) -> dict[str, list[str]]:
+        """By table the columns that the bank handed over and that nothing reads; of clients all are attributes."""
+        tables = [TABLES[name] for name in self._given if not TABLES[name].open_ended]
+        of = {table.name: sorted(self._given[table.name] - {one.name for one in table.columns}) for table in tables}
+        return {name: columns for name, columns in of.items() if columns}
 
     @property
     def undetermined_propensity(self) -> str | None:
@@ -257,6 +266,13 @@ def _reader(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
             problem += "more than the rows that count"
             raise TableError(f"{problem}; write those rows out as plain Parquet files")
     parts = [file for file, names in inside if file.suffix.lower() == ".parquet" and not any(map(_hidden, names))]
+    others = [file for file, names in inside if file.is_file() and file.suffix.lower() != ".parquet"
+              and DATA_FILE.search(file.name)[0] and not any(map(_hidden, names))]  # type: ignore[index]  # fmt: skip
+    if parts and others:
+        problem = (
+            f"the folder {path.name} holds {others[0].relative_to(path)} beside its .parquet files, which is not read"
+        )
+        raise TableError(f"{problem}; write it as Parquet, or take it away")
     if not parts:
         raise TableError(f"the folder {path.name} holds no .parquet file; put the table's files there or remove it")
     hive = any("=" in part for file in parts for part in file.relative_to(path).parts[:-1])
@@ -358,7 +374,7 @@ def _normalised(frame: nw.LazyFrame[Any], table: Table) -> nw.LazyFrame[Any]:
             if column.name in present and present[column.name].is_float():  # integers with nulls, as pandas has them
                 value = value.str.replace_all(r"\.0$", "")
             if column.name in present and column.values:
-                value = value.str.strip_chars().str.to_lowercase()
+                value = value.str.strip_chars(BLANKS).str.to_lowercase()
             if column.name in present and not column.required:
                 value = _filled(value)
         columns.append(value.alias(column.name))
@@ -383,9 +399,10 @@ _NO_ATTRIBUTES = (nw.Time, nw.Duration, nw.List, nw.Array, nw.Struct, nw.Binary,
 
 
 def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DType, table: Table) -> None:
-    """TableError for numbers such as 970101 or 20240131 in place of days.
+    """TableError for numbers such as 970101, 20240131, 2024 or Excel's 45657 in place of days.
 
-    What a `Bank` hands out are doubles in every column of days, and of years from 1870 to 2170.
+    What a `Bank` hands out are doubles in every column of days, from 1870 to 2050; not all of them are of 1974 to 1977,
+    as which years and YYMM would read.
     """
     if not dtype.is_numeric():
         return
@@ -395,7 +412,7 @@ def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DTyp
     if not wrong:
         found = frame.select(nw.col(name).cast(nw.Float64()).alias("day")).filter(~nw.col("day").is_null())
         low, high = found.select(low=nw.col("day").min(), high=nw.col("day").max()).collect("pyarrow").row(0)
-        wrong = low is not None and (low < -36_525 or high > 73_050)
+        wrong = low is not None and (low < -36_525 or high > 29_219 or (low >= 1_800 and high < 2_600))
     if wrong:
         problem = f"table {table.name}: column {name!r} has numbers in place of days"
         raise TableError(f"{problem}; keep dates, or ISO texts such as 2024-12-31")
@@ -403,7 +420,7 @@ def _need_day_numbers(frame: nw.LazyFrame[Any], name: str, dtype: nw.dtypes.DTyp
 
 def _filled(text: nw.Expr) -> nw.Expr:
     """The text, null where it is empty or blank."""
-    return nw.when(text.str.strip_chars() != "").then(text)
+    return nw.when(text.str.strip_chars(BLANKS) != "").then(text)
 
 
 def _day(value: nw.Expr, dtype: nw.dtypes.DType, engine: nw.Implementation) -> nw.Expr:

@@ -102,7 +102,15 @@ def unfit(catalog: Catalog, kinds: Kinds) -> list[Unfit]:
                 problem = f"{at} want texts of it, and the bank has {has}"
                 remedy = "write a range in the catalog, such as {min: 2, max: 2}, or keep texts in Parquet"
             found.append(Unfit(name, problem, remedy, True))
+        elif kinds[name] is FeatureType.FLAG and any(beyond_flags(one) for _, one in stated if isinstance(one, Range)):
+            problem = f"{at} want numbers of it, and the bank has 0 and 1 (true and false)"
+            found.append(Unfit(name, problem, "hand over the number itself, or ask for {min: 1} or {max: 0}", True))
     return found
+
+
+def beyond_flags(condition: Range) -> bool:
+    """Whether a bound of the range lies outside of 0 to 1, where no flag can be."""
+    return any(bound is not None and not 0 <= bound <= 1 for bound in (condition.min, condition.max))
 
 
 def _missing(name: str, at: str, kinds: Kinds) -> Unfit:

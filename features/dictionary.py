@@ -48,15 +48,34 @@ def by_group(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:
     """
     stated = stated_by(bank, catalog)
     if twice := _twice(stated):
-        raise ValueError(
-            f"table clients: columns {twice} have the names of profile columns; rename them in the bank's clients"
-        )
+        alike = _alike(stated, twice)
+        if others := [name for name in twice if name not in alike]:
+            raise ValueError(
+                f"table clients: columns {others} have the names of profile columns; rename them in the bank's clients"
+            )
+        raise ValueError(f"table clients: {alike_in_words(alike)}; rename all but one in the bank's clients")
     return {name: features for name, features in stated.items() if features}
 
 
-def named_twice(bank: Bank, catalog: Catalog) -> list[str]:
-    """The clients' attributes that have the names of profile columns."""
-    return _twice(stated_by(bank, catalog))
+def named_twice(bank: Bank, catalog: Catalog) -> dict[str, str]:
+    """The clients' attributes that have the names of profile columns, or of each other in a profile, each with what is
+    wrong."""
+    stated = stated_by(bank, catalog)
+    twice = _twice(stated)
+    alike = _alike(stated, twice)
+    return {name: alike_in_words(alike) if name in alike else "has the name of a profile column" for name in twice}
+
+
+def alike_in_words(alike: list[str]) -> str:
+    return f"several attributes become {alike} in a profile, where case does not count and a day becomes its months"
+
+
+def _alike(stated: Mapping[str, list[Feature]], twice: list[str]) -> list[str]:
+    """Those of the attributes named `twice` whose names only other attributes have."""
+    other = [*(feature for name, of in stated.items() if name != "demographics" for feature in of), *demographics.OWN]
+    taken = {feature.name.casefold() for feature in other}
+    times = Counter(feature.name.casefold() for feature in stated["demographics"])
+    return [name for name in twice if times[name.casefold()] > 1 and name.casefold() not in taken]
 
 
 def stated_by(bank: Bank, catalog: Catalog) -> dict[str, list[Feature]]:

@@ -26,6 +26,7 @@ from sheaf.features.feature import Feature
 from sheaf.features.matrix import ProfileMatrix, assemble, tabulate
 from sheaf.features.monthly_positions import LAST_MONTH, at_month_ends, last_month, need_rates
 from sheaf.features.stopped_tables import unknown, without
+from sheaf.features.words import need_words
 
 PART = 100_000  # clients: about a gigabyte while they are computed
 _OF_CLIENT = {"holdings", "positions", "transactions", "offers"}
@@ -82,6 +83,7 @@ def _told(
     """What every group tells of the clients, in parts of so many, or of all at once."""
     stated, members = by_group(bank, catalog), bank.cohort(as_of, cohort)
     tell_numbers_as_texts(bank, catalog)
+    need_words(bank)
     known = at_month_ends(bank.known_on(as_of), as_of)
     need_rates(known, catalog)
     null = unknown(known, as_of, stated)

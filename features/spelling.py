@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from sheaf.catalog.spelling import plain
 from sheaf.features.contract import TABLES, Table
 
+DATA_FILE = re.compile(
+    r"(\.(parquet|pq|parq|csv|tsv|orc|avro|feather|arrow|xlsx?))?(\.(gz|zip|zst|bz2))?$", re.IGNORECASE
+)  # the end of a name of a file that holds rows
 ALIKE = 0.9  # difflib's ratio from which a name is taken for a misspelt one of the contract
 
 
@@ -60,5 +63,5 @@ def of_table(file: str) -> str | None:
     """The table that a file of another spelling seems to be meant for, as `Holdings.CSV`; None where there is none."""
     if file.startswith((".", "_")):
         return None
-    stem = re.sub(r"(\.(parquet|csv|tsv))?(\.(gz|zip|zst|bz2))?$", "", file.strip(), flags=re.IGNORECASE)
+    stem = DATA_FILE.sub("", file.strip())
     return {plain(name): name for name in TABLES}.get(plain(stem))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import narwhals as nw
 
 from sheaf.catalog import Catalog
-from sheaf.catalog.spelling import spelled_as
+from sheaf.catalog.spelling import holding, spelled_as
 from sheaf.features.bank import EPOCH, MINUTES_A_DAY, Bank, TableError, day_number
 from sheaf.features.contract import TABLES, C
 from sheaf.features.expressions import DAYS_A_MONTH, Frame, Tables, indicator, months_since, where
@@ -56,14 +56,20 @@ def open_attributes(attributes: Iterable[str], catalog: Catalog) -> list[str]:
 
 
 def protected_spellings(attributes: Iterable[str], catalog: Catalog) -> dict[str, str]:
-    """The attributes that spell a protected one in another way, or hold it once more, with what to do about each."""
+    """The attributes that spell a protected one in another way, hold it once more, or have it in their name
+    (`client_sex`), with what to do about each."""
     protected = catalog.policy.protected
-    found = {name: spelled_as(name, protected) for name in attributes if name not in protected}
-    return {
-        name: f"spells {of} in another way, which the catalog's policy protects; call it {of}, or leave it out"
-        for name, of in found.items()
-        if of is not None
-    }
+    found = {}
+    for name in attributes:
+        if name in protected:
+            continue
+        if of := spelled_as(name, protected):
+            remedy = f"call it {of}, or leave it out"
+            found[name] = f"spells {of} in another way, which the catalog's policy protects; {remedy}"
+        elif of := holding(name, protected):
+            remedy = f"add {name} to policy.protected, leave it out, or give it a name without {of} if it tells no such"
+            found[name] = f"has {of} in its name, which the catalog's policy protects; {remedy} thing"
+    return found
 
 
 def _feature(name: str, dtype: nw.dtypes.DType) -> Feature:

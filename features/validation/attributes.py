@@ -60,8 +60,8 @@ def of_attributes(
                     extents[name] = low, high
         except duckdb.Error as error:
             yield name, f"cannot be read: {reason(error)}", 0, "write the column again, in UTF-8, or leave it out"
-    for name in named_twice(bank, catalog):
-        yield name, "has the name of a profile column", 0, "give the attribute another name"
+    for name, problem in named_twice(bank, catalog).items():
+        yield name, problem, 0, "give the attribute another name"
     stated = (feature for features in stated_by(bank, catalog).values() for feature in features)
     kinds = kinds_of_bank(bank, catalog, stated)
     for one in [*unfit(catalog, kinds), *unmet(catalog, texts, extents, known)]:

@@ -13,7 +13,7 @@ import pytest
 
 from sheaf.catalog import Catalog, Line, Product, Range
 from sheaf.features import Bank, TableError, dictionary
-from sheaf.features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unmet
+from sheaf.features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unfit, unmet
 from sheaf.training.candidates.pairs import Encoding, Gates
 
 AGE = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards", where={"age": Range(min=18, max=64)})
@@ -129,7 +129,24 @@ def test_a_protected_attribute_in_another_spelling_decides_nothing(tmp_path) -> 
     assert any("Sex is protected by policy" in what for what in told)
 
 
-def test_attributes_whose_names_hold_a_protected_word_are_free() -> None:
+NAMED = ["client_sex", "sex code", "SexCode", "custSex2", "code of sex", "\u0455\u0435\u0445", "\u043carital_status"]
+
+
+@pytest.mark.parametrize("column", [*NAMED, "\uff53\uff45\uff58_cd", "marital_status_code"])
+def test_a_name_that_has_a_protected_word_in_any_script_is_refused(column: str) -> None:
+    with pytest.raises(TableError, match=r"(has|spells) (sex|marital_status) in"):
+        dictionary(bank(**{column: ["x"]}), catalog(AGE))
+
+
+def test_a_range_beyond_0_and_1_on_a_flag_is_refused() -> None:
+    [one] = unfit(catalog(AGE), kinds_of_bank(bank(age=[True]), catalog(AGE)))
+    assert one.refused
+    assert "the bank has 0 and 1 (true and false)" in one.problem
+    flagged = AGE.model_copy(update={"where": {"age": Range(min=1)}})
+    assert unfit(catalog(flagged), kinds_of_bank(bank(age=[True]), catalog(flagged))) == []
+
+
+def test_attributes_whose_names_hold_letters_of_a_protected_word_are_free() -> None:
     assert "sextile" in {one.name for one in dictionary(bank(sextile=[1]), catalog(AGE))}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def test_further_columns_are_left_in_peace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Transactions.parquet", "transactions.PARQUET", "transactions .csv", "TRANSACTIONS",
-                                  "transactions.csv.gz"])  # fmt: skip
+                                  "transactions.csv.gz", "transactions.pq", "transactions.orc"])  # fmt: skip
 def test_a_table_under_another_spelling_is_refused(name: str, tmp_path: Path) -> None:
     (write(tmp_path) / name).mkdir()
     with pytest.raises(TableError, match=r"table transactions: .* is not read"):
@@ -141,6 +142,32 @@ def test_hidden_paths_are_left_out(place: str, tmp_path: Path) -> None:
         shutil.copy(folder / "part-0.parquet", folder / name)
     assert Bank.open(tmp_path)["transactions"].collect().shape[0] == 1
     assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["part-1.csv", "part-1.PQ", "year=2024/part-1.csv.gz", "part-1.parquet.gz"])
+def test_rows_in_other_files_of_a_folder_are_no_secret(name: str, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    told = f"the folder transactions holds {name} beside its .parquet files, which is not read"
+    with pytest.raises(TableError, match=re.escape(told)):
+        Bank.open(tmp_path)
+    assert [finding.problem for finding in check(tmp_path, CATALOG)] == [told]
+
+
+def test_files_that_hold_no_rows_lie_in_peace_beside_others(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    for name in ("_SUCCESS", ".part-0.parquet.crc", "README.md", "_backup.csv", "manifest.json"):
+        (folder / name).write_text("")
+    assert Bank.open(tmp_path)["transactions"].collect().shape[0] == 1
+    assert found(tmp_path) == []
+
+
+def test_columns_that_nothing_reads_are_known(tmp_path: Path) -> None:
+    folder = write(tmp_path) / "transactions"
+    folder.mkdir()
+    pq.write_table(pa.table(BOOKINGS | {"close_date": ["2024-01-01"]}), folder / "part-0.parquet")
+    assert Bank.open(tmp_path).unread == {"transactions": ["close_date"]}
 
 
 def test_partitions_may_begin_with_an_underscore(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from sheaf.features import Bank, profile
+from sheaf.features import Bank, TableError, profile
 from sheaf.features.contract import TABLES, Answered
 from sheaf.features.validation.check import check
 from tests.features.banks import DAY, client
@@ -72,6 +73,23 @@ def test_another_word_for_an_outcome_is_a_finding(tmp_path: Path, word: str) -> 
     assert found.problem.startswith("unknown outcome")
     assert found.remedy == "use one of accepted, rejected, ignored"
     assert found.rows == 1
+
+
+ODD = [("offers", "outcome", "yes"), ("offers", "outcome", "accepted\u00a0"), ("links", "relation", "boss"),
+       ("clients", "kind", "Privat")]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("table", "column", "word"), ODD)
+def test_a_word_that_nothing_would_count_is_refused_on_every_engine(
+    engine: str, table: str, column: str, word: str
+) -> None:
+    tables = frames()
+    tables[table].loc[0, column] = word
+    bank = Bank.of(**{name: ENGINES[engine](of) for name, of in tables.items()})
+    told = f"table {table}, column {column}: unknown {word.lower()!r}; use one of"
+    with pytest.raises(TableError, match=re.escape(told)):
+        profile(bank, CATALOG, DAY)
 
 
 def test_the_words_are_those_of_the_log() -> None:
