@@ -63,6 +63,9 @@ def check(
     _tell_ages(bank, last_opening(bank))
     read, others = _tables(folder)
     console.print(f"Tables: {', '.join(read)}.", markup=False, highlight=False)
+    for name, columns in bank.unread.items():
+        told = f"Not read, as table {name} has no such columns: {', '.join(columns)}."
+        console.print(told, markup=False, highlight=False)
     if others:
         told = f"Not read, as no table has that name: {', '.join(others)}."
         console.print(told, markup=False, highlight=False)
@@ -70,7 +73,7 @@ def check(
 
 def _tell_ages(bank: Bank, day: dt.date | None) -> None:
     """Up to when each table tells of clients, and how old that is on the day."""
-    from sheaf.features.table_age import ages
+    from sheaf.features.table_age import ages, begun_within_a_year
 
     if day is not None:
         each = [
@@ -78,6 +81,9 @@ def _tell_ages(bank: Bank, day: dt.date | None) -> None:
             for age in ages(bank, day)
         ]
         console.print(f"Last rows, as of {day}: {', '.join(each)}.", markup=False, highlight=False)
+        for name, first in begun_within_a_year(bank, day).items():
+            told = f"First rows of {name}: {first}. Sums and means of a year before {day} are of what came since."
+            console.print(told, markup=False, highlight=False)
 
 
 def _tables(folder: Path) -> tuple[list[str], list[str]]:

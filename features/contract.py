@@ -103,7 +103,7 @@ class Table:
 
     `dated` is the column whose day decides whether a row is known yet; `ends` are the columns of later
     events inside a row, which read as null until their day (`told_at_end`: what is only known once that event happened)
-    and may not lie before `begins`.
+    and may not lie before `begins`. Those that are `planned` may lie ahead.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Table:
     begins: str | None = None
     ends: tuple[str, ...] = ()
     told_at_end: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
     open_ended: bool = False  # further columns are allowed and mean something (attributes)
 
     def column(self, name: str) -> Column:
@@ -161,6 +162,7 @@ TABLES: dict[str, Table] = {
             dated=C.OPENED_ON,
             begins=C.OPENED_ON,
             ends=(C.CLOSED_ON,),
+            planned=(C.CLOSED_ON,),
         ),
         Table(
             "positions",
@@ -204,6 +206,7 @@ TABLES: dict[str, Table] = {
             dated=C.SINCE,
             begins=C.SINCE,
             ends=(C.UNTIL,),
+            planned=(C.UNTIL,),
         ),
         Table(
             "offers",

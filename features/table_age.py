@@ -18,6 +18,7 @@ from sheaf.features.expressions import Frame
 FEW = 5  # rows that move nothing: so many, or one in `SHARE` where that is more
 SHARE = 1_000
 WEEK = 7
+YEAR, MONTH = 365, 31
 STOPPED = 62  # days: a table that ends so long before the others has stopped
 BEFORE = 60  # days with rows that say how closely rows follow one another
 REACH = {"holdings": C.OPENED_ON, "positions": C.MONTH, "transactions": C.BOOKED_AT, "offers": C.OFFERED_AT}
@@ -128,4 +129,16 @@ def ages(bank: Bank, day: dt.date) -> list[Age]:
         last = reach(bank, name, day) if name in REACH else None
         if last is not None:
             found.append(Age(name, from_day_number(last), day_number(day) - int(last)))
+    return found
+
+
+def begun_within_a_year(bank: Bank, day: dt.date) -> dict[str, dt.date]:
+    """The first day of positions and bookings where it lies within the year before the day: sums and means of twelve
+    months are then of fewer."""
+    found = {}
+    for name in ("positions", "transactions"):
+        if name in bank:
+            first = bank[name].select(nw.col(REACH[name]).min().alias("first")).collect("pyarrow")["first"].to_list()[0]
+            if first is not None and day_number(day) - first < YEAR - MONTH:
+                found[name] = from_day_number(first)
     return found

@@ -34,6 +34,7 @@ from sheaf.features.spelling import alike, misspelt, propensity_of_what, wrong_s
 from sheaf.features.timestamps import in_utc
 from sheaf.features.validation.attributes import of_attributes
 from sheaf.features.validation.codes import CODES, PROBLEM, known_codes, other_spellings
+from sheaf.features.validation.completeness import incomplete
 from sheaf.features.validation.days import ahead, months_told_twice, no_month_end, reached, stopped
 from sheaf.pricing.money import ROUNDED
 from sheaf.pricing.price_table import PriceTable
@@ -165,7 +166,7 @@ def _of_attributes(
 
 
 def _of_days(typed: dict[str, ir.Table], today: dt.date | None) -> Iterable[Finding]:
-    """Days ahead of the bank and tables that stopped, which one table alone does not show."""
+    """Days ahead of the bank, and tables that stopped or lack months, which one table alone does not show."""
     last, alone = reached(typed, today)
     for name, rows in typed.items():
         rules = [RowRule(*one, one[0]) for one in ahead(name, rows, last, today, alone.get("holdings"))]
@@ -173,6 +174,8 @@ def _of_days(typed: dict[str, ir.Table], today: dt.date | None) -> Iterable[Find
         yield from (_finding(TABLES[name], rule, bad, key, bad.count()) for rule, bad in _failing(rows, rules))
     for name, column, problem, remedy in stopped(last, alone):
         yield Finding(name, column, problem, 0, (), remedy)
+    for name, column, problem, count, remedy in incomplete(typed, last):
+        yield Finding(name, column, problem, count, (), remedy)
 
 
 def _key_of(table: Table, typed: ir.Table) -> list[str]:

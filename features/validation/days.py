@@ -17,6 +17,9 @@ from sheaf.features.table_age import STOPPED, few_beyond, supported, until
 MANY = 100  # openings: a bank that has had fewer may well have none for two months
 ALWAYS_TELL = {"positions": C.MONTH, "transactions": C.BOOKED_AT}
 OFTEN_TELL = (("clients", C.JOINED_ON), ("holdings", C.OPENED_ON), ("offers", C.OFFERED_AT), ("offers", C.RESPONDED_AT))
+PLANNED = 50  # years: a term deposit, a loan or a link may have an end that is planned, and none so far ahead
+NEVER = dt.date(1900, 1, 1)  # what systems write for a day that they do not know
+EARLY = "give the true day; leave it empty where it is not known and need not be"
 Broken = tuple[str, str, str, Callable[[ir.Table], ir.BooleanValue]]  # column, problem, remedy, where it is so
 
 
@@ -46,9 +49,21 @@ def ahead(
     table: str, typed: ir.Table, last: dt.date | None, today: dt.date | None, opened: dt.date | None
 ) -> Iterator[Broken]:
     """Days that lie after today, or after the last that the bank's tables tell of; where they tell of none, openings
-    after the last that enough of them support, `opened`."""
+    after the last that enough of them support, `opened`. A planned end may lie `PLANNED` years after that."""
     for column in TABLES[table].columns:
         if column.type is not Type.DAY or column.name not in typed.columns:
+            continue
+        yield column.name, f"{NEVER} or before, which stands for not known", EARLY, _up_to(column.name, NEVER)
+        if column.name in TABLES[table].planned:
+            if known := today or last or opened:
+                bound = known.replace(day=1, year=known.year + PLANNED)
+                problem = f"after {bound}, more than {PLANNED} years ahead"
+                yield (
+                    column.name,
+                    problem,
+                    "correct the day; leave the end of what still holds empty",
+                    _after(column.name, bound, None),
+                )
             continue
         remedy = "correct the day, or hand over the tables up to it"
         if column.name in TABLES[table].ends:
@@ -90,6 +105,10 @@ def _after(column: str, day: dt.date, until: dt.date | None) -> Callable[[ir.Tab
     if until is None:
         return lambda t: t[column] > ibis.literal(day)
     return lambda t: (t[column] > ibis.literal(day)) & (t[column] <= ibis.literal(until))
+
+
+def _up_to(column: str, day: dt.date) -> Callable[[ir.Table], ir.BooleanValue]:
+    return lambda t: t[column] <= ibis.literal(day)
 
 
 def _end(table: str, last: float) -> dt.date:

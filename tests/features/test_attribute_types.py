@@ -141,7 +141,7 @@ def test_names_of_profile_columns_are_found_and_refused(tmp_path: Path, name: st
         profile(Bank.open(folder), CATALOG, DAY)
 
 
-@engines
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "Polars", "PyArrow"])
 @pytest.mark.parametrize("names", [("Size", "size"), ("born_months", "born"), ("Born", "born")])
 def test_attributes_of_one_name_in_a_profile_are_named_together(frame, names: tuple[str, str]) -> None:
     day = dt.date(2000, 1, 1)

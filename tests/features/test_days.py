@@ -136,8 +136,8 @@ def test_no_day_after_today_is_the_last(tmp_path: Path) -> None:
 
 DATED = [
     ("clients", "joined_on"), ("clients", "left_on"), ("clients", "valid_from"), ("holdings", "opened_on"),
-    ("holdings", "closed_on"), ("positions", "month"), ("transactions", "booked_at"), ("links", "since"),
-    ("links", "until"), ("offers", "offered_at"), ("offers", "responded_at"), ("cohorts", "as_of"),
+    ("positions", "month"), ("transactions", "booked_at"), ("links", "since"),
+    ("offers", "offered_at"), ("offers", "responded_at"), ("cohorts", "as_of"),
 ]  # fmt: skip
 ROWS = {
     "clients": {"client_id": "new", "kind": "retail", "joined_on": D(1998, 1, 1)},
@@ -161,6 +161,37 @@ def test_a_day_ahead_of_the_bank_is_found_in_every_dated_table(
     told = found(tmp_path / "bank", added(tables, table, row), D(2026, 12, 1))
     where = "after today, 2026-12-01" if ahead.year == 2205 else "after 1998-12-31, the last day"
     assert [(one.table, one.column, one.rows) for one in told if one.problem.startswith(where)] == [(table, column, 1)]
+
+
+@pytest.mark.parametrize(("table", "column"), [("holdings", "closed_on"), ("links", "until")])
+def test_an_end_may_be_planned_but_not_for_the_next_century(table: str, column: str, tmp_path: Path) -> None:
+    tables = old_bank()
+    tables.setdefault(table, pd.DataFrame(columns=list(ROWS[table])))
+    planned = added(tables, table, ROWS[table] | {column: D(2031, 6, 30)})
+    assert [one for one in found(tmp_path / "bank", planned, D(2026, 12, 1)) if one.column == column] == []
+    for day in (D(2205, 1, 31), D(9999, 12, 31)):
+        far = added(tables, table, ROWS[table] | {column: day})
+        [one] = [one for one in found(tmp_path / "bank", far, D(2026, 12, 1)) if one.column == column]
+        assert one.problem == f"after 2076-12-01, more than 50 years ahead: {day}"
+
+
+def test_a_planned_end_reads_as_null_until_its_day() -> None:
+    tables = added(old_bank(), "holdings", {**opened(D(1998, 1, 1), "c01"), "closed_on": D(1999, 6, 30)})
+    held = {day: profiles(Bank.of(**tables), CATALOG, day) for day in (LAST, D(1999, 6, 29), D(1999, 6, 30))}
+    assert [held[day].loc["c01", "held__loan"] for day in held] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("table", "column"), [*DATED, ("holdings", "closed_on"), ("links", "until")])
+def test_a_day_that_stands_for_not_known_is_found(table: str, column: str, tmp_path: Path) -> None:
+    tables = old_bank()
+    tables.setdefault(table, pd.DataFrame(columns=list(ROWS[table])))
+    for day in (D(1900, 1, 1), D(1, 1, 1)):
+        row = ROWS[table] | {column: day} | ({"outcome": "rejected"} if column == "responded_at" else {})
+        told = found(tmp_path / "bank", added(tables, table, row), D(2026, 12, 1))
+        where = "1900-01-01 or before, which stands for not known"
+        assert [(one.table, one.column, one.rows) for one in told if one.problem.startswith(where)] == [
+            (table, column, 1)
+        ]
 
 
 def test_days_after_today_are_findings_without_positions_and_bookings(tmp_path: Path) -> None:
