@@ -33,7 +33,19 @@ from sheaf.features.monthly_positions import rates_of
 from sheaf.features.spelling import alike, misspelt, propensity_of_what, wrong_spelling
 from sheaf.features.timestamps import in_utc
 from sheaf.features.validation.attributes import of_attributes
-from sheaf.features.validation.codes import CODES, PROBLEM, known_codes, other_spellings
+from sheaf.features.validation.codes import (
+    CODES,
+    IDS,
+    NO_CODE,
+    NO_KIND,
+    ONE_GROUP,
+    PROBLEM,
+    foreign_kinds,
+    known_codes,
+    other_spellings,
+    placeholders,
+    too_large,
+)
 from sheaf.features.validation.completeness import incomplete
 from sheaf.features.validation.days import ahead, months_told_twice, no_month_end, reached, stopped
 from sheaf.pricing.money import ROUNDED
@@ -252,10 +264,19 @@ def _broken(typed: ir.Table, table: Table, catalog: Catalog, clients: ir.Value |
 
 def _of_codes(typed: ir.Table, table: Table, catalog: Catalog) -> Iterable[RowRule]:
     for name in CODES.get(table.name, ()):
-        if name in typed.columns and typed[name].type().is_string():
-            broken = other_spellings(typed, name, known_codes(table.name, name, catalog))
-            if broken is not None:
-                yield RowRule(name, PROBLEM, "write every code in one way", broken, name)
+        if name not in typed.columns or not typed[name].type().is_string():
+            continue
+        broken = other_spellings(typed, name, known_codes(table.name, name, catalog))
+        if broken is not None:
+            yield RowRule(name, PROBLEM, "write every code in one way", broken, name)
+        if name in IDS:
+            yield RowRule(name, NO_CODE, "leave it empty where there is none", placeholders(name), name)
+    if table.name == "clients" and {C.CLIENT, C.GROUP} <= {*typed.columns} and (large := too_large(typed)) is not None:
+        yield RowRule(C.GROUP, ONE_GROUP, "leave it empty where a client is in no group", large, C.GROUP)
+    kinds = known_codes(table.name, C.KIND, catalog)
+    if kinds and C.KIND in typed.columns and foreign_kinds(typed, kinds):
+        remedy = "name the bank's kinds in policy.transaction_kinds, or write the catalog's"
+        yield RowRule(C.KIND, NO_KIND, remedy, lambda t: t[C.KIND].notnull(), C.KIND)
 
 
 def _typed(frame: ir.Table, table: Table) -> ir.Table:

@@ -1,4 +1,5 @@
-"""What `sheaf check` says of codes: those that differ from another one in nothing but case and blanks."""
+"""What `sheaf check` says of codes: those that differ from another one in nothing but case and blanks, those that stand
+for none, and kinds of bookings of which the catalog has none."""
 
 from __future__ import annotations
 
@@ -18,6 +19,12 @@ CODES = {
     "transactions": (C.CURRENCY, C.KIND, C.CHANNEL, C.COUNTERPARTY),
     "offers": (C.CHANNEL,),
 }
+IDS = (C.MANAGER, C.BRANCH, C.GROUP, C.COUNTERPARTY)
+PLACEHOLDERS = ("-", "--", ".", "?", "n/a", "na", "#n/a", "null", "none", "nan", "nil", "unknown")  # in any case
+NO_CODE = "stands for none, and counts as a code of its own"
+MANY, LARGE = 100, 0.2  # clients, and their share of all with a group: more in one group is no group
+ONE_GROUP = "one group of so many clients, a fifth or more of those that have one"
+NO_KIND = "no kind is one of the catalog's transaction_kinds, so profiles count none apart"
 PROBLEM = "differs from another code in case or blanks alone, and counts as one of its own"
 
 
@@ -30,6 +37,34 @@ def known_codes(table: str, column: str, catalog: Catalog) -> Sequence[str]:
     if column == C.RATING and catalog.pricing is not None:
         return list(catalog.pricing.grades)
     return ()
+
+
+def placeholders(column: str) -> Callable[[ir.Table], ir.BooleanValue]:
+    """Where an id is a word for none."""
+    return lambda t: t[column].strip().lower().isin(PLACEHOLDERS)
+
+
+def too_large(typed: ir.Table) -> Callable[[ir.Table], ir.BooleanValue] | None:
+    """Where a client is in a group that can be none; None where no group is so large."""
+    there = typed.filter(typed[C.GROUP].notnull(), typed[C.GROUP].strip() != "")
+    sizes = there.group_by(C.GROUP).aggregate(clients=ibis._[C.CLIENT].nunique()).order_by(ibis.desc("clients"))
+    found = sizes.limit(2).to_pyarrow().to_pylist()
+    if not found or found[0]["clients"] < MANY:
+        return None
+    clients = there.aggregate(clients=there[C.CLIENT].nunique()).to_pyarrow()["clients"][0].as_py()
+    large = [row[C.GROUP] for row in found if row["clients"] >= max(MANY, LARGE * clients)]
+    return (lambda t: t[C.GROUP].isin(large)) if large else None
+
+
+def foreign_kinds(typed: ir.Table, known: Sequence[str]) -> bool:
+    """Whether many bookings have a kind, and none has one of the `known`, in any case."""
+    plain = [kind.strip().lower() for kind in known]
+    kinds = typed.filter(typed[C.KIND].notnull())[C.KIND].strip().lower()
+    counted = kinds.as_table().aggregate(
+        rows=ibis._.count(), known=ibis._[kinds.get_name()].isin(plain or [""]).cast("int64").sum()
+    )
+    [row] = counted.to_pyarrow().to_pylist()
+    return bool(known) and row["rows"] >= MANY and not row["known"]
 
 
 def other_spellings(typed: ir.Table, column: str, known: Sequence[str]) -> Callable[[ir.Table], ir.BooleanValue] | None:
