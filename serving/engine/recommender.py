@@ -198,6 +198,10 @@ class Recommender:
                 if name == C.KIND and value not in set(Kind):  # what is not known would exclude nobody
                     raise ValueError(f"{name}: {value!r} is none of {', '.join(Kind)}")
                 if value not in categories[name]:
+                    folded = value.strip().casefold()
+                    meant = next((text for text in categories[name] if text.strip().casefold() == folded), None)
+                    if meant is not None:  # as another text it would meet no condition
+                        raise ValueError(f"{name}: {value!r} differs from {meant!r} in case or blanks; write {meant!r}")
                     categories[name].append(value)
                 values[0, at[name]] = categories[name].index(value)
             elif not abs(value) <= float(np.finfo(np.float32).max):

@@ -203,6 +203,10 @@ def test_someone_new_is_answered_as_a_client_of_the_same_profile(
         ({"kind": "retail", "age": "forty"}, "age: a number is wanted, not 'forty'"),
         ({"kind": "retail", "region": 3.0}, r"region: a text is wanted, not 3\.0"),
         ({"kind": "wizard"}, "kind: 'wizard' is none of retail, corporate, institution"),
+        (
+            {"kind": "retail", "region": " NORTH"},
+            "region: ' NORTH' differs from 'north' in case or blanks",
+        ),
         ({"kind": "retail", "age": 1e300}, "age: 1e[+]300 is not a number that profiles can hold"),
         ({"kind": "retail", "age": float("nan")}, "age: nan is not a number that profiles can hold"),
     ],
