@@ -2,7 +2,8 @@
 
 10 million transactions of 200,000 clients in a year, with their holdings and month-end positions. Both ways run in the
 same process with the same DuckDB settings, in turns, down to an Arrow table; planning counts. The
-results are compared column by column, to a relative 1e-9. Memory is the peak of a process that does only `profile`.
+results are compared column by column, to a relative 1e-9. Memory is the peak of a process that
+does only `build_profiles`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.figures import Figure
 from benchmarks.measure import KEPT, child, console, hand_back, in_turns, median_ratio, report
 from benchmarks.profile_query import query
 from sheaf.catalog import DEFAULT, Catalog, read_catalog
-from sheaf.features import Bank, dictionary, profile
+from sheaf.features import Bank, build_profiles, feature_dictionary
 from sheaf.features.bank import connect, day_number
 
 DAY = dt.date(2025, 11, 30)
@@ -57,19 +58,19 @@ def main(
     console.print(f"{columns} columns of {clients:,} clients are equal; peak memory of profile: {peak:.2f} GiB.")
     ratio = median_ratio(seconds["ours"], seconds["theirs"])
     ours, theirs = (f"{np.median(seconds[way]):.2f} s" for way in ("ours", "theirs"))
-    figure = Figure("profile", ours, f"by hand {theirs}", ratio, TARGET)
+    figure = Figure("build_profiles", ours, f"by hand {theirs}", ratio, TARGET)
     report(f"Profiles, medians of {rounds}", f"{clients:,} clients, {transactions:,} transactions", [figure])
 
 
 def by_sheaf(folder: Path, sold: Catalog) -> pa.Table:
-    frame: pa.Table = profile(Bank.open(folder), sold, DAY).to_native()
+    frame: pa.Table = build_profiles(Bank.open(folder), sold, DAY).to_native()
     return frame
 
 
 def check_equal(ours: pa.Table, theirs: pa.Table, folder: Path, sold: Catalog) -> int:
     """How many columns are equal. Raises ValueError that names those that are not."""
     ours, theirs = (table.sort_by("client_id") for table in (ours, theirs))
-    names = ["client_id", *(feature.name for feature in dictionary(Bank.open(folder), sold))]
+    names = ["client_id", *(feature.name for feature in feature_dictionary(Bank.open(folder), sold))]
     different = [name for name in names if not _equal(ours[name], theirs[name])]
     extra = set(theirs.column_names) - set(names)
     if different or extra:

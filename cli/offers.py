@@ -208,8 +208,8 @@ def quote(
     from sheaf.features.acceptances import awaited_of
     from sheaf.features.client_positions import Relationships
     from sheaf.features.conditions import need_met
-    from sheaf.pricing import quote as price
-    from sheaf.pricing import what_if as changed
+    from sheaf.pricing import apply_terms as changed
+    from sheaf.pricing import price_bundle as price
     from sheaf.pricing.views import draw, shown
     from sheaf.pricing.what_if import OF_RESPONSE
     from sheaf.serving.engine.gates import as_rated, eligible, judged, noted

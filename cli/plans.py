@@ -65,7 +65,7 @@ def plan(
     For one client: the rule behind every outcome, and what would change it. For all clients: a file, which is the
     --previous of the next run.
     """
-    from sheaf.features import dictionary, profile_tables, write_parquet, written_as_of
+    from sheaf.features import feature_dictionary, profile_tables, write_parquet, written_as_of
     from sheaf.features.conditions import need_met
     from sheaf.strategy import Linker, Planner, Router
     from sheaf.training.samples import last_day
@@ -103,7 +103,7 @@ def plan(
     )
     if bank:
         need_met(bank, sold)
-    columns = {one.name: one.type for one in dictionary(bank, sold)} if bank else None
+    columns = {one.name: one.type for one in feature_dictionary(bank, sold)} if bank else None
     chosen = policy_of(policy, sold, profiles, columns, told=bank is not None)
     planner = Planner(chosen, day, previous, offers)
 

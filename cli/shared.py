@@ -166,9 +166,9 @@ def policy_of(path: Path | None, sold: Any, profiles: Path | None, columns: Any 
 
 def columns_of(bank: Any, sold: Any) -> dict[str, Any]:
     """The columns of the profiles of a bank."""
-    from sheaf.features import dictionary
+    from sheaf.features import feature_dictionary
 
-    return {one.name: one.type for one in dictionary(bank, sold)}
+    return {one.name: one.type for one in feature_dictionary(bank, sold)}
 
 
 def terms_of(terms: list[str], option: str = "--with", such_as: str = "mortgage.rate=0.035") -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from sheaf.features.bank import Bank, TableError, day_number, from_day_number
 from sheaf.features.contract import TABLES, C
-from sheaf.features.dictionary import by_group, dictionary, to_markdown
+from sheaf.features.dictionary import by_group, feature_dictionary, to_markdown
 from sheaf.features.export import write_csv, write_parquet, written_as_of
 from sheaf.features.feature import Feature, FeatureType, Of, of_earlier
 from sheaf.features.matrix import UNSEEN, Alignment, ProfileMatrix
-from sheaf.features.profile import profile, profile_matrices, profile_tables
+from sheaf.features.profile import build_profiles, profile_matrices, profile_tables
 
 __all__ = [
     "TABLES",
@@ -19,12 +19,12 @@ __all__ = [
     "Of",
     "ProfileMatrix",
     "TableError",
+    "build_profiles",
     "by_group",
     "day_number",
-    "dictionary",
+    "feature_dictionary",
     "from_day_number",
     "of_earlier",
-    "profile",
     "profile_matrices",
     "profile_tables",
     "to_markdown",

@@ -17,7 +17,7 @@ from sheaf.catalog.spelling import plain
 from sheaf.catalog.validation import did_you_mean
 from sheaf.features.attribute_types import tell_numbers_as_texts
 from sheaf.features.bank import Bank
-from sheaf.features.dictionary import dictionary
+from sheaf.features.dictionary import feature_dictionary
 from sheaf.features.feature import Feature, FeatureType
 from sheaf.features.matrix import UNSEEN, ProfileMatrix
 
@@ -237,7 +237,7 @@ def kinds_of_bank(bank: Bank, catalog: Catalog, features: Iterable[Feature] | No
     A column of clients without any value is of the kind that the catalog's conditions want: there is nothing that could
     be compared wrongly.
     """
-    kinds = kinds_of(dictionary(bank, catalog) if features is None else features)
+    kinds = kinds_of(feature_dictionary(bank, catalog) if features is None else features)
     wanted = {one.column: conditions(catalog)[one.column][0][1] for one in unfit(catalog, kinds) if one.column in kinds}
     names = [name for name in bank["clients"].collect_schema().names() if name in wanted]
     if names:

@@ -100,7 +100,7 @@ def _twice(stated: Mapping[str, list[Feature]]) -> list[str]:
     return sorted(name for name in spelled if (name not in own or spelled[name] > 1) and taken(name))
 
 
-def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
+def feature_dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
     """Every feature of the bank's profiles, in the order of the profile's columns.
 
     Parameters
@@ -120,7 +120,7 @@ def dictionary(bank: Bank, catalog: Catalog) -> list[Feature]:
 
     Examples
     --------
-    >>> names = [feature.name for feature in sheaf.dictionary(bank, catalog)]
+    >>> names = [feature.name for feature in sheaf.feature_dictionary(bank, catalog)]
     >>> "tenure_months" in names
     True
     """

@@ -1,6 +1,6 @@
 """Profiles: all that is known of a client as of a day, one row a client, columns as the dictionary states them.
 
-`profile` gives them as a frame for people; `profile_matrices` as numbers for models, in parts of bounded memory.
+`build_profiles` gives them as a frame for people; `profile_matrices` as numbers for models, in parts of bounded memory.
 The engine behind the bank's tables computes every group of features; what it tells is put together here, as no
 engine joins hundreds of columns as fast as they are copied to their places.
 """
@@ -34,7 +34,7 @@ _IN_MEMORY = (nw.Implementation.PANDAS, nw.Implementation.POLARS, nw.Implementat
 _Told = tuple[pa.StringArray, list[Feature], list[pa.Table], list[pa.Table]]  # as `assemble` takes it
 
 
-def profile(
+def build_profiles(
     bank: Bank, catalog: Catalog, as_of: dt.date, cohort: IntoFrame | Sequence[str] | None = None
 ) -> nw.DataFrame[Any]:
     """One row a client, ids ascending: `client_id`, then the columns of `dictionary(bank, catalog)`.
@@ -56,7 +56,7 @@ def profile_tables(
     cohort: IntoFrame | Sequence[str] | None = None,
     clients: int = PART,
 ) -> Iterator[pa.Table]:
-    """What `profile` returns, in parts of at most `clients` clients, as `profile_matrices` gives its numbers."""
+    """What `build_profiles` returns, in parts of at most `clients` clients, as `profile_matrices` gives its numbers."""
     for told in _told(bank, catalog, as_of, cohort, clients):
         yield tabulate(*told)
 
@@ -68,10 +68,10 @@ def profile_matrices(
     cohort: IntoFrame | Sequence[str] | None = None,
     clients: int = PART,
 ) -> Iterator[ProfileMatrix]:
-    """The numbers of what `profile` returns, in parts of at most `clients` clients, ids ascending.
+    """The numbers of what `build_profiles` returns, in parts of at most `clients` clients, ids ascending.
 
     To take them one by one needs the memory of one, however many clients there are; categories are those of the part.
-    Where there is nobody, one part is nobody's. Raises as `profile` does.
+    Where there is nobody, one part is nobody's. Raises as `build_profiles` does.
     """
     for told in _told(bank, catalog, as_of, cohort, clients):
         yield assemble(*told)

@@ -6,8 +6,8 @@ from sheaf.pricing.client_value import Held, groups, of_clients, of_groups, shar
 from sheaf.pricing.concession import Clients, Pricer, Prices, signing
 from sheaf.pricing.economics import Economics, Rates
 from sheaf.pricing.price_table import NoPriceSheetError, PriceTable
-from sheaf.pricing.quote import Curve, Quote, Standing, quote
-from sheaf.pricing.what_if import what_if
+from sheaf.pricing.quote import Curve, Quote, Standing, price_bundle
+from sheaf.pricing.what_if import apply_terms
 
 __all__ = [
     "AcceptanceModel",
@@ -27,12 +27,12 @@ __all__ = [
     "Quote",
     "Rates",
     "Standing",
+    "apply_terms",
     "groups",
     "of_clients",
     "of_groups",
-    "quote",
+    "price_bundle",
     "shares",
     "signing",
-    "what_if",
     "worth",
 ]

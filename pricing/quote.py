@@ -88,7 +88,7 @@ class Quote:
     notes: tuple[str, ...]
 
 
-def quote(
+def price_bundle(
     catalog: Catalog,
     client: Client,
     bundle_id: str,

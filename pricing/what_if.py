@@ -23,7 +23,7 @@ RATES = ("rate", "margin")
 OF_RESPONSE = frozenset({"acceptance", "elasticity"})  # who supposes one of these asks for no learned response
 
 
-def what_if(catalog: Catalog, terms: Mapping[str, str], rating: str | None = None) -> Catalog:
+def apply_terms(catalog: Catalog, terms: Mapping[str, str], rating: str | None = None) -> Catalog:
     """The catalog with `terms`, such as {"mortgage.balance": "250000", "mortgage.rate": "0.035", "hurdle": "0.12"}.
 
     Of a product: balance and limit (in its currency), the client's rate or the margin, the fixed fee, the price of a

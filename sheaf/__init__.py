@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sheaf._api import check, evaluate, profile, quote, rank, recommend, recommender, train
     from sheaf.catalog import DEFAULT, Bundle, Catalog, CatalogError, Product, read_catalog
-    from sheaf.features import Bank, TableError, dictionary
+    from sheaf.features import Bank, TableError, feature_dictionary
     from sheaf.serving import Answer, Offer, Recommender
     from sheaf.simulation import simulate
     from sheaf.training import Evaluation, Model, Parameters, SampleError
@@ -39,8 +39,8 @@ __all__ = [
     "SampleError",
     "TableError",
     "check",
-    "dictionary",
     "evaluate",
+    "feature_dictionary",
     "profile",
     "quote",
     "rank",
@@ -54,7 +54,7 @@ __all__ = [
 _PLACES = {
     "sheaf._api": ("check", "evaluate", "profile", "quote", "rank", "recommend", "recommender", "train"),
     "sheaf.catalog": ("DEFAULT", "Bundle", "Catalog", "CatalogError", "Product", "read_catalog"),
-    "sheaf.features": ("Bank", "TableError", "dictionary"),
+    "sheaf.features": ("Bank", "TableError", "feature_dictionary"),
     "sheaf.serving": ("Answer", "Offer", "Recommender"),
     "sheaf.simulation": ("simulate",),
     "sheaf.training": ("Evaluation", "Model", "Parameters", "SampleError"),

@@ -18,7 +18,7 @@ from benchmarks import figures
 from sheaf.catalog import DEFAULT, Catalog, Kind, read_catalog
 from sheaf.features import stopped_tables
 from sheaf.features.dictionary import GROUPS, Group
-from sheaf.pricing import Client, quote, rules
+from sheaf.pricing import Client, price_bundle, rules
 from tests.conftest import ROOT
 from tests.features.banks import bank, client, profiles
 
@@ -69,7 +69,7 @@ def test_a_rule_is_added(alone: bool, status: str, monkeypatch: pytest.MonkeyPat
     for product in given["products"]:
         product["alone"] = product["alone"] and (alone or product["product_id"] != "personal_loan")
     catalog = Catalog.model_validate(given)
-    quoted = quote(catalog, Client("new", Kind.RETAIL, "B"), "home_improvement", dt.date(2025, 12, 31))
+    quoted = price_bundle(catalog, Client("new", Kind.RETAIL, "B"), "home_improvement", dt.date(2025, 12, 31))
     assert [check.status for check in quoted.checks if check.rule == added["CONSUMER_CREDIT"]] == [status]
 
 

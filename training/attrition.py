@@ -21,7 +21,7 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from sheaf.catalog import Catalog
-from sheaf.features import UNSEEN, Bank, C, ProfileMatrix, day_number, dictionary, profile_matrices
+from sheaf.features import UNSEEN, Bank, C, ProfileMatrix, day_number, feature_dictionary, profile_matrices
 from sheaf.features.conditions import need_met
 from sheaf.training.booster_text import read_booster
 from sheaf.training.boosting import cross_fit
@@ -299,7 +299,7 @@ def _need_ends(bank: Bank) -> None:
 def _columns(bank: Bank, catalog: Catalog) -> tuple[str, ...]:
     """The profile columns that the model goes by: those of the client, and `BY_PRODUCT`."""
     products = [product.product_id for product in catalog.products]
-    stems = {one.name: split_product(one.name, products) for one in dictionary(bank, catalog)}
+    stems = {one.name: split_product(one.name, products) for one in feature_dictionary(bank, catalog)}
     return tuple(name for name, (stem, product) in stems.items() if product is None or stem in BY_PRODUCT)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sheaf.catalog import Catalog, Line
-from sheaf.features import Bank, C, FeatureType, ProfileMatrix, dictionary, profile_matrices, write_parquet
+from sheaf.features import Bank, C, FeatureType, ProfileMatrix, feature_dictionary, profile_matrices, write_parquet
 from sheaf.features.acceptances import awaited
 from sheaf.features.client_positions import Relationships
 from sheaf.features.conditions import Occurring, kinds_in, kinds_of_bank, need_comparable, need_fitting
@@ -140,7 +140,7 @@ def _warn_of_lacking_columns(model: Model, bank: Bank, catalog: Catalog) -> None
     """What was told of products and lines that are not sold any more is no loss."""
     encoding, sold = model.encoding, catalog.products
     gone = {*encoding.products, *map(str, Line)} - {one.product_id for one in sold} - {str(one.line) for one in sold}
-    there = {feature.name: feature.type is FeatureType.CATEGORY for feature in dictionary(bank, catalog)}
+    there = {feature.name: feature.type is FeatureType.CATEGORY for feature in feature_dictionary(bank, catalog)}
     lacking = [
         name
         for name in encoding.columns

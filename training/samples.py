@@ -13,7 +13,16 @@ import numpy as np
 from narwhals.typing import IntoFrame
 
 from sheaf.catalog import Catalog
-from sheaf.features import Bank, C, Feature, ProfileMatrix, day_number, dictionary, from_day_number, profile_matrices
+from sheaf.features import (
+    Bank,
+    C,
+    Feature,
+    ProfileMatrix,
+    day_number,
+    feature_dictionary,
+    from_day_number,
+    profile_matrices,
+)
 from sheaf.features.conditions import Occurring, kinds_of_bank, need_fitting
 from sheaf.features.expressions import DAYS_A_MONTH
 from sheaf.features.table_age import last_opening, latest_opening
@@ -76,7 +85,7 @@ def read_sample(
         occurring.add(profiles)
     occurring.tell()
     _warn_of_what_teaches_nothing(bank, catalog, read, horizon_days)
-    return TrainingSample(tuple(read), tuple(dictionary(bank, catalog)), horizon_days)
+    return TrainingSample(tuple(read), tuple(feature_dictionary(bank, catalog)), horizon_days)
 
 
 def _warn_of_who_is_not_there(bank: Bank, cohorts: IntoFrame, day: dt.date, there: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from sheaf.features.acceptances import awaited_since
 from sheaf.features.client_positions import Relationships
 from sheaf.features.conditions import kinds_in, need_comparable
 from sheaf.features.snapshot import Snapshot
-from sheaf.pricing import Client, Clients, Pricer, quote, what_if
+from sheaf.pricing import Client, Clients, Pricer, apply_terms, price_bundle
 from sheaf.pricing.client_value import Own
 from sheaf.pricing.price_table import need_pricing
 from sheaf.pricing.rules import ELIGIBLE, SUITABILITY
@@ -335,12 +335,12 @@ class Recommender:
         return self.priced(asked, by), by
 
     def priced(self, asked: AskQuote, by: PricedBy) -> Quoted:
-        """The quote for what was asked and what is known; the same for the same. Raises ValueError as `quote` does."""
+        """The quote for a request and what is known; equal for equal input. Raises what `price_bundle` does."""
         catalog = self.candidates.catalog
         terms = {name: str(value) for name, value in asked.terms.items()}
-        sold = what_if(catalog, terms, by.client.rating) if terms else catalog
+        sold = apply_terms(catalog, terms, by.client.rating) if terms else catalog
         learned = None if by.inputs is None else self.learned
-        quoted = quote(
+        quoted = price_bundle(
             sold, by.client, asked.bundle_id, by.as_of, by.authority, asked.concession,
             learned.response if learned else None, None if by.inputs is None else np.array([by.inputs]),
             by.acceptance, group=by.group, left_out=by.group_left_out,
@@ -742,7 +742,7 @@ def _acceptance_by(asked: AskQuote, by: PricedBy) -> AcceptanceBy:
 def _limit(catalog: Catalog, client: Client, bundle_id: str, day: dt.date, authority: str) -> float:
     """What the authority may grant on the bundle at the catalog's terms; nothing where it has no price at these."""
     try:
-        return float(quote(catalog, client, bundle_id, day, authority).limit)
+        return float(price_bundle(catalog, client, bundle_id, day, authority).limit)
     except ValueError:
         return 0.0
 

@@ -23,7 +23,7 @@ from sheaf.features import Bank, C, day_number
 from sheaf.features.acceptances import awaited
 from sheaf.features.bank import connect
 from sheaf.features.client_positions import Relationships
-from sheaf.pricing import quote
+from sheaf.pricing import price_bundle
 from sheaf.pricing.price_table import PriceTable, need_pricing
 from sheaf.strategy.contacts import Contacts
 from sheaf.strategy.policy.columns import of_file, parquet
@@ -273,7 +273,7 @@ def _price(bank: Bank, catalog: Catalog, as_of: dt.date, calls: Sequence[dict[st
     for call in offered:
         try:
             whom = relationships.client(call[C.CLIENT], catalog)
-            quoted = quote(catalog, whom, call[C.BUNDLE], as_of, concession=call[C.CONCESSION], book=priced)
+            quoted = price_bundle(catalog, whom, call[C.BUNDLE], as_of, concession=call[C.CONCESSION], book=priced)
             call["price"] = float(quoted.total.price)
         except ValueError:  # what cannot be quoted has no price here; `sheaf quote` says why
             call["price"] = None

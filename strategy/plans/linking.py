@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from sheaf.catalog import Catalog, Kind
 from sheaf.features import C
-from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, quote
+from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, price_bundle
 from sheaf.pricing.money import CENT, decimal, split
 from sheaf.pricing.quote_lines import QuoteLine
 from sheaf.strategy.plans.router import HELD, Router
@@ -207,7 +207,7 @@ def quoted(book: PriceTable, values: Mapping[str, Any], as_of: dt.date) -> Quote
         None if sales is None or sales != sales else float(sales), held,
     )  # fmt: skip
     highest = book.pricing.authorities[-1].name
-    return quote(catalog, client, values[C.BUNDLE], as_of, highest, values[C.CONCESSION], book=book)
+    return price_bundle(catalog, client, values[C.BUNDLE], as_of, highest, values[C.CONCESSION], book=book)
 
 
 def _sum(weights: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from sheaf.catalog import Catalog, Kind, Line, Range
-from sheaf.features import TABLES, Bank, C, FeatureType, dictionary
+from sheaf.features import TABLES, Bank, C, FeatureType, feature_dictionary
 from sheaf.features.bank import connect
 from sheaf.features.contract import Type
 from sheaf.strategy.policy.conditions import literal, quoted
@@ -51,7 +51,7 @@ def of_catalog(catalog: Catalog) -> dict[str, FeatureType]:
         name: pa.table({column.name: pa.array([], types.get(column.type, pa.string())) for column in table.columns})
         for name, table in TABLES.items()
     }
-    found = {feature.name: feature.type for feature in dictionary(Bank.of(**empty), catalog)}
+    found = {feature.name: feature.type for feature in feature_dictionary(Bank.of(**empty), catalog)}
     for where in (*(one.where for one in catalog.products), *(one.where for one in catalog.bundles)):
         for name, condition in where.items():
             found.setdefault(name, NUMBER if isinstance(condition, Range) else CATEGORY)

@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from sheaf.catalog import Catalog, Line, Policy, Product
-from sheaf.features import Bank, profile
+from sheaf.features import Bank, build_profiles
 from sheaf.features.contract import TABLES, Relation, Type
 
 DAY = dt.date(2024, 6, 30)
@@ -57,7 +57,7 @@ def client(client_id: str, joined_on: str = "2020-06-30", kind: str = "retail", 
 
 def profiles(bank: Bank, catalog: Catalog = CATALOG, as_of: dt.date = DAY, cohort: Any = None) -> pd.DataFrame:
     """The bank's profiles in the order of the clients, indexed by them."""
-    return profile(bank, catalog, as_of, cohort).to_pandas().set_index("client_id")
+    return build_profiles(bank, catalog, as_of, cohort).to_pandas().set_index("client_id")
 
 
 def written(tables: dict[str, pd.DataFrame], folder: Path) -> Bank:

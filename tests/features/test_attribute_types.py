@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from sheaf.catalog import Catalog, Line, Product
-from sheaf.features import Bank, TableError, profile
+from sheaf.features import Bank, TableError, build_profiles
 from sheaf.features.validation.check import check
 
 CARD = Product(product_id="card", name="Card", line=Line.RETAIL, family="cards")
@@ -58,13 +58,13 @@ def bank(frame, **attributes: list) -> Bank:
     ],
 )  # fmt: skip
 def test_objects_are_the_numbers_that_they_hold(frame, held: list, numbers: list) -> None:
-    found = profile(bank(frame, size=held), CATALOG, DAY)["size"].to_arrow().to_pylist()
+    found = build_profiles(bank(frame, size=held), CATALOG, DAY)["size"].to_arrow().to_pylist()
     assert [None if value != value else value for value in found] == numbers
 
 
 @engines
 def test_objects_are_the_days_that_they_hold(frame) -> None:
-    found = profile(bank(frame, moved=[dt.date(2023, 12, 31), None]), CATALOG, DAY)["moved_months"].to_list()
+    found = build_profiles(bank(frame, moved=[dt.date(2023, 12, 31), None]), CATALOG, DAY)["moved_months"].to_list()
     assert found[0] == pytest.approx(366 / 365.25 * 12)
 
 
@@ -93,7 +93,7 @@ def test_ids_that_are_integers_with_nulls_keep_their_digits() -> None:
 )
 def test_profiles_tell_of_texts_among_numbers(frame, texts: list[str], named: str) -> None:
     with pytest.warns(UserWarning, match=re.escape(f"table clients, column 'size': {named}")):
-        profile(bank(frame, size=texts), CATALOG, DAY)
+        build_profiles(bank(frame, size=texts), CATALOG, DAY)
 
 
 @engines
@@ -101,16 +101,16 @@ def test_profiles_say_nothing_of_numbers_and_categories(frame) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = bank(frame, size=[1.5, None], segment=["A1", "2"], code=["1", "2"], empty=["", None])
-        profile(made, CATALOG, DAY)
+        build_profiles(made, CATALOG, DAY)
 
 
 def test_a_bank_tells_of_its_texts_once() -> None:
     made = bank(pa.table, size=[" NA", "3", "4"])
     with pytest.warns(UserWarning, match="nearly all numbers"):
-        profile(made, CATALOG, DAY)
+        build_profiles(made, CATALOG, DAY)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        profile(made, CATALOG, DAY)
+        build_profiles(made, CATALOG, DAY)
 
 
 def lay_out(folder: Path, clients: bytes) -> Path:
@@ -122,7 +122,7 @@ def lay_out(folder: Path, clients: bytes) -> Path:
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     lay_out(tmp_path, "client_id,kind,joined_on,town\nc0,retail,2020-01-01,Köln\n".encode("latin-1"))
     with pytest.raises(TableError) as refused:
-        profile(Bank.open(tmp_path), CATALOG, DAY)
+        build_profiles(Bank.open(tmp_path), CATALOG, DAY)
     told = str(refused.value)
     assert told.startswith("table clients, line 2, cannot be read: Invalid unicode")
     assert told.endswith("write the file again, as Parquet or as CSV in UTF-8")
@@ -138,7 +138,7 @@ def test_names_of_profile_columns_are_found_and_refused(tmp_path: Path, name: st
     folder = lay_out(tmp_path, f"client_id,kind,joined_on,{name}\nc0,retail,2020-01-01,1\n".encode())
     assert [(one.column, one.problem) for one in check(folder, CATALOG)] == [(name, "has the name of a profile column")]
     with pytest.raises(ValueError, match=f"table clients: columns .'{name}'. have the names of profile columns"):
-        profile(Bank.open(folder), CATALOG, DAY)
+        build_profiles(Bank.open(folder), CATALOG, DAY)
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "Polars", "PyArrow"])
@@ -147,11 +147,11 @@ def test_attributes_of_one_name_in_a_profile_are_named_together(frame, names: tu
     day = dt.date(2000, 1, 1)
     held = {name: [day if name.casefold() == "born" else 1.0] for name in names}
     with pytest.raises(ValueError, match=r"table clients: several attributes become \['.*'\] in a profile, .* rename"):
-        profile(bank(frame, **held), CATALOG, DAY)
+        build_profiles(bank(frame, **held), CATALOG, DAY)
 
 
 def test_an_attribute_with_two_underscores_is_free() -> None:
-    assert "region__code" in profile(bank(pa.table, region__code=[1.0]), CATALOG, DAY).columns
+    assert "region__code" in build_profiles(bank(pa.table, region__code=[1.0]), CATALOG, DAY).columns
 
 
 DAYS = [("clients", "joined_on"), ("clients", "left_on"), ("clients", "valid_from"),

@@ -17,7 +17,7 @@ from sheaf.features import Bank
 from sheaf.features.client_groups import members
 from sheaf.features.client_positions import LARGEST_GROUP, Relationships, client_on
 from sheaf.features.columns.value import of_groups
-from sheaf.pricing import Quote, quote
+from sheaf.pricing import Quote, price_bundle
 from sheaf.pricing.views import shown
 from tests.features.banks import DAY, IDS, Rows, bank, client, frame, futures, pasts, profiles, tables, written
 from tests.pricing.books import catalog
@@ -104,7 +104,7 @@ def test_a_group_that_is_too_large_is_counted_and_not_added_up(size: int, told: 
     found, left_out = Relationships.of(bank(clients=clients, holdings=holdings), CATALOG, DAY).group("c000", CATALOG)
     assert (len(found), left_out) == told
     whom = Relationships.of(bank(clients=clients, holdings=holdings), CATALOG, DAY).client("c000", CATALOG)
-    quoted = quote(CATALOG, whom, "home", DAY, group=found, left_out=left_out)
+    quoted = price_bundle(CATALOG, whom, "home", DAY, group=found, left_out=left_out)
     assert (quoted.group is None) == bool(left_out)
     assert any("the client's group has 101 clients" in note for note in quoted.notes) == bool(left_out)
 
@@ -116,7 +116,7 @@ def test_a_quote_tells_what_the_group_is_worth_today(tmp_path: Path) -> None:
 
     def quoted(name: str) -> Quote:
         group, _ = Relationships.of(some, CATALOG, DAY, name).group(name, CATALOG)
-        return quote(CATALOG, client_on(some, CATALOG, DAY, name), "home", DAY, group=group)
+        return price_bundle(CATALOG, client_on(some, CATALOG, DAY, name), "home", DAY, group=group)
 
     of_group, today = quoted("a").group, quoted("a").relationship[0]
     assert of_group is not None

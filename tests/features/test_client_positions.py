@@ -14,7 +14,7 @@ from sheaf.catalog import Kind
 from sheaf.features import Bank
 from sheaf.features.client_positions import Relationships, client_on
 from sheaf.features.snapshot import SnapshotError
-from sheaf.pricing import Position, PriceTable, quote
+from sheaf.pricing import Position, PriceTable, price_bundle
 from sheaf.pricing.rules import SUITABILITY, TYING
 from tests.features.banks import DAY, client, frame
 from tests.pricing.books import catalog
@@ -72,7 +72,7 @@ def test_who_is_not_there_is_named() -> None:
 
 def test_a_protected_attribute_changes_no_quote() -> None:
     one, other = (client_on(bank(sex, positions=POSITIONS), CATALOG, DAY, "a") for sex in ("f", "m"))
-    assert repr(quote(CATALOG, one, "firm", DAY)) == repr(quote(CATALOG, other, "firm", DAY))
+    assert repr(price_bundle(CATALOG, one, "firm", DAY)) == repr(price_bundle(CATALOG, other, "firm", DAY))
 
 
 def test_files_and_frames_give_the_same_client(tmp_path: Any) -> None:
@@ -98,11 +98,11 @@ def test_suitability_and_abroad_are_what_the_table_told_on_the_day() -> None:
     assert (later.suitable_until, later.abroad) == (dt.date(2025, 12, 31), True)
     unknown = client_on(made, sold, DAY, "b")
     assert (unknown.suitable_until, unknown.abroad) == (None, False)
-    status = {check.rule: check.status for check in quote(sold, then, "saver", DAY).checks}
+    status = {check.rule: check.status for check in price_bundle(sold, then, "saver", DAY).checks}
     assert status[SUITABILITY] == "broken"
     american = catalog(jurisdiction="US", suitable_until="suitable", abroad="foreign")
     tying = [
-        next(check.status for check in quote(american, whom, "saver", DAY).checks if check.rule == TYING)
+        next(check.status for check in price_bundle(american, whom, "saver", DAY).checks if check.rule == TYING)
         for whom in (then, later)
     ]
     assert tying == ["broken", "kept"]
@@ -128,7 +128,7 @@ def test_equal_rows_of_other_ids_and_protected_attributes_get_equal_quotes() -> 
     positions = [row | {"client_id": name} for name in "xy" for row in POSITIONS]
     clients = frame("clients", rows, turnover="float64", **dict.fromkeys(protected, "str"))
     made = Bank.of(clients=clients, holdings=frame("holdings", held), positions=frame("positions", positions))
-    one, other = (quote(CATALOG, client_on(made, CATALOG, DAY, name), "firm", DAY) for name in "xy")
+    one, other = (price_bundle(CATALOG, client_on(made, CATALOG, DAY, name), "firm", DAY) for name in "xy")
     assert one.concession > 0
     assert repr(replace(one, client_id="")) == repr(replace(other, client_id=""))
 

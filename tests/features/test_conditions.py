@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from sheaf.catalog import Catalog, Line, Product, Range
-from sheaf.features import Bank, TableError, dictionary
+from sheaf.features import Bank, TableError, feature_dictionary
 from sheaf.features.conditions import ConditionError, kinds_of, kinds_of_bank, need_fitting, unfit, unmet
 from sheaf.training.candidates.pairs import Encoding, Gates
 
@@ -33,7 +33,7 @@ def bank(**attributes) -> Bank:
 
 
 def fit(sold: Catalog, **attributes) -> None:
-    need_fitting(sold, kinds_of(dictionary(bank(**attributes), sold)))
+    need_fitting(sold, kinds_of(feature_dictionary(bank(**attributes), sold)))
 
 
 def test_a_range_on_texts_is_refused() -> None:
@@ -118,7 +118,7 @@ def test_a_protected_attribute_in_another_spelling_is_refused(column: str, frame
     people = frame({"client_id": ["a"], "kind": ["retail"], "joined_on": ["2020-01-01"], column: ["x"]})
     holdings = frame({"client_id": ["a"], "product_id": ["card"], "opened_on": ["2020-01-01"]})
     with pytest.raises(TableError, match=f"column '{re.escape(column)}' spells (sex|marital_status) in another way"):
-        dictionary(Bank.of(clients=people, holdings=holdings), catalog(AGE))
+        feature_dictionary(Bank.of(clients=people, holdings=holdings), catalog(AGE))
 
 
 def test_a_protected_attribute_in_another_spelling_decides_nothing(tmp_path) -> None:
@@ -135,7 +135,7 @@ NAMED = ["client_sex", "sex code", "SexCode", "custSex2", "code of sex", "\u0455
 @pytest.mark.parametrize("column", [*NAMED, "\uff53\uff45\uff58_cd", "marital_status_code"])
 def test_a_name_that_has_a_protected_word_in_any_script_is_refused(column: str) -> None:
     with pytest.raises(TableError, match=r"(has|spells) (sex|marital_status) in"):
-        dictionary(bank(**{column: ["x"]}), catalog(AGE))
+        feature_dictionary(bank(**{column: ["x"]}), catalog(AGE))
 
 
 def test_a_range_beyond_0_and_1_on_a_flag_is_refused() -> None:
@@ -147,7 +147,7 @@ def test_a_range_beyond_0_and_1_on_a_flag_is_refused() -> None:
 
 
 def test_attributes_whose_names_hold_letters_of_a_protected_word_are_free() -> None:
-    assert "sextile" in {one.name for one in dictionary(bank(sextile=[1]), catalog(AGE))}
+    assert "sextile" in {one.name for one in feature_dictionary(bank(sextile=[1]), catalog(AGE))}
 
 
 HOLDS = {"retail_trade": 100, "agriculture": 100}

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from sheaf.catalog import Policy
-from sheaf.features import Bank, dictionary
+from sheaf.features import Bank, feature_dictionary
 from tests.features.banks import CATALOG, bank, client, profiles
 
 DAY_IN_MONTHS = 1 / 30.4375
@@ -41,7 +41,7 @@ def test_attributes_become_columns_by_their_type() -> None:
     assert found["digital"].tolist() == [1.0, 0.0]
     assert found["moved_on_months"].iloc[0] == pytest.approx(10 * DAY_IN_MONTHS)
     assert pd.isna(found["moved_on_months"].iloc[1])
-    types = {feature.name: str(feature.type) for feature in dictionary(BANK, CATALOG)}
+    types = {feature.name: str(feature.type) for feature in feature_dictionary(BANK, CATALOG)}
     named = ("age", "income", "segment", "digital", "moved_on_months")
     assert [types[name] for name in named] == ["number", "number", "category", "flag", "number"]
 

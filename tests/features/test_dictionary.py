@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.catalog import DEFAULT, read_catalog
-from sheaf.features import Bank, dictionary, to_markdown
+from sheaf.features import Bank, feature_dictionary, to_markdown
 from sheaf.simulation import simulate
 from tests.features.banks import CATALOG, bank, client, frame
 
@@ -46,11 +46,11 @@ def test_every_feature_is_on_the_page_once(simulated: Bank) -> None:
     for row in rows:
         placeholder = next((word for word in words if row.endswith(word)), None)
         listed += [row.replace(placeholder, word) for word in words[placeholder]] if placeholder else [row]
-    assert sorted(listed) == sorted(feature.name for feature in dictionary(simulated, catalog))
+    assert sorted(listed) == sorted(feature.name for feature in feature_dictionary(simulated, catalog))
 
 
 def test_every_feature_says_what_it_means_and_its_reason_takes_at_most_a_value(simulated: Bank) -> None:
-    for feature in dictionary(simulated, read_catalog(DEFAULT)):
+    for feature in feature_dictionary(simulated, read_catalog(DEFAULT)):
         assert feature.meaning.endswith("."), feature.name
         assert "  " not in feature.meaning
         fields = [field for _, field, _, _ in string.Formatter().parse(feature.reason) if field is not None]
@@ -60,7 +60,7 @@ def test_every_feature_says_what_it_means_and_its_reason_takes_at_most_a_value(s
 def test_the_columns_follow_from_the_tables_there_are() -> None:
     few = {"clients": [client("a")], "holdings": []}
     offers = [{"offer_id": "1", "client_id": "a", "bundle_id": "b", "offered_at": "2024-01-31"}]
-    names = {feature.name for feature in dictionary(bank(**few, offers=offers), CATALOG)}
+    names = {feature.name for feature in feature_dictionary(bank(**few, offers=offers), CATALOG)}
     assert "offers_3m" in names
     assert "inflow_3m" not in names
-    assert "offers_3m" not in {feature.name for feature in dictionary(bank(**few), CATALOG)}
+    assert "offers_3m" not in {feature.name for feature in feature_dictionary(bank(**few), CATALOG)}

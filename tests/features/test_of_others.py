@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sheaf.features import Feature, FeatureType, Of, dictionary, of_earlier
+from sheaf.features import Feature, FeatureType, Of, feature_dictionary, of_earlier
 from tests.features.banks import Rows, bank, client, profiles
 from tests.pricing.books import catalog
 
@@ -66,7 +66,7 @@ def test_other_clients_rows_change_just_the_columns_that_say_they_follow_from_th
         changed |= {
             name for name in one.index if one[name] != other[name] and not (pd.isna(one[name]) and pd.isna(other[name]))
         }
-    stated = {feature.name: feature.of for feature in dictionary(bank(**rows(0, 1)), CATALOG)}
+    stated = {feature.name: feature.of for feature in feature_dictionary(bank(**rows(0, 1)), CATALOG)}
     assert {name for name in changed if stated[name] is Of.CLIENT} == set()
     follow = {name for name, of in stated.items() if of in (Of.GROUP, Of.LINKED)}
     assert follow - changed <= {"group_clients"}  # who is of the group stays as it was
@@ -74,6 +74,6 @@ def test_other_clients_rows_change_just_the_columns_that_say_they_follow_from_th
 
 
 def test_a_column_stated_by_an_earlier_version_is_of_whom_its_like_is_now() -> None:
-    for feature in dictionary(bank(**rows(0, 1)), CATALOG):
+    for feature in feature_dictionary(bank(**rows(0, 1)), CATALOG):
         assert feature.of in (of_earlier(feature.name), Of.BANK)
     assert Feature("x", FeatureType.NUMBER, "", "").of is Of.CLIENT

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.features import Bank, ProfileMatrix, TableError, day_number, dictionary, profile, profile_matrices
+from sheaf.features import (
+    Bank,
+    ProfileMatrix,
+    TableError,
+    build_profiles,
+    day_number,
+    feature_dictionary,
+    profile_matrices,
+)
 from sheaf.features.expressions import months_before
 from sheaf.features.feature import number
 from sheaf.features.matrix import assemble
@@ -49,8 +57,8 @@ def test_pandas_and_duckdb_give_the_same_profiles(tmp_path_factory: pytest.TempP
 def test_the_columns_are_those_of_the_dictionary_with_their_types(rows: Rows) -> None:
     some = Bank.of(**tables(rows))
     found = profiles(some)
-    assert list(found.columns) == [feature.name for feature in dictionary(some, CATALOG)]
-    for feature in dictionary(some, CATALOG):
+    assert list(found.columns) == [feature.name for feature in feature_dictionary(some, CATALOG)]
+    for feature in feature_dictionary(some, CATALOG):
         column = found[feature.name]
         if feature.type == "category":
             assert column.dropna().map(lambda value: isinstance(value, str)).all()
@@ -87,7 +95,7 @@ def test_a_client_told_twice_or_of_no_id_is_refused(tmp_path: Path, more: list[d
     told["clients"] = pd.concat([told["clients"], frame("clients", more)], ignore_index=True)
     for one in (Bank.of(**told), written(told, tmp_path / "tables")):
         with pytest.raises(TableError, match=message):
-            profile(one, CATALOG, dt.date(2024, 6, 30))
+            build_profiles(one, CATALOG, dt.date(2024, 6, 30))
 
 
 @pytest.mark.parametrize("amount", [8_388_609.5, -8_388_610.5, 16_777_217.0, 123_456_792.0, 0.1])
@@ -156,7 +164,7 @@ def test_an_attribute_named_like_a_profile_column_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"clients: columns \['products_held'\] have the names of profile columns; ren"
     ):
-        profile(Bank.of(clients=clients, holdings=holdings), CATALOG, DAY)
+        build_profiles(Bank.of(clients=clients, holdings=holdings), CATALOG, DAY)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +241,7 @@ def test_a_profile_is_the_same_whoever_else_is_profiled(rows: Rows, some: set[st
 @pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
 def test_a_frame_comes_back_in_the_library_of_the_tables(library: Any) -> None:
     given = {name: library(frame(name, rows)) for name, rows in MINIMAL.items()}
-    told = profile(Bank.of(**given), CATALOG, DAY).to_native()
+    told = build_profiles(Bank.of(**given), CATALOG, DAY).to_native()
     assert type(told) is type(given["clients"])
     again = nw.from_native(told, eager_only=True).to_pandas().set_index("client_id")
     pd.testing.assert_frame_equal(again, profiles(bank(**MINIMAL)), check_dtype=False)
@@ -255,7 +263,7 @@ ENCODED = bank(
 def test_encoding_codes_categories_in_sorted_order_and_null_as_nan() -> None:
     [matrix] = profile_matrices(ENCODED, CATALOG, DAY)
     assert matrix.client_ids.tolist() == ["a", "b", "c"]
-    assert matrix.columns == [feature.name for feature in dictionary(ENCODED, CATALOG)]
+    assert matrix.columns == [feature.name for feature in feature_dictionary(ENCODED, CATALOG)]
     assert matrix.values.dtype == np.float32
     assert matrix.values.flags.c_contiguous
     assert matrix.categories["rating"] == ["A", "B"]
@@ -287,5 +295,5 @@ def test_a_column_that_was_a_number_and_is_a_category_now_is_not_known() -> None
 def test_nobodys_profiles_have_the_columns() -> None:
     nobody = bank(clients=[], holdings=[])
     [matrix] = profile_matrices(nobody, CATALOG, DAY)
-    assert matrix.values.shape == (0, len(dictionary(nobody, CATALOG)))
+    assert matrix.values.shape == (0, len(feature_dictionary(nobody, CATALOG)))
     assert list(profiles(nobody)) == matrix.columns

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sheaf.features import Bank, day_number, profile
+from sheaf.features import Bank, build_profiles, day_number
 from tests.features.banks import CATALOG
 
 HOLDINGS = {"client_id": ["a"], "product_id": ["account"], "opened_on": [dt.date(2020, 1, 1)]}
@@ -56,7 +56,7 @@ def test_a_moment_of_any_zone_counts_by_its_day_in_utc(zone: str, engine: str) -
     day = day_number(pd.Timestamp("2024-01-01 23:30", tz=zone).tz_convert("UTC").date())
     bank = Bank.of(**zoned(zone, engine))
     assert joined_on(bank) == [day]
-    told = profile(bank, CATALOG, dt.date(2024, 6, 30)).to_pandas()
+    told = build_profiles(bank, CATALOG, dt.date(2024, 6, 30)).to_pandas()
     months = [name for name in told.columns if name.startswith("seen_")]
     assert all(name.endswith("_months") for name in months)  # a number of months, no category of texts
     assert told[months].iloc[0].tolist() == pytest.approx(
@@ -68,7 +68,7 @@ def test_moments_of_zones_in_files_count_by_their_day_in_utc(tmp_path: Path) -> 
     for name, table in zoned("America/New_York", "PyArrow").items():
         pq.write_table(table, tmp_path / f"{name}.parquet")
     assert joined_on(Bank.open(tmp_path)) == [day_number(dt.date(2024, 1, 2))]
-    told = profile(Bank.open(tmp_path), CATALOG, dt.date(2024, 6, 30)).to_pandas()
+    told = build_profiles(Bank.open(tmp_path), CATALOG, dt.date(2024, 6, 30)).to_pandas()
     assert told["seen_us_months"].item() == pytest.approx(180 / 30.4375)
 
 

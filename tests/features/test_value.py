@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sheaf.catalog import Closeness, Policy
-from sheaf.features import Bank, profile
+from sheaf.features import Bank, build_profiles
 from tests.features.banks import CATALOG, DAY, bank, client, frame, profiles, written
 
 
@@ -86,7 +86,7 @@ def test_a_cohort_keeps_its_place_in_the_whole_bank(tmp_path: Any) -> None:
     rows = {"clients": [client(name) for name in "abc"], "holdings": [], "positions": fees(a=10, b=20, c=30)}
     tables = {name: frame(name, table) for name, table in rows.items()}
     for some in (Bank.of(**tables), written(tables, tmp_path / "tables")):
-        found = profile(some, CATALOG, DAY, ["b"]).to_pandas()
+        found = build_profiles(some, CATALOG, DAY, ["b"]).to_pandas()
         assert found["contribution_rank"].tolist() == [2]
         assert found["contribution_share"].tolist() == pytest.approx([20 / 60])
 

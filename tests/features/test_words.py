@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from sheaf.features import Bank, TableError, profile
+from sheaf.features import Bank, TableError, build_profiles
 from sheaf.features.contract import TABLES, Answered
 from sheaf.features.validation.check import check
 from tests.features.banks import DAY, client
@@ -44,7 +44,7 @@ def frames() -> dict[str, pd.DataFrame]:
 @pytest.mark.parametrize("engine", ["pandas", "polars", "pyarrow"])
 def test_words_of_the_contract_count_in_any_case(engine: str) -> None:
     bank = Bank.of(**{name: ENGINES[engine](of) for name, of in frames().items()})
-    found = profile(bank, CATALOG, DAY).to_pandas().set_index("client_id")
+    found = build_profiles(bank, CATALOG, DAY).to_pandas().set_index("client_id")
     assert found["kind"].to_dict() == {"a": "retail", "b": "corporate", "c": "retail"}
     assert found.loc["a", "offers_accepted"] == 4
     linked = bank["links"].collect().to_native()
@@ -57,7 +57,7 @@ def test_files_in_any_case_pass_the_check_and_count_alike(tmp_path: Path) -> Non
     for name, of in frames().items():
         of.to_csv(folder / f"{name}.csv", index=False)
     assert [one for one in check(folder, CATALOG) if one.column in ("kind", "relation", "outcome")] == []
-    found = profile(Bank.open(folder), CATALOG, DAY).to_pandas().set_index("client_id")
+    found = build_profiles(Bank.open(folder), CATALOG, DAY).to_pandas().set_index("client_id")
     assert found.loc["a", "offers_accepted"] == 4
 
 
@@ -89,7 +89,7 @@ def test_a_word_that_nothing_would_count_is_refused_on_every_engine(
     bank = Bank.of(**{name: ENGINES[engine](of) for name, of in tables.items()})
     told = f"table {table}, column {column}: unknown {word.lower()!r}; use one of"
     with pytest.raises(TableError, match=re.escape(told)):
-        profile(bank, CATALOG, DAY)
+        build_profiles(bank, CATALOG, DAY)
 
 
 def test_the_words_are_those_of_the_log() -> None:

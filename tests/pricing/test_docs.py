@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from sheaf.catalog import DEFAULT, Kind, read_catalog
-from sheaf.pricing import Client, Quote, quote
+from sheaf.pricing import Client, Quote, price_bundle
 from sheaf.pricing.views import draw, shown
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "prices.md"
@@ -17,7 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "prices.md"
 
 @pytest.fixture(scope="module")
 def example() -> Quote:
-    return quote(read_catalog(DEFAULT), Client("new", Kind.RETAIL, "B"), "home_improvement", dt.date(2025, 12, 31))
+    return price_bundle(
+        read_catalog(DEFAULT), Client("new", Kind.RETAIL, "B"), "home_improvement", dt.date(2025, 12, 31)
+    )
 
 
 def test_the_worked_example_has_the_figures_of_the_quote(example: Quote) -> None:

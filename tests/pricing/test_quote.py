@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.catalog import Catalog, Kind, Range
-from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, what_if
-from sheaf.pricing import quote as quote_
+from sheaf.pricing import Client, NoPriceSheetError, Position, PriceTable, Quote, apply_terms
+from sheaf.pricing import price_bundle as quote_
 from sheaf.pricing.acceptance import Logit
 from sheaf.pricing.client_value import Own
 from sheaf.pricing.concession import CHUNK, Clients, Pricer
@@ -30,14 +30,14 @@ FIRM = Client("f", Kind.CORPORATE, "B", 2e7, {"account": Position(8_000.0, 0.0, 
 PERSON = Client("p", Kind.RETAIL, "A")
 
 
-def quote(client: Client, bundle: str, of: Catalog = CATALOG, **more: Any) -> Quote:
+def price_bundle(client: Client, bundle: str, of: Catalog = CATALOG, **more: Any) -> Quote:
     return quote_(of, client, bundle, DAY, **more)
 
 
 def test_a_bundle_by_hand() -> None:
     """Start for who holds nothing, at list price. Account: margin 200 and fee 60, cost 30, tax 57.50, net 172.50,
     capital 39, EVA 168.60. Card: fee 24, cost 2, tax 5.50, net 16.50, capital 3.60, EVA 16.14."""
-    found = quote(PERSON, "start", concession=0.0)
+    found = price_bundle(PERSON, "start", concession=0.0)
     account, card = (line.amounts for line in found.lines)
     assert [str(amount) for amount in (account.tax, account.net_income, account.capital, account.eva)] == [
         "57.50", "172.50", "39.00", "168.60",
@@ -51,12 +51,12 @@ def test_a_bundle_by_hand() -> None:
 
 
 def test_the_best_concession_stays_within_the_authority_and_says_who_may_grant_more() -> None:
-    mine = quote(PERSON, "start")
+    mine = price_bundle(PERSON, "start")
     assert float(mine.concession) == pytest.approx(28.4)  # a tenth of 284
     assert mine.ideal > mine.limit == pytest.approx(28.4)
     assert mine.above == pytest.approx(mine.ideal - mine.limit)
     assert mine.goes_to == "head_office"
-    theirs = quote(PERSON, "start", authority="head_office")
+    theirs = price_bundle(PERSON, "start", authority="head_office")
     assert float(theirs.concession) == pytest.approx(mine.ideal)
     assert (theirs.above, theirs.goes_to) == (0, None)
     assert theirs.expected_eva > mine.expected_eva
@@ -76,7 +76,7 @@ QUOTABLE = [
 def test_many_at_once_are_priced_as_one_is(client: Client, bundle: str) -> None:
     book = PriceTable(CATALOG)
     of = next(one for one in CATALOG.offers if one.bundle_id == bundle)
-    alone = quote(client, bundle)
+    alone = price_bundle(client, bundle)
     own = Own.of(client.worth(book), client.worth(book, balance_alone=True))
     whom = Clients(np.array([client.cell(book)]), client.flags(book)[None], own)
     where = np.array([CATALOG.offers.index(of)])
@@ -143,11 +143,11 @@ def test_money_is_never_lost_to_rounding(
     }
     kind = Kind.CORPORATE if bundle == "firm" else Kind.RETAIL
     of, client = catalog(changed, return_on_capital=on_capital), Client("x", kind, rating)
-    best = quote(client, bundle, of, authority="head_office")
+    best = price_bundle(client, bundle, of, authority="head_office")
     adds_up(best)
     most = float(best.total.list_price)
     if most > 0:
-        adds_up(quote(client, bundle, of, concession=round(share * most, 2)))
+        adds_up(price_bundle(client, bundle, of, concession=round(share * most, 2)))
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1e4)] * 3), min_size=1, max_size=4), st.floats(0, 1))
@@ -162,17 +162,17 @@ def test_no_element_gives_more_than_its_room(rooms: list[tuple[float, ...]], sha
 
 def test_a_fee_that_can_only_be_waived_goes_wholly_or_not_at_all() -> None:
     of = catalog(products=with_sheet("card", benefits=["waive"]))
-    assert quote(PERSON, "start", of, concession=23.99).lines[1].amounts.concession == 0
-    waived = quote(PERSON, "start", of, concession=30.0)
+    assert price_bundle(PERSON, "start", of, concession=23.99).lines[1].amounts.concession == 0
+    waived = price_bundle(PERSON, "start", of, concession=30.0)
     assert str(waived.lines[1].amounts.concession) == "24.00"
     assert waived.lines[1].elements[0].benefit == "waive"
-    alone = quote(PERSON, "card", of, concession=10.0)
+    alone = price_bundle(PERSON, "card", of, concession=10.0)
     assert alone.concession == 0
     assert "10.00 of the concession fit no component and are kept" in alone.notes
 
 
 def test_concessions_are_put_as_the_sheet_allows() -> None:
-    found = quote(replace(FIRM, rating="A"), "firm", concession=300.0)
+    found = price_bundle(replace(FIRM, rating="A"), "firm", concession=300.0)
     loan, payroll, exchange = found.lines
     assert [part.benefit for part in loan.elements] == ["spread_amount"]
     assert loan.elements[0].price == pytest.approx(0.06 - float(loan.amounts.concession) / 100_000)
@@ -180,7 +180,7 @@ def test_concessions_are_put_as_the_sheet_allows() -> None:
     assert (fee.kind, unit.kind, unit.benefit) == ("fee", "unit", "percent")
     assert unit.price == pytest.approx(0.5 * (1 - float(unit.concession) / 500))
     assert exchange.elements[0].price < 0.004
-    deposit = quote(PERSON, "account", concession=100.0).lines[0].elements[0]
+    deposit = price_bundle(PERSON, "account", concession=100.0).lines[0].elements[0]
     assert deposit.price == pytest.approx(deposit.list_price + float(deposit.concession) / 10_000)
 
 
@@ -189,7 +189,7 @@ def test_concessions_are_put_as_the_sheet_allows() -> None:
 
 def test_a_bundle_below_the_hurdle_says_what_would_meet_it() -> None:
     poor = replace(FIRM, rating="C")
-    found = quote(poor, "loan")
+    found = price_bundle(poor, "loan")
     missing = -float(found.total.eva) / 0.75
     assert not found.meets_hurdle
     assert found.concession == 0
@@ -197,13 +197,13 @@ def test_a_bundle_below_the_hurdle_says_what_would_meet_it() -> None:
     assert f"{missing / 100_000 * 1e4:,.0f} basis points more of margin on Loan" in found.remedy
     assert "the relationship with it earns" in found.remedy
     needed = CATALOG.product("loan").margin + (missing + 0.01) / 100_000
-    assert quote(poor, "loan", what_if(CATALOG, {"loan.margin": str(needed)}, "C")).meets_hurdle
+    assert price_bundle(poor, "loan", apply_terms(CATALOG, {"loan.margin": str(needed)}, "C")).meets_hurdle
 
 
 def test_no_price_meets_a_hurdle_that_takes_more_of_income_than_tax_leaves() -> None:
     """A unit of income takes 1 of capital, which must earn 0.99, and leaves 0.75."""
     greedy = catalog(fee_capital={"revenue": 1.0}, hurdle=0.99)
-    found = quote(PERSON, "card", greedy)
+    found = price_bundle(PERSON, "card", greedy)
     assert not found.meets_hurdle
     assert "no price of Card would meet it: a unit of income takes 1 of capital, which has to earn 0.99" in found.remedy
     assert np.isnan(found.lines[0].break_even_income)
@@ -211,17 +211,17 @@ def test_no_price_meets_a_hurdle_that_takes_more_of_income_than_tax_leaves() -> 
 
 def test_the_remedy_is_of_the_line_that_misses_the_hurdle_most() -> None:
     dear = with_sheet("card", opex=500.0)
-    found = quote(PERSON, "start", catalog(products=dear))
+    found = price_bundle(PERSON, "start", catalog(products=dear))
     assert found.lines[0].amounts.eva > 0 > found.lines[1].amounts.eva
     missing = -float(found.total.eva) / (0.75 - 0.1 * 0.15)
     assert f"{missing:,.2f} more a year before tax would meet it" in found.remedy
     assert f"prices of Card {missing / 24:.0%} higher" in found.remedy
     raised = catalog({"card": {"annual_fee": 24 + missing + 0.02}}, products=dear)
-    assert quote(PERSON, "start", raised).meets_hurdle
+    assert price_bundle(PERSON, "start", raised).meets_hurdle
 
 
 def test_no_deposit_is_asked_to_pay_for_being_held() -> None:
-    found = quote(PERSON, "dollars", catalog(products=with_sheet("dollars", opex=900.0)))
+    found = price_bundle(PERSON, "dollars", catalog(products=with_sheet("dollars", opex=900.0)))
     assert "as a fee of Dollars, as no rate of 0 or more would do" in found.remedy
 
 
@@ -229,8 +229,8 @@ def test_no_deposit_is_asked_to_pay_for_being_held() -> None:
 def test_at_the_break_even_margin_a_line_adds_nothing(bundle: str) -> None:
     """All of it conceded that floors and caps leave no matter: the whole list margin may go."""
     free = catalog(max_concession=1.0)
-    found = quote(PERSON, bundle, free, concession=0.0)
-    even = quote(PERSON, bundle, free, concession=found.break_even, authority="head_office")
+    found = price_bundle(PERSON, bundle, free, concession=0.0)
+    even = price_bundle(PERSON, bundle, free, concession=found.break_even, authority="head_office")
     [line] = even.lines
     assert float(line.amounts.eva) == pytest.approx(0, abs=0.03)
     assert float(line.amounts.price) == pytest.approx(line.break_even_income, abs=0.02)
@@ -246,7 +246,7 @@ def test_the_break_evens_of_lines_add_up_to_that_of_the_bundle() -> None:
     | payroll | 600 | 50 + 0.2/0.5 × 500 = 250 | 0 | 0.15 × 600 = 90 | 262.00 | 338.00 |
     | exchange | 1,200 | 80 + 0.001/0.004 × 1,200 = 380 | 0 | 180 | 404.00 | 796.00 |
     """
-    found = quote(FIRM, "firm", concession=0.0)
+    found = price_bundle(FIRM, "firm", concession=0.0)
     loan, payroll, exchange = found.lines
     assert payroll.break_even_income == pytest.approx(262.0)
     assert exchange.break_even_income == pytest.approx(404.0)
@@ -259,7 +259,7 @@ def test_the_break_evens_of_lines_add_up_to_that_of_the_bundle() -> None:
 
 
 def test_a_hurdle_that_no_price_can_meet_is_named() -> None:
-    found = quote(FIRM, "firm", what_if(CATALOG, {"hurdle": "0.99"}))
+    found = price_bundle(FIRM, "firm", apply_terms(CATALOG, {"hurdle": "0.99"}))
     assert not found.meets_hurdle
     assert found.concession == 0
     assert "would meet it" in found.remedy
@@ -267,20 +267,20 @@ def test_a_hurdle_that_no_price_can_meet_is_named() -> None:
 
 def test_a_concession_that_goes_too_far_is_refused_or_capped() -> None:
     with pytest.raises(ValueError, match=r"concession 284.01 is not from 0 to the list price, 284.00 a year"):
-        quote(PERSON, "start", concession=284.01)
+        price_bundle(PERSON, "start", concession=284.01)
     with pytest.raises(ValueError, match=r"concession -1.00 is not from 0 .* ask for 0 or more"):
-        quote(PERSON, "start", concession=-1.0)
-    capped = quote(PERSON, "start", concession=200.0)
+        price_bundle(PERSON, "start", concession=-1.0)
+    capped = price_bundle(PERSON, "start", concession=200.0)
     assert float(capped.concession) == 184.0  # half the margin, 100, and both fees
     assert "a concession of 200.00 was asked for; floors and caps leave 184.00, which is quoted" in capped.notes
-    dear = quote(FIRM, "firm", what_if(CATALOG, {"hurdle": "0.30"}), concession=1500.0)
+    dear = price_bundle(FIRM, "firm", apply_terms(CATALOG, {"hurdle": "0.30"}), concession=1500.0)
     assert any("the hurdle leave" in note for note in dear.notes)
     assert dear.meets_hurdle
     assert abs(float(dear.total.eva)) < 0.05
 
 
 def test_a_concession_above_the_authority_is_quoted_and_sent_on() -> None:
-    found = quote(PERSON, "start", concession=50.0)
+    found = price_bundle(PERSON, "start", concession=50.0)
     assert str(found.concession) == "50.00"
     assert found.above == pytest.approx(50 - 28.4)
     assert found.goes_to == "branch"
@@ -315,15 +315,15 @@ def test_a_concession_above_the_authority_is_quoted_and_sent_on() -> None:
 )
 def test_what_cannot_be_quoted_is_refused(client: Client, bundle: str, more: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        quote(client, bundle, **more)
+        price_bundle(client, bundle, **more)
 
 
 def test_without_a_price_sheet_nothing_is_quoted() -> None:
     with pytest.raises(NoPriceSheetError, match="the catalog small has no price sheet, so nothing can be quoted"):
-        quote(PERSON, "start", CATALOG.model_copy(update={"pricing": None}))
+        price_bundle(PERSON, "start", CATALOG.model_copy(update={"pricing": None}))
     few = catalog(products={"account": with_sheet("account")["account"]})
     with pytest.raises(NoPriceSheetError, match="card has no price sheet, so start cannot be quoted; add it"):
-        quote(PERSON, "start", few)
+        price_bundle(PERSON, "start", few)
 
 
 # --- the relationship ---------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_without_a_price_sheet_nothing_is_quoted() -> None:
 
 def test_the_relationship_today_at_risk_with_the_bundle_and_if_lost() -> None:
     """The account earns 8,000 × 0.026 + 60 = 268, costs 30: net 178.50, capital 40.20, EVA 174.48."""
-    found = quote(FIRM, "firm", concession=0.0)
+    found = price_bundle(FIRM, "firm", concession=0.0)
     today, at_risk, with_it, lost = found.relationship
     assert [one.state for one in found.relationship] == ["today", "at risk", "with this bundle", "if lost"]
     assert (today.net_income, today.capital, today.eva) == pytest.approx((178.5, 40.2, 174.48))
@@ -346,7 +346,7 @@ def test_the_relationship_today_at_risk_with_the_bundle_and_if_lost() -> None:
 def test_what_moves_out_of_products_held_is_taken_off() -> None:
     """Half of the account's 8,000 goes into the dollars, and with it half of the margin of 208 and of the capital that
     this takes, 0.15 of it: 208 × 0.75 - 0.1 × 31.20 = 152.88. Fees and the cost of the account stay."""
-    found = quote(replace(FIRM, kind=Kind.RETAIL), "dollars", concession=0.0)
+    found = price_bundle(replace(FIRM, kind=Kind.RETAIL), "dollars", concession=0.0)
     assert found.moved == pytest.approx(152.88 / 2)
     assert found.relationship[2].eva == pytest.approx(174.48 - 152.88 / 2 + float(found.total.eva), abs=0.02)
     assert found.expected_eva == pytest.approx(0.2 * (float(found.total.eva) + found.kept - found.moved), abs=0.01)
@@ -355,7 +355,7 @@ def test_what_moves_out_of_products_held_is_taken_off() -> None:
 def test_no_more_moves_than_the_new_product_takes() -> None:
     """Of 800,000 half would be 400,000, and the dollars take 8,000: a hundredth of the balance and of its margin."""
     rich = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(800_000.0, 0.0, 60.0)})
-    found = quote(rich, "dollars", concession=0.0)
+    found = price_bundle(rich, "dollars", concession=0.0)
     assert found.moved == pytest.approx(0.01 * 800_000 * 0.026 * (0.75 - 0.1 * 0.15))
     assert found.relationship[2].eva > found.relationship[0].eva + float(found.total.eva) - 155
 
@@ -370,7 +370,7 @@ def test_of_several_products_no_more_moves_than_the_new_one_takes() -> None:
     })  # fmt: skip
     held = {"account": Position(30_000.0, 0.0, 60.0), "mortgage": Position(10_000.0, 0.02, 0.0)}
     rich = replace(FIRM, kind=Kind.RETAIL, held=held)
-    found = quote(rich, "dollars", sold, concession=0.0)
+    found = price_bundle(rich, "dollars", sold, concession=0.0)
     moved = 0.2 * (30_000 * 0.026 + 10_000 * 0.01) * (0.75 - 0.1 * 0.15)
     assert found.moved == pytest.approx(moved)
     book = PriceTable(sold)
@@ -395,14 +395,14 @@ def test_products_of_a_bundle_that_draw_more_than_there_is_are_refused() -> None
 
 def test_a_balance_that_costs_more_in_fees_than_it_earns_gains_nothing_by_moving() -> None:
     poor = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(10.0, 0.0, 0.0)})
-    assert quote(poor, "dollars", concession=0.0).moved > 0
+    assert price_bundle(poor, "dollars", concession=0.0).moved > 0
 
 
 def test_a_bundle_that_takes_more_than_it_brings_says_so() -> None:
     """The dollars bring 8,000 × 0.01 - 10 before tax; their 8,000 earned 0.026 in the account."""
     rich = replace(FIRM, kind=Kind.RETAIL, held={"account": Position(800_000.0, 0.0, 60.0)})
     lossless = catalog(retention={"attrition": 0.0, "saved": 0.0})
-    found = quote(rich, "dollars", lossless, concession=0.0)
+    found = price_bundle(rich, "dollars", lossless, concession=0.0)
     assert found.expected_eva < 0
     worse = found.moved - float(found.total.eva)
     assert f"the bank is {worse:,.2f} of EVA a year worse off" in " ".join(found.notes)
@@ -414,27 +414,29 @@ def test_a_bundle_that_takes_more_than_it_brings_says_so() -> None:
 @given(st.sampled_from(["sex", "religion", "nationality"]), st.text(max_size=5))
 @settings(max_examples=20)
 def test_equal_clients_get_equal_quotes_whatever_is_protected(attribute: str, value: str) -> None:
-    one = quote(PERSON, "start")
-    other = quote(replace(PERSON, client_id="q", attributes={attribute: value}), "start")
+    one = price_bundle(PERSON, "start")
+    other = price_bundle(replace(PERSON, client_id="q", attributes={attribute: value}), "start")
     assert repr(replace(other, client_id="p")) == repr(one)
 
 
 def test_a_learned_response_is_not_called_an_assumption() -> None:
-    learned = quote(PERSON, "start", response=Logit(-1.0, 0.02, np.array([0.3])), inputs=np.array([[1.0]]))
+    learned = price_bundle(PERSON, "start", response=Logit(-1.0, 0.02, np.array([0.3])), inputs=np.array([[1.0]]))
     assert not learned.assumption
     assert learned.acceptance_at_list == pytest.approx(1 / (1 + np.exp(0.7)))
-    assumed = quote(PERSON, "start", acceptance=0.4)
+    assumed = price_bundle(PERSON, "start", acceptance=0.4)
     assert assumed.assumption
     assert assumed.acceptance_at_list == pytest.approx(0.4)
     around = "elasticity 2, around the model's probability of the whole bundle, 40.0%, as acceptance at list price"
     assert f"price response assumed by policy, not learned: {around}" in assumed.notes
-    assert "20% accept at list price" in " ".join(quote(PERSON, "start").notes)
+    assert "20% accept at list price" in " ".join(price_bundle(PERSON, "start").notes)
     with pytest.raises(ValueError, match=r"acceptance 1.4 is not a probability from 0 to 1"):
-        quote(PERSON, "start", acceptance=1.4)
+        price_bundle(PERSON, "start", acceptance=1.4)
 
 
 def test_who_has_no_rating_is_told_to_be_priced_as_unrated() -> None:
-    assert "the client has no rating and is priced as grade B" in quote(replace(PERSON, rating=None), "start").notes
+    assert (
+        "the client has no rating and is priced as grade B" in price_bundle(replace(PERSON, rating=None), "start").notes
+    )
 
 
 # --- rules --------------------------------------------------------------------------------------------------------
@@ -445,69 +447,74 @@ def found_of(found: Quote) -> dict[str, str]:
 
 
 def test_rules_of_the_european_union() -> None:
-    assert found_of(quote(PERSON, "saver")) == {CROSS_SELLING: "kept", SUITABILITY: "open"}
+    assert found_of(price_bundle(PERSON, "saver")) == {CROSS_SELLING: "kept", SUITABILITY: "open"}
     current = replace(PERSON, suitable_until=dt.date(2026, 5, 1))
-    assert found_of(quote(current, "saver"))[SUITABILITY] == "kept"
+    assert found_of(price_bundle(current, "saver"))[SUITABILITY] == "kept"
     late = replace(PERSON, suitable_until=dt.date(2025, 12, 30))
-    assert found_of(quote(late, "saver"))[SUITABILITY] == "broken"
+    assert found_of(price_bundle(late, "saver"))[SUITABILITY] == "broken"
     silent = catalog(products=with_sheet("fund", cancellation=""))
-    assert found_of(quote(PERSON, "saver", silent))[CROSS_SELLING] == "broken"
-    assert found_of(quote(PERSON, "fund")) == {SUITABILITY: "open"}
-    assert found_of(quote(PERSON, "home")) == {MORTGAGES: "kept"}
+    assert found_of(price_bundle(PERSON, "saver", silent))[CROSS_SELLING] == "broken"
+    assert found_of(price_bundle(PERSON, "fund")) == {SUITABILITY: "open"}
+    assert found_of(price_bundle(PERSON, "home")) == {MORTGAGES: "kept"}
     tied = catalog({"mortgage": {"alone": False}})
-    assert found_of(quote(PERSON, "home", tied)) == {MORTGAGES: "broken"}
+    assert found_of(price_bundle(PERSON, "home", tied)) == {MORTGAGES: "broken"}
 
 
 def test_tying_in_the_united_states() -> None:
     us = catalog(jurisdiction="US")
-    assert found_of(quote(PERSON, "start", us))[TYING] == "broken"  # the card is no loan and no deposit
-    assert TYING not in found_of(quote(PERSON, "start", us, concession=0.0))
-    assert found_of(quote(replace(PERSON, abroad=True), "start", us))[TYING] == "kept"
-    assert found_of(quote(PERSON, "home", us, authority="head_office"))[TYING] == "kept"
+    assert found_of(price_bundle(PERSON, "start", us))[TYING] == "broken"  # the card is no loan and no deposit
+    assert TYING not in found_of(price_bundle(PERSON, "start", us, concession=0.0))
+    assert found_of(price_bundle(replace(PERSON, abroad=True), "start", us))[TYING] == "kept"
+    assert found_of(price_bundle(PERSON, "home", us, authority="head_office"))[TYING] == "kept"
     trust = catalog(jurisdiction="US", products=with_sheet("card", traditional=True))
-    assert found_of(quote(PERSON, "start", trust))[TYING] == "kept"
+    assert found_of(price_bundle(PERSON, "start", trust))[TYING] == "kept"
 
 
 def test_conditions_that_are_known_not_to_hold_are_told() -> None:
     grown = catalog({"account": {"where": {"age": Range(min=18.0)}}})
-    assert found_of(quote(replace(PERSON, attributes={"age": 16.0}), "start", grown)) == {ELIGIBLE: "broken"}
-    assert found_of(quote(replace(PERSON, attributes={"age": 18.0}), "start", grown)) == {}
-    assert found_of(quote(PERSON, "start", grown)) == {}
+    assert found_of(price_bundle(replace(PERSON, attributes={"age": 16.0}), "start", grown)) == {ELIGIBLE: "broken"}
+    assert found_of(price_bundle(replace(PERSON, attributes={"age": 18.0}), "start", grown)) == {}
+    assert found_of(price_bundle(PERSON, "start", grown)) == {}
 
 
 # --- what-if ------------------------------------------------------------------------------------------------------
 
 
 def test_what_if_terms_change_the_list_price() -> None:
-    line = quote(
-        PERSON, "mortgage", what_if(CATALOG, {"mortgage.rate": "0.05", "mortgage.balance": "100000"}, "A")
+    line = price_bundle(
+        PERSON, "mortgage", apply_terms(CATALOG, {"mortgage.rate": "0.05", "mortgage.balance": "100000"}, "A")
     ).lines[0]
     assert line.elements[0].list_price == pytest.approx(0.05)
     assert 95_000 < line.balance < 100_000
-    dollars = quote(PERSON, "dollars", what_if(CATALOG, {"dollars.balance": "1000", "dollars.rate": "0.01"})).lines[0]
+    dollars = price_bundle(
+        PERSON, "dollars", apply_terms(CATALOG, {"dollars.balance": "1000", "dollars.rate": "0.01"})
+    ).lines[0]
     assert str(dollars.balance) == "800.00"  # at 0.8 euros a dollar
     assert dollars.elements[0].list_price == pytest.approx(0.01)
-    fewer = quote(FIRM, "payroll", what_if(CATALOG, {"payroll.volume": "400", "payroll.fee": "90"})).lines[0]
+    fewer = price_bundle(FIRM, "payroll", apply_terms(CATALOG, {"payroll.volume": "400", "payroll.fee": "90"})).lines[0]
     assert str(fewer.amounts.list_price) == "290.00"
-    limit = quote(PERSON, "home", what_if(CATALOG, {"line.limit": "5000"})).lines[1]
+    limit = price_bundle(PERSON, "home", apply_terms(CATALOG, {"line.limit": "5000"})).lines[1]
     assert str(limit.undrawn) == "1000.00"
-    cheaper = quote(FIRM, "payroll", what_if(CATALOG, {"payroll.unit_price": "0.4"}), concession=0.0).lines[0]
+    cheaper = price_bundle(FIRM, "payroll", apply_terms(CATALOG, {"payroll.unit_price": "0.4"}), concession=0.0).lines[
+        0
+    ]
     assert cheaper.elements[1].list_price == pytest.approx(0.4)
-    listed = quote(FIRM, "payroll", concession=0.0).lines[0].amounts.list_price
+    listed = price_bundle(FIRM, "payroll", concession=0.0).lines[0].amounts.list_price
     assert float(cheaper.amounts.list_price) == pytest.approx(100 + (float(listed) - 100) * 0.8)
 
 
 def test_a_shorter_loan_is_funded_for_less_time_and_takes_less_capital() -> None:
     listed, shorter = (
-        quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0] for terms in ({}, {"loan.term": "1"})
+        price_bundle(FIRM, "loan", apply_terms(CATALOG, terms, "B"), concession=0.0).lines[0]
+        for terms in ({}, {"loan.term": "1"})
     )
     assert shorter.amounts.capital < listed.amounts.capital
     assert shorter.elements[0].list_price < listed.elements[0].list_price
     assert shorter.amounts.price == listed.amounts.price  # the margin is the same
     terms = {"loan.rate": "0.07", "loan.term": "1"}
-    asked = quote(FIRM, "loan", what_if(CATALOG, terms, "B"), concession=0.0).lines[0]
+    asked = price_bundle(FIRM, "loan", apply_terms(CATALOG, terms, "B"), concession=0.0).lines[0]
     assert asked.elements[0].list_price == pytest.approx(0.07)  # the rate asked for, whatever funds of that term cost
-    riskier = quote(FIRM, "loan", what_if(CATALOG, {"loan.lgd": "0.9"}), concession=0.0).lines[0]
+    riskier = price_bundle(FIRM, "loan", apply_terms(CATALOG, {"loan.lgd": "0.9"}), concession=0.0).lines[0]
     assert float(riskier.amounts.expected_loss) == pytest.approx(2 * float(listed.amounts.expected_loss))
 
 
@@ -542,4 +549,4 @@ def test_a_shorter_loan_is_funded_for_less_time_and_takes_less_capital() -> None
 )
 def test_terms_that_cannot_be_are_refused_by_name_value_and_bounds(term: str, value: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        what_if(CATALOG, {term: value})
+        apply_terms(CATALOG, {term: value})

@@ -9,7 +9,7 @@ import pytest
 
 from sheaf.features import Bank
 from sheaf.features.client_positions import client_on
-from sheaf.pricing import quote
+from sheaf.pricing import price_bundle
 from sheaf.serving import ANSWER
 from sheaf.serving.schemas.requests import AskQuote
 from sheaf.training.value_order import Aim
@@ -82,7 +82,7 @@ def test_a_quote_is_that_of_the_banks_own_tables(service: str, line: WholeLine, 
     sold, day = line.recommender.candidates.catalog, line.recommender.snapshot.as_of
     chance = next(one.probability for one in line.recommender.recommend(client).offers if one.bundle_id == bundle)
     whom = client_on(Bank.open(line.bank), sold, day, client)
-    ours = quote(sold, whom, bundle, day, "branch", acceptance=chance)
+    ours = price_bundle(sold, whom, bundle, day, "branch", acceptance=chance)
     assert told["acceptance_at_list"] == pytest.approx(chance, abs=1e-6)  # what an order by value goes by
     assert told["concession"] == float(ours.concession)
     assert told["total"]["eva"] == float(ours.total.eva)

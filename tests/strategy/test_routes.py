@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sheaf.catalog import Kind
-from sheaf.pricing import Client, Position, quote
+from sheaf.pricing import Client, Position, price_bundle
 from sheaf.strategy import Planner, Router, read_strategy
 from tests.strategy.banks import CATALOG, DAY, POLICY, changed, profiles
 
@@ -81,7 +81,9 @@ def test_a_sub_authority_above_the_rule_is_of_no_account(tmp_path: Path) -> None
 def test_a_concession_goes_to_whom_a_quote_sends_it(bundle: str, share: float) -> None:
     assert CATALOG.pricing is not None
     whom = Client("c0", Kind.CORPORATE, "C", held={"business_account": Position()})
-    quoted = {one.name: quote(CATALOG, whom, bundle, DAY, authority=one.name) for one in CATALOG.pricing.authorities}
+    quoted = {
+        one.name: price_bundle(CATALOG, whom, bundle, DAY, authority=one.name) for one in CATALOG.pricing.authorities
+    }
     concession = round(share * float(quoted["branch"].total.list_price), 2)
     least = next(name for name, one in quoted.items() if one.limit >= concession)
     found = route(PLAIN | {"held__business_account": 1.0}, bundle, concession)

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from sheaf.catalog import Catalog, Product
-from sheaf.features import ProfileMatrix, dictionary, profile_matrices
+from sheaf.features import ProfileMatrix, feature_dictionary, profile_matrices
 from sheaf.training import Candidates, TrainingSample
 from sheaf.training.candidates.co_openings import CoOpenings
 from sheaf.training.candidates.pairs import Encoding
@@ -22,7 +22,7 @@ def candidates(catalog: Catalog = CATALOG) -> tuple[Candidates, np.ndarray]:
     """Candidates of the made bank's clients over a catalog, and their profiles in the columns of the made one."""
     some = bank(200)
     profiles = ProfileMatrix.join(list(profile_matrices(some, CATALOG, LAST_DAY)))
-    encoding = Encoding.of(dictionary(some, CATALOG), profiles.categories, CATALOG)
+    encoding = Encoding.of(feature_dictionary(some, CATALOG), profiles.categories, CATALOG)
     aligned = profiles.align(encoding.columns, encoding.categories)
     population = Population.of(aligned, encoding.products)
     names = [product.product_id for product in catalog.products]

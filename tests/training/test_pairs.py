@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sheaf.catalog import Catalog, Line, Product, Range
-from sheaf.features import Bank, ProfileMatrix, dictionary, profile_matrices
+from sheaf.features import Bank, ProfileMatrix, feature_dictionary, profile_matrices
 from sheaf.training import Candidates, Encoding, Model, Pairs, Population, TrainingSample
 from sheaf.training.candidates.co_openings import CoOpenings
 from tests.made import CATALOG, DAYS, LAST_DAY, OFFERS, frames
@@ -19,7 +19,7 @@ Held = dict[str, list[str]]
 
 def profiled(bank: Bank, catalog: Catalog, as_of: dt.date) -> tuple[ProfileMatrix, Candidates]:
     """The profiles in order of the client, and the candidates over their own population."""
-    features = dictionary(bank, catalog)
+    features = feature_dictionary(bank, catalog)
     profiles = next(profile_matrices(bank, catalog, as_of))
     encoding = Encoding.of(features, profiles.categories, catalog)
     profiles = profiles.align(encoding.columns, encoding.categories)

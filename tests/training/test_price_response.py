@@ -19,7 +19,7 @@ from sheaf.catalog import Kind
 from sheaf.features import Bank
 from sheaf.features.client_positions import client_on
 from sheaf.features.snapshot import Snapshot
-from sheaf.pricing import NoPriceSheetError, Offers, quote
+from sheaf.pricing import NoPriceSheetError, Offers, price_bundle
 from sheaf.pricing.acceptance import best_concession, search
 from sheaf.serving import Recommender
 from sheaf.training import ArtifactError, Model, TrainingSample, registry
@@ -519,7 +519,9 @@ def test_values_and_quotes_go_by_what_was_learned(
     assert given.shape == (1, len(OF_PAIR))
     assert pair.probability == pytest.approx(offered.probability)
     assert pair_of(model, candidates, values, "no such bundle") is None
-    told = quote(CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given)
+    told = price_bundle(
+        CATALOG, client_on(bank(), CATALOG, as_of, client), bundle, as_of, None, None, learned.response, given
+    )
     assert not told.assumption
     assert any("learned (" in note for note in told.notes)
     assert told.acceptance >= told.acceptance_at_list

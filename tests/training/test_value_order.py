@@ -11,7 +11,7 @@ import pytest
 from sheaf.catalog import Bundle, Catalog, Kind, Line, Pricing
 from sheaf.features import Bank, ProfileMatrix
 from sheaf.features.snapshot import Snapshot
-from sheaf.pricing import Client, NoPriceSheetError, quote
+from sheaf.pricing import Client, NoPriceSheetError, price_bundle
 from sheaf.serving import Recommender
 from sheaf.training import Model, TrainingSample
 from sheaf.training.batch_ranking import VALUES, rank
@@ -94,7 +94,7 @@ def test_what_a_client_who_holds_nothing_is_offered_is_what_a_quote_says(model: 
     for at in np.flatnonzero(np.isin(again.client, nothing[:12])):
         bundle = candidates.offers[again.item[at]]
         kind = Kind(kinds[int(profiles.values[again.client[at], profiles.columns.index("kind")])])
-        quoted = quote(
+        quoted = price_bundle(
             sold, Client("c", kind), bundle.bundle_id, LAST_DAY, "head_office", acceptance=float(again.probability[at])
         )
         assert float(quoted.concession) == pytest.approx(worth.concession[at], abs=0.011)
