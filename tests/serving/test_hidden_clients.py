@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ import pytest
 
 from sheaf.catalog import DEFAULT, read_catalog
 from sheaf.features import Bank, Of, profile_tables
+from sheaf.serving.engine.recommender import Hidden, Recommender
 from sheaf.serving.http.access import add_key
 from sheaf.serving.runtime.preparation import lay_out_plans, refresh
+from sheaf.serving.schemas.plans import WHOLE_PLAN, worked_out_again
 from sheaf.strategy import DEFAULT as POLICY
 from sheaf.strategy import Planner, read_strategy
 from tests.conftest import WholeLine
@@ -201,3 +203,37 @@ def test_an_audit_of_anothers_question_tells_what_was_shown_and_no_figures_of_ot
     assert quote["total"]["list_price"] > 0
     assert (quote["acceptance"], quote["curve"], quote["plan"]) == (None, None, None)
     assert json.dumps(watched.of_key["decision"]["replay"]["same"]) == "true"
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("employer_held__payroll_agency", (0.0, 1.0)), ("group_eva", (-5.0, 1e6))]
+)
+def test_a_plan_is_the_same_whatever_hidden_clients_hold(
+    line: WholeLine, column: str, values: tuple[float, float]
+) -> None:
+    """Rules that fire and rules that do not would tell it by structure, tiers by what they give."""
+    of = line.recommender
+    assert of.plans is not None
+    hidden = Hidden(frozenset({Of.LINKED, Of.GROUP}))
+    ids, texts = (of.plans.rows[name].to_pylist() for name in ("client_id", "plan"))
+    told: set[bytes] = set()
+    whole: set[bytes] = set()
+    for value in values:
+        known: dict[str, Any] = {
+            "held__payroll_agency": 0.0,
+            "held__collection_service": 0.0,
+            "group_clients": 3.0,
+            column: value,
+        }
+        known |= {"potential": value, "_last_tier": "key" if value else None}
+        plan = worked_out_again(of.plans.policy, json.dumps(json.loads(texts[0]) | known))
+        rows = pa.table({"client_id": ids[:1], "plan": [plan]})
+        one = Recommender(of.model, of.snapshot, relationships=of.relationships, plans=replace(of.plans, rows=rows))
+        for found, caller in ((told, hidden), (whole, Hidden())):
+            client_plan = one.whole_plan(ids[0], caller)
+            client_plan.hide(caller)
+            found.add(WHOLE_PLAN.dump_json(client_plan))
+        assert set(one.whole_plan(ids[0], hidden).plan.without_others) >= {"tier", "priority", "channel"}
+        assert one.whole_plan(ids[0]).plan.without_others == ()
+    assert len(whole) == 2
+    assert len(told) == 1
