@@ -20,9 +20,10 @@ def needs_extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "sheaf":
+        library = (error.name or "sheaf").partition(".")[0]
+        if library == "sheaf":
             raise
         raise MissingExtraError(
-            f"{error.name} is not installed. Install the extra that brings it: pip install 'sheaf[{name}]'",
+            f"{library} is not installed. Install the extra that brings it: pip install 'sheaf[{name}]'",
             name=error.name,
         ) from error
