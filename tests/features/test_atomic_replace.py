@@ -16,7 +16,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from sheaf.features import atomic_replace
-left = [int(sys.argv[2])]
+left = [0]
 def dying(function):
     def call(*arguments, **named):
         if left[0] == 0:
@@ -27,13 +27,19 @@ def dying(function):
 for name in ("rename", "replace", "mkdir", "write_text", "unlink"):
     setattr(Path, name, dying(getattr(Path, name)))
 atomic_replace.shutil.rmtree = dying(atomic_replace.shutil.rmtree)
-folder = Path(sys.argv[1])
-with atomic_replace.staging(folder) as new:
-    for name in ("model", "profiles"):
-        (new / name).mkdir()
-        (new / name / "day").write_text("new")
-    (new / "catalog.json").write_text("new")
-    atomic_replace.replace(folder, new, gone=["price_response"])
+for left[0], folder in enumerate(map(Path, sys.argv[1:])):
+    if (pid := os.fork()) == 0:
+        with atomic_replace.staging(folder) as new:
+            for name in ("model", "profiles"):
+                (new / name).mkdir()
+                (new / name / "day").write_text("new")
+            (new / "catalog.json").write_text("new")
+            atomic_replace.replace(folder, new, gone=["price_response"])
+        os._exit(0)
+    killed = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    print(folder, killed)
+    if not killed:
+        break
 """
 
 
@@ -60,24 +66,22 @@ def laid_out(folder: Path) -> Path:
 
 
 def test_killed_at_any_step_all_or_nothing_is_replaced_and_the_next_clears_up(tmp_path: Path) -> None:
-    found, step = [], 0
-    while True:
-        folder = laid_out(tmp_path / str(step))
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(folder), str(step)], env=os.environ | {"PYTHONPATH": str(ROOT)}
-        )
+    folders = [laid_out(tmp_path / str(step)) for step in range(60)]
+    command = [sys.executable, "-c", KILLED, *map(str, folders)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    steps = [line.split() for line in done.stdout.splitlines()]
+    assert [killed for _, killed in steps] == ["True"] * (len(steps) - 1) + ["False"], done.stderr
+    found = []
+    for folder, _ in zip(folders, steps, strict=False):
         found.append(read(folder))
-        assert found[-1] in (OLD, NEW), step
+        assert found[-1] in (OLD, NEW), folder
         with atomic_replace.staging(folder) as new:  # somebody else, afterwards
             (new / "model").mkdir()
             (new / "model" / "day").write_text("third")
             atomic_replace.replace(folder, new)
         assert read(folder) == found[-1] | {"model": "third"}
         assert {path.name for path in folder.iterdir()} == {*found[-1], "plans.arrow"}
-        if done.returncode == 0:
-            break
-        step += 1
-    assert step > 10
+    assert len(steps) > 11
     assert found == sorted(found, key=lambda one: one["model"] == "new")  # once new, always new
     assert (found[0], found[-1]) == (OLD, NEW)
 

@@ -204,9 +204,8 @@ def test_a_pass_leaves_out_what_any_request_of_the_client_knows_to_rest(recommen
         assert not {first, second} & {offer.bundle_id for offer in decided.answer.offers}
 
 
-def test_what_was_accepted_is_not_offered_again_before_the_tables_show_it(
-    line: WholeLine, place: str, tmp_path: Path
-) -> None:
+def test_what_was_accepted_is_not_offered_again_before_the_tables_show_it(line: WholeLine, tmp_path: Path) -> None:
+    """Over HTTP with one kind of log: what either kind of log knows is asked of it above."""
     client = str(line.recommender.snapshot.profiles.client_ids[11])
 
     def ask(port: int, path: str, **body: Any) -> dict[str, Any]:
@@ -238,7 +237,8 @@ def test_what_was_accepted_is_not_offered_again_before_the_tables_show_it(
         assert [note for note in quote["notes"] if "accepted on" in note and "do not show it yet" in note]
         assert audit(port, f"quotes/{quote['quote_id']}") is True
 
-    with serving(line.folder, tmp_path / "said", workers=2, SHEAF_DECISIONS=place) as (_, port):
+    log = tmp_path / "decisions.db"
+    with serving(line.folder, log, workers=2) as (_, port):
         answer = ask(port, "recommend", client_id=client, k=50)
         first, second = answer["offers"][:2]
         assert answer["resting"] == []
@@ -249,5 +249,5 @@ def test_what_was_accepted_is_not_offered_again_before_the_tables_show_it(
             keeps(port, first)
         other = str(line.recommender.snapshot.profiles.client_ids[12])
         assert ask(port, "recommend", client_id=other)["resting"] == []
-    with serving(line.folder, tmp_path / "said", workers=1, SHEAF_DECISIONS=place) as (_, port):
+    with serving(line.folder, log, workers=1) as (_, port):
         keeps(port, first)

@@ -21,6 +21,7 @@ import pytest
 
 from sheaf.serving.http.load_shedding import ENDING
 from sheaf.serving.runtime.demonstration import end
+from sheaf.serving.runtime.preparation import command
 from tests.conftest import ROOT, WholeLine
 from tests.serving.test_logs import becomes
 
@@ -29,8 +30,10 @@ SHEAF = str(Path(sys.executable).with_name("sheaf"))
 
 
 @contextmanager
-def serving(folder: Path, log: Path, workers: int, **more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`sheaf serve` as somebody starts it, ready, and its port."""
+def serving(
+    folder: Path, log: Path, workers: int, by_command: bool = False, **more: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The service, ready, and its port: as `sheaf serve` becomes it, or `by_command` with that before."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,9 +41,14 @@ def serving(folder: Path, log: Path, workers: int, **more: str) -> Iterator[tupl
         "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(folder / "bentoml"), "SHEAF_DECISIONS": str(log),
         "SHEAF_DECISIONS_SECONDS": "8", **more,
     }  # fmt: skip
-    command = [SHEAF, "serve", "--port", str(port), "--workers", str(workers)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHEAF_WORKERS", str(workers))  # `command` sets it in this process
+        starts = command(port, workers)
+        environment |= {"SHEAF_WORKERS": str(workers)}
+    if by_command:
+        starts = [SHEAF, "serve", "--port", str(port), "--workers", str(workers)]
     with log.with_suffix(".said").open("w") as said:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said, text=True)
+        process = subprocess.Popen(starts, cwd=folder, env=environment, stdout=said, stderr=said, text=True)
     try:
         assert becomes(lambda: ready(port), 90), log.with_suffix(".said").read_text()
         yield process, port
@@ -69,7 +77,7 @@ def test_what_was_accepted_is_answered_and_logged_and_what_comes_later_is_refuse
         except httpx.HTTPError as error:
             replies.append(error)
 
-    with serving(line.folder, log, workers) as (process, port):
+    with serving(line.folder, log, workers, by_command=workers == 1) as (process, port):
         with closing(sqlite3.connect(log, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")  # so that answers wait for the log until this lets go
             callers = [threading.Thread(target=ask, args=(port,)) for _ in range(CALLERS)]
