@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install peers demo test lint docs lock clean
+.PHONY: help install peers demo test check lint docs lock clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -36,6 +36,9 @@ test: lint ## lint, then run every test
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql \
 			>/dev/null || true; fi
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share services and models; short files, some of them slow, do not all come last
+
+check: lint ## lint, then run the tests of the rooms that start no server and train nothing: about three minutes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not heavy"
 
 lint: $(STAMP) ## check style, types and import direction
 	@$(BIN)/ruff check .

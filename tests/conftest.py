@@ -25,6 +25,19 @@ if TYPE_CHECKING:  # the fixtures import what they need: the tests of the other 
     from sheaf.training import Model, TrainingSample
 
 ROOT = Path(__file__).resolve().parents[1]
+HEAVY_FOLDERS = {"benchmarks", "serving", "simulation", "training"}
+HEAVY_MODULES = {
+    "test_atomic_replace", "test_banks", "test_cli", "test_client_groups", "test_completeness", "test_contributing",
+    "test_currencies", "test_docs", "test_extras", "test_notebooks", "test_packages", "test_profile",
+    "test_public_api", "test_snapshot",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as heavy the rooms and modules whose tests start servers or processes, or train."""
+    for item in items:
+        if item.path.parent.name in HEAVY_FOLDERS or item.path.stem in HEAVY_MODULES:
+            item.add_marker("heavy")
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,9 @@ def test_it_is_saved_and_loaded_and_an_altered_file_is_refused(
     with pytest.raises(ArtifactError, match="damaged or altered since it was saved"):
         Attrition.load(tmp_path)  # as the service does, which has no registry
     file.write_text("{}")
+    with pytest.raises(ArtifactError, match=r"does not say what it was.*sheaf attrition"):
+        Attrition.load(tmp_path)
+    file.write_text("{")
     with pytest.raises(ArtifactError, match=r"cannot be read.*sheaf attrition"):
         Attrition.load(tmp_path)
 
